@@ -1,0 +1,6 @@
+//! Every port in memory: the reference behaviour, and the same with faults.
+
+pub mod faults;
+pub mod funds;
+pub mod store;
+pub mod system;

@@ -1,0 +1,8 @@
+//! One suite per port. Every adapter joins a suite with one macro line and gets every case.
+
+pub mod contests;
+pub mod events;
+pub mod findings;
+pub mod funds;
+pub mod outbox;
+pub mod signups;

@@ -1,0 +1,14 @@
+//! What a contest needs from outside: one trait per thing, its errors, and its written contract.
+//!
+//! The numbered clauses of a trait are its contract. Each is a case of the suite in
+//! `contract-tests`, and every adapter passes that suite, the in-memory one first.
+
+pub mod contests;
+pub mod failpoint;
+pub mod findings;
+pub mod funds;
+pub mod outbox;
+pub mod signups;
+pub mod store;
+pub mod system;
+pub mod tasks;

@@ -1,0 +1,16 @@
+//! The process's own clock and source of ids. Decisions about money take database time instead.
+
+use domain::time::UnixMillis;
+use uuid::Uuid;
+
+/// Time for logs, waits and hints.
+pub trait Clock: Send + Sync {
+    /// Now, by this node's clock.
+    fn now(&self) -> UnixMillis;
+}
+
+/// Where new ids come from.
+pub trait IdSource: Send + Sync {
+    /// A new UUIDv7.
+    fn next(&self) -> Uuid;
+}

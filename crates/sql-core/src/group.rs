@@ -1,0 +1,154 @@
+//! What arrives together commits together.
+//!
+//! A batch is what has gathered while the previous one was under way, never a timer: one caller
+//! alone waits for nothing. A batch that fails as a whole is replayed one command at a time, so a
+//! bad command fails alone.
+
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+
+/// Runs batches of commands, each batch in one transaction.
+pub trait Executor: Send + 'static {
+    /// What callers ask for.
+    type Command: Send + Sync + 'static;
+    /// What they are answered.
+    type Reply: Send + 'static;
+
+    /// Runs all `commands` in one transaction and answers each, in their order.
+    ///
+    /// An error means that nothing is known: the transaction may or may not have been committed.
+    /// Commands must be safe to run again after that.
+    fn run(
+        &mut self,
+        commands: &[Self::Command],
+    ) -> impl Future<Output = Result<Vec<Self::Reply>, sqlx::Error>> + Send;
+}
+
+/// A command was not carried out, or nobody knows whether it was.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum GroupError {
+    /// The database failed.
+    #[error("the database failed")]
+    Database(#[source] Arc<sqlx::Error>),
+    /// The executor is gone.
+    #[error("the writer has stopped")]
+    Stopped,
+}
+
+type Ask<E> = (<E as Executor>::Command, oneshot::Sender<Result<<E as Executor>::Reply, GroupError>>);
+
+/// The entrance to one executor.
+pub struct GroupCommit<E: Executor> {
+    asks: mpsc::Sender<Ask<E>>,
+}
+
+impl<E: Executor> Clone for GroupCommit<E> {
+    fn clone(&self) -> Self {
+        Self { asks: self.asks.clone() }
+    }
+}
+
+impl<E: Executor> GroupCommit<E> {
+    /// Starts the executor. At most `batch_max` commands share a transaction; at most
+    /// `queue_max` wait, further callers wait outside.
+    ///
+    /// It ends, after the commands in the queue, when the last entrance is dropped.
+    #[must_use]
+    pub fn start(executor: E, batch_max: usize, queue_max: usize) -> Self {
+        let (asks, queue) = mpsc::channel(queue_max);
+        tokio::spawn(serve(executor, queue, batch_max));
+        Self { asks }
+    }
+
+    /// Has a command carried out, together with others that wait. Dropping the answer does not
+    /// stop it.
+    ///
+    /// # Errors
+    /// [`GroupError`]: nobody knows whether it was carried out.
+    pub async fn submit(&self, command: E::Command) -> Result<E::Reply, GroupError> {
+        let (answer, answered) = oneshot::channel();
+        self.asks.send((command, answer)).await.map_err(|_| GroupError::Stopped)?;
+        answered.await.map_err(|_| GroupError::Stopped)?
+    }
+}
+
+async fn serve<E: Executor>(mut executor: E, mut queue: mpsc::Receiver<Ask<E>>, batch_max: usize) {
+    let mut batch = Vec::with_capacity(batch_max);
+    while queue.recv_many(&mut batch, batch_max).await > 0 {
+        let (commands, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+        match executor.run(&commands).await {
+            Ok(replies) => {
+                debug_assert_eq!(replies.len(), answers.len());
+                for (answer, reply) in answers.into_iter().zip(replies) {
+                    // A caller that went away does not want its answer.
+                    let _ = answer.send(Ok(reply));
+                }
+            }
+            Err(error) if commands.len() == 1 => fail(answers, error),
+            Err(error) => {
+                tracing::warn!(error = %error, commands = commands.len(), "a batch failed and is replayed one by one");
+                for (command, answer) in commands.into_iter().zip(answers) {
+                    match executor.run(std::slice::from_ref(&command)).await {
+                        Ok(reply) => {
+                            let _ = answer.send(reply.into_iter().next().ok_or(GroupError::Stopped));
+                        }
+                        Err(error) => fail(vec![answer], error),
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn fail<R>(answers: Vec<oneshot::Sender<Result<R, GroupError>>>, error: sqlx::Error) {
+    let error = Arc::new(error);
+    for answer in answers {
+        let _ = answer.send(Err(GroupError::Database(Arc::clone(&error))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Recorder {
+        batches: Arc<std::sync::Mutex<Vec<Vec<u32>>>>,
+        gate: Arc<tokio::sync::Semaphore>,
+    }
+
+    impl Executor for Recorder {
+        type Command = u32;
+        type Reply = u32;
+
+        async fn run(&mut self, commands: &[u32]) -> Result<Vec<u32>, sqlx::Error> {
+            self.gate.acquire().await.expect("an open gate").forget();
+            self.batches.lock().expect("a lock").push(commands.to_vec());
+            if commands.contains(&13) { Err(sqlx::Error::RowNotFound) } else { Ok(commands.to_vec()) }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_arrives_during_a_batch_forms_the_next_and_a_bad_command_fails_alone() {
+        let batches = Arc::default();
+        let gate = Arc::new(tokio::sync::Semaphore::new(0));
+        let group =
+            GroupCommit::start(Recorder { batches: Arc::clone(&batches), gate: Arc::clone(&gate) }, 8, 64);
+        let submit = |command| {
+            let group = group.clone();
+            tokio::spawn(async move { group.submit(command).await })
+        };
+        let first = submit(1);
+        while gate.available_permits() == 0 && batches.lock().expect("a lock").is_empty() {
+            gate.add_permits(1);
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(first.await.expect("a task").expect("a reply"), 1);
+        let tasks: Vec<_> = [2, 13, 3].into_iter().map(submit).collect();
+        gate.add_permits(64);
+        let mut answers = Vec::new();
+        for task in tasks {
+            answers.push(task.await.expect("a task").ok());
+        }
+        assert_eq!(answers, [Some(2), None, Some(3)]);
+    }
+}

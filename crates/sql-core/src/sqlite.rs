@@ -1,0 +1,68 @@
+//! How a SQLite file is opened: one writer, some readers, every commit on disk before it is
+//! answered.
+
+use sqlx::{
+    ConnectOptions, Connection, SqliteConnection, SqlitePool,
+    migrate::{Migration, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+use std::{path::Path, time::Duration};
+
+/// An open database file.
+pub struct Database {
+    /// The only connection that writes.
+    pub writer: SqliteConnection,
+    /// Connections that read; each read sees every commit that was answered before it began.
+    pub readers: SqlitePool,
+}
+
+/// One migration: its version, name and statements.
+pub type Step = (i64, &'static str, &'static str);
+
+/// Opens `path`, creating it if it is not there, and brings its schema up to date.
+///
+/// Write-ahead log and `synchronous = FULL`: a commit that was answered survives a crash of the
+/// process, the machine and its power supply (as far as the disk keeps its word).
+///
+/// # Errors
+/// When the file cannot be opened, or was migrated by something else than `steps`.
+pub async fn open(path: &Path, steps: &[Step], readers_max: u32) -> Result<Database, sqlx::Error> {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5))
+        .pragma("cache_size", "-65536")
+        .disable_statement_logging();
+    let mut writer = SqliteConnection::connect_with(&options).await?;
+    migrate(&mut writer, steps).await?;
+    let readers = SqlitePoolOptions::new()
+        .max_connections(readers_max)
+        .acquire_timeout(Duration::from_secs(1))
+        .test_before_acquire(false)
+        .connect_with(options.read_only(true).create_if_missing(false))
+        .await?;
+    Ok(Database { writer, readers })
+}
+
+async fn migrate(writer: &mut SqliteConnection, steps: &[Step]) -> Result<(), sqlx::Error> {
+    let migrations: Vec<_> = steps
+        .iter()
+        .map(|(version, name, sql)| {
+            Migration::new(
+                *version,
+                (*name).into(),
+                sqlx::migrate::MigrationType::Simple,
+                sqlx::SqlStr::from_static(sql),
+                false,
+            )
+        })
+        .collect();
+    Migrator::with_migrations(migrations).run(writer).await.map_err(|error| sqlx::Error::Migrate(Box::new(error)))
+}
+
+/// SQL for the database's own clock in milliseconds. It is read once for a statement, and never
+/// comes from a caller.
+pub const NOW_MS: &str = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)";
