@@ -1,1 +1,163 @@
-//! The store in memory.
+//! The database in memory: the reference behaviour of every repository.
+//!
+//! One lock around everything: each call is one serializable transaction, so what this store does
+//! is what the ports' clauses say and nothing else. Ordered maps only, so that a run can be
+//! replayed. Its clock is a [`ManualClock`].
+
+mod contests;
+mod faulty;
+mod findings;
+mod outbox;
+mod signups;
+mod tasks;
+
+pub use faulty::FaultyStore;
+
+use crate::system::ManualClock;
+use domain::{
+    contest::{Contest, PhaseKind},
+    effects::Effect,
+    ids::{ContestId, EventId, SenderId, SignupId, UserId},
+    settlement::SheetLine,
+    signup::{Signup, StateKind},
+    time::UnixMillis,
+};
+use ports::{
+    findings::Finding,
+    outbox::OutboxEntry,
+    store::{PAGE_MAX, Page},
+    system::Clock,
+    tasks::TaskEvent,
+};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+use uuid::Uuid;
+
+/// The database in memory. It lives as long as the value: a "crash of the process" in a test drops
+/// the use cases around it, not the store.
+#[derive(Debug)]
+pub struct MemoryStore {
+    clock: Arc<ManualClock>,
+    /// The effects that somebody takes; others are not written.
+    taken: BTreeSet<Effect>,
+    tables: Mutex<Tables>,
+}
+
+#[derive(Debug, Default)]
+struct Tables {
+    contests: BTreeMap<ContestId, Contest>,
+    contest_history: Vec<(ContestId, u64, PhaseKind)>,
+    sheet: BTreeMap<(ContestId, SignupId), SheetLine>,
+    /// As they are read back: what was written as not sent stands here as unknown.
+    signups: BTreeMap<SignupId, SignupRow>,
+    viewers: BTreeMap<(ContestId, UserId), SignupId>,
+    signup_history: Vec<(SignupId, u64, StateKind)>,
+    events: BTreeMap<(SenderId, EventId), TaskEvent>,
+    progress: BTreeMap<(ContestId, UserId), BTreeMap<Done, u64>>,
+    findings: BTreeMap<Uuid, Finding>,
+    /// By sequence.
+    outbox: BTreeMap<u64, Saved>,
+    last_sequence: u64,
+}
+
+#[derive(Debug)]
+struct SignupRow {
+    signup: Signup,
+    wake_at: Option<UnixMillis>,
+}
+
+/// The place of an event among a viewer's: running sums go in this order, whatever arrived first.
+type Done = (UnixMillis, SenderId, EventId);
+
+#[derive(Debug)]
+struct Saved {
+    entry: OutboxEntry,
+    due_at: UnixMillis,
+}
+
+impl MemoryStore {
+    /// An empty store whose outbox keeps `outbox_effects` alone.
+    #[must_use]
+    pub fn new(clock: Arc<ManualClock>, outbox_effects: &[Effect]) -> Self {
+        let taken = outbox_effects.iter().copied().collect();
+        Self {
+            clock,
+            taken,
+            tables: Mutex::default(),
+        }
+    }
+
+    /// Every contest, by id.
+    #[must_use]
+    pub fn all_contests(&self) -> Vec<Contest> {
+        self.tables().contests.values().cloned().collect()
+    }
+
+    /// Every signup, by id, as a read answers it.
+    #[must_use]
+    pub fn all_signups(&self) -> Vec<Signup> {
+        self.tables()
+            .signups
+            .values()
+            .map(|row| row.signup.clone())
+            .collect()
+    }
+
+    /// Every state that a signup entered, with the version it came with, in commit order.
+    #[must_use]
+    pub fn signup_history(&self) -> Vec<(SignupId, u64, StateKind)> {
+        self.tables().signup_history.clone()
+    }
+
+    /// The phase that every write of a contest left it in, in commit order.
+    #[must_use]
+    pub fn contest_history(&self) -> Vec<(ContestId, u64, PhaseKind)> {
+        self.tables().contest_history.clone()
+    }
+
+    /// Loses a viewer's row and its history, as a failover to a copy that never had it would;
+    /// what was lost, if there was any.
+    pub fn delete_signup(&self, contest: ContestId, user: &UserId) -> Option<Signup> {
+        let mut tables = self.tables();
+        let id = tables.viewers.remove(&(contest, user.clone()))?;
+        tables.signup_history.retain(|(of, ..)| *of != id);
+        tables.signups.remove(&id).map(|row| row.signup)
+    }
+
+    fn time(&self) -> UnixMillis {
+        self.clock.now()
+    }
+
+    /// The tables. A test that panicked while it held them has left no half-done write: every
+    /// write checks first and changes afterwards.
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A page of at most `limit` items, and never more than [`PAGE_MAX`].
+fn page<T, K>(
+    items: impl Iterator<Item = T>,
+    limit: usize,
+    key: impl FnOnce(&T) -> K,
+) -> Page<T, K> {
+    let limit = limit.min(PAGE_MAX);
+    Page::cut(items.take(limit + 1).collect(), limit, key)
+}
+
+/// The longest waiting of `(wake time, key, row)` whose time has come, at most `limit`.
+fn longest_waiting<K: Ord, T: Clone>(
+    rows: impl Iterator<Item = (UnixMillis, K, T)>,
+    now: UnixMillis,
+    limit: usize,
+) -> Vec<T> {
+    let mut waiting: Vec<_> = rows.filter(|(at, ..)| *at <= now).collect();
+    waiting.sort_by(|(at, key, _), (other_at, other, _)| (at, key).cmp(&(other_at, other)));
+    waiting
+        .into_iter()
+        .take(limit.min(PAGE_MAX))
+        .map(|(.., row)| row)
+        .collect()
+}

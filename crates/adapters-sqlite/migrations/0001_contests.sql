@@ -102,6 +102,7 @@ CREATE TABLE signup (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX signup_state ON signup (contest_id, state, signup_id);
+CREATE INDEX signup_provisional ON signup (contest_id, signup_id) WHERE state = 'completed' AND weight IS NULL;
 CREATE INDEX signup_user ON signup (user_id, signup_id);
 CREATE INDEX signup_awake ON signup (wake_at) WHERE wake_at IS NOT NULL;
 CREATE INDEX signup_parked ON signup (signup_id) WHERE last_try = 'parked';

@@ -1,1 +1,65 @@
-//! Placeholder.
+//! The embedded default's store: one SQLite file, durable, with one writer that commits together
+//! what arrives together.
+//!
+//! Every write goes through [`writer::Writer`]; reads go to a pool of read-only connections and
+//! see every commit that was answered before they began.
+
+mod contests;
+mod events;
+mod findings;
+mod outbox;
+mod rows;
+mod signups;
+mod writer;
+
+use domain::effects::Effect;
+use ports::store::StoreError;
+use sql_core::{
+    group::{GroupCommit, GroupError},
+    sqlite,
+};
+use sqlx::SqlitePool;
+use std::path::Path;
+use writer::{Command, Reply, Writer};
+
+const MIGRATIONS: &[sqlite::Step] = &[(1, "contests", include_str!("../migrations/0001_contests.sql"))];
+
+/// The most commands that share a transaction.
+const BATCH_MAX: usize = 256;
+/// The most commands that wait for the writer; further callers wait outside.
+const QUEUE_MAX: usize = 4_096;
+/// Connections that read.
+const READERS: u32 = 4;
+
+/// The store in one SQLite file. Clones share it.
+#[derive(Clone)]
+pub struct SqliteStore {
+    group: GroupCommit<Writer>,
+    readers: SqlitePool,
+}
+
+impl SqliteStore {
+    /// Opens the file, creating it or bringing it up to date. `outbox_effects` are those that
+    /// somebody takes from the outbox; others are not written.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it cannot be opened or was migrated by something else.
+    pub async fn open(path: &Path, outbox_effects: &[Effect]) -> Result<Self, StoreError> {
+        let database = sqlite::open(path, MIGRATIONS, READERS).await.map_err(StoreError::unavailable)?;
+        let writer = Writer::new(database.writer, outbox_effects.to_vec());
+        Ok(Self { group: GroupCommit::start(writer, BATCH_MAX, QUEUE_MAX), readers: database.readers })
+    }
+
+    async fn write(&self, command: Command) -> Result<Reply, StoreError> {
+        match self.group.submit(command).await {
+            Ok(Reply::Failed(error)) => Err(error),
+            Ok(reply) => Ok(reply),
+            Err(error @ (GroupError::Database(_) | GroupError::Stopped)) => Err(StoreError::unavailable(error)),
+        }
+    }
+}
+
+/// A reply of another kind than the command: a bug of the writer, never of its caller.
+fn mismatched(reply: &Reply) -> StoreError {
+    StoreError::unavailable(format!("the writer answered with {reply:?}"))
+}

@@ -6,3 +6,7 @@ pub mod findings;
 pub mod funds;
 pub mod outbox;
 pub mod signups;
+
+pub mod fixture;
+pub mod samples;
+pub mod suite;

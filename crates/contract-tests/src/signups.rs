@@ -1,1 +1,1 @@
-//! The suite of this port.
+//! The suite.

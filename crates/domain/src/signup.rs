@@ -178,6 +178,8 @@ pub enum Fact {
     FeeCannotArrive(ProofOfAbsence),
     /// The task system has the task.
     TaskAssigned,
+    /// Nobody knows whether the task system has the task.
+    TaskUnanswered,
     /// The target was met in time; with a fixed part where it is known.
     TaskMet(Achievement, Share),
     /// The target was not met yet.
@@ -317,16 +319,25 @@ impl StateKind {
 }
 
 impl Fact {
-    /// True for answers that say "not now": the loop around the signup stops and waits.
+    /// True for answers that say "not now": the loop around the signup stops and waits. A part
+    /// that is still provisional is one of them: asked again at once, the task system would give
+    /// the same answer for ever.
     #[must_use]
     pub const fn says_wait(&self) -> bool {
-        matches!(self, Self::TaskOpen) || self.is_unanswered()
+        matches!(self, Self::TaskOpen | Self::TaskMet(_, Share::Provisional)) || self.is_unanswered()
     }
 
-    /// True where the funds system gave no answer.
+    /// True where whoever was asked gave no answer.
     #[must_use]
     pub const fn is_unanswered(&self) -> bool {
-        matches!(self, Self::FeeNotSent | Self::FeeUnknown | Self::PaymentNotSent | Self::PaymentUnknown)
+        matches!(
+            self,
+            Self::FeeNotSent
+                | Self::FeeUnknown
+                | Self::TaskUnanswered
+                | Self::PaymentNotSent
+                | Self::PaymentUnknown
+        )
     }
 
     /// Its name, for errors and logs.
@@ -341,6 +352,7 @@ impl Fact {
             Self::FeeNotFound => "fee_not_found",
             Self::FeeCannotArrive(_) => "fee_cannot_arrive",
             Self::TaskAssigned => "task_assigned",
+            Self::TaskUnanswered => "task_unanswered",
             Self::TaskMet(..) => "task_met",
             Self::TaskOpen => "task_open",
             Self::TaskMissed(_) => "task_missed",
@@ -435,6 +447,7 @@ impl Signup {
             State::Initialized(last) => initialized(last, fact),
             State::Paid(fee) => match fact {
                 Fact::TaskAssigned => Some(State::InProgress(fee)),
+                Fact::TaskUnanswered => Some(State::Paid(fee)),
                 Fact::FeeReturned => Some(State::Refunding(fee, Payment::DUE)),
                 _ => None,
             },

@@ -31,7 +31,7 @@ failpoints! {
     SignupCommitted = "signup_committed",
     /// The sheet line was read, the claim not recorded.
     PrizeDrawn = "prize_drawn",
-    /// The claim or refund is recorded, the payment not sent.
+    /// The fee, prize or refund is recorded as due, and not sent.
     PaymentDue = "payment_due",
     /// The payment was answered, the answer is not recorded.
     PaymentAnswered = "payment_answered",

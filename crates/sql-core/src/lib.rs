@@ -1,4 +1,8 @@
-//! What the SQL adapters share: the group commit and how a database file is opened.
+//! What the SQL adapters share: the group commit, the flat records of rows, and how a database
+//! file is opened.
 
+pub mod contest_record;
 pub mod group;
+pub mod record;
+pub mod signup_record;
 pub mod sqlite;

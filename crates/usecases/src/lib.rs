@@ -1,1 +1,154 @@
-//! Placeholder.
+//! The flows of a contest: one drive loop, and thin entrances to it.
+//!
+//! [`drive`] is the only place in which the outside world is asked for a signup and its answer is
+//! applied; a viewer's request, a client's retry, settling, compensation and repair all run it.
+//! [`settle`] is the same loop for the contest itself.
+
+mod admin;
+mod claim;
+mod compensate;
+mod drive;
+mod orphans;
+mod payments;
+mod read;
+mod sandbox;
+mod settle;
+mod sign_up;
+
+pub use admin::{Cancelled, Created, ParkedOutcome, Settled};
+pub use claim::Claimed;
+pub use read::{Pool, Report, Seen, count};
+pub use sandbox::Granted;
+pub use settle::Pass;
+pub use sign_up::SignedUp;
+
+use domain::{
+    contest::PhaseError,
+    finding::FindingClass,
+    ids::ContestId,
+    signup::TransitionError,
+    time::UnixMillis,
+};
+use ports::{
+    contests::ContestRepository,
+    findings::{Finding, Findings},
+    funds::{Capabilities, Funds, FundsError},
+    signups::SignupRepository,
+    store::StoreError,
+    system::{Clock, IdSource},
+    tasks::{TaskEvents, Tasks},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+/// How long a call of the funds system may take before its outcome counts as unknown.
+pub const FUNDS_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Everything that is needed from outside.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "the ports say what they are")]
+pub struct Ports {
+    pub contests: Arc<dyn ContestRepository>,
+    pub signups: Arc<dyn SignupRepository>,
+    pub tasks: Arc<dyn Tasks>,
+    pub events: Arc<dyn TaskEvents>,
+    pub findings: Arc<dyn Findings>,
+    pub funds: Arc<dyn Funds>,
+    pub clock: Arc<dyn Clock>,
+    pub ids: Arc<dyn IdSource>,
+}
+
+/// The flows.
+pub struct Contests {
+    ports: Ports,
+    /// When a contest that could not go on is to be looked at again. In memory: losing it means
+    /// looking at once, which harms nobody.
+    pace: Mutex<BTreeMap<ContestId, UnixMillis>>,
+}
+
+/// Why a flow could not be carried through. What had begun is finished by the compensation.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The store did not answer, or holds an impossible row.
+    #[error("the store failed")]
+    Store(#[from] StoreError),
+    /// The funds system did not answer a question.
+    #[error("the funds system failed")]
+    Funds(#[from] FundsError),
+    /// A fact came that the signup's state does not allow: a bug, or rows changed by hand.
+    #[error("a signup cannot change as asked")]
+    Transition(#[from] TransitionError),
+    /// A fact came that the contest's phase does not allow.
+    #[error("a contest cannot change as asked")]
+    Phase(#[from] PhaseError),
+    /// The row that was being driven is gone.
+    #[error("the row of {0} is gone")]
+    Gone(String),
+    /// Others kept changing the same row.
+    #[error("{0} kept changing")]
+    Contended(String),
+    /// Numbers that must agree do not; the finding says which.
+    #[error("the books do not agree: {0}")]
+    Books(String),
+}
+
+/// A funds system that lacks what safety needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the funds system lacks {0}, without which a late fee could not be told from none")]
+pub struct UnsafeFunds(pub &'static str);
+
+impl Contests {
+    /// The flows over these ports.
+    ///
+    /// # Errors
+    /// [`UnsafeFunds`] when the funds system cannot promise what the flows stand on.
+    pub fn new(ports: Ports) -> Result<Self, UnsafeFunds> {
+        let Capabilities { close_credits, closed_position: _, linearizable_lookup, orders_for_ever } =
+            ports.funds.capabilities();
+        let needed = [
+            (close_credits, "close_credits"),
+            (linearizable_lookup, "a linearizable look-up"),
+            (orders_for_ever, "order ids that are remembered for ever"),
+        ];
+        match needed.into_iter().find(|(has, _)| !has) {
+            Some((_, what)) => Err(UnsafeFunds(what)),
+            None => Ok(Self { ports, pace: Mutex::default() }),
+        }
+    }
+
+    /// The ports, for reads that need no flow.
+    #[must_use]
+    pub const fn ports(&self) -> &Ports {
+        &self.ports
+    }
+
+    /// Writes a finding down. A finding that cannot be written is logged: it is raised again when
+    /// the difference is seen again.
+    async fn raise(&self, class: FindingClass, contest: ContestId, subject: String, evidence: String) {
+        tracing::error!(
+            finding.class = class.name(), contest.id = %contest, finding.subject = subject, evidence, "finding"
+        );
+        let finding = Finding {
+            id: self.ports.ids.next(),
+            class,
+            contest_id: contest,
+            subject,
+            evidence,
+            found_at: self.ports.clock.now(),
+            settled_at: None,
+        };
+        if let Err(error) = self.ports.findings.raise(&finding).await {
+            tracing::error!(error = &error as &dyn std::error::Error, "a finding could not be written");
+        }
+    }
+
+    /// Settles a finding that is no longer true, if there is one.
+    async fn withdraw(&self, class: FindingClass, contest: ContestId, subject: &str) {
+        if let Err(error) = self.ports.findings.settle(class, contest, subject).await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "a finding could not be settled");
+        }
+    }
+}

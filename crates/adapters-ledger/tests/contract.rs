@@ -1,0 +1,57 @@
+//! The reference ledger passes the suite of the funds port.
+
+mod common;
+
+use adapters_ledger::Ledger;
+use async_trait::async_trait;
+use common::Scratch;
+use contract_tests::funds::FundsFixture;
+use domain::order::Account;
+use ports::funds::Funds;
+use std::sync::{Arc, Mutex};
+use tokio::runtime::Handle;
+
+struct Fixture {
+    ledger: Mutex<Arc<Ledger>>,
+    scratch: Scratch,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let scratch = Scratch::new();
+        let ledger = Ledger::open(&scratch.ledger()).await.expect("a ledger");
+        Self {
+            ledger: Mutex::new(Arc::new(ledger)),
+            scratch,
+        }
+    }
+
+    fn ledger(&self) -> Arc<Ledger> {
+        Arc::clone(&self.ledger.lock().expect("a lock"))
+    }
+}
+
+#[async_trait]
+impl FundsFixture for Fixture {
+    fn funds(&self) -> Arc<dyn Funds> {
+        self.ledger()
+    }
+
+    async fn close_account(&self, account: &Account) {
+        self.ledger()
+            .close_account(account)
+            .await
+            .expect("a known account");
+    }
+
+    async fn restart(&self) -> Arc<dyn Funds> {
+        let reopened = Ledger::open(&self.scratch.ledger())
+            .await
+            .expect("a ledger");
+        let reopened = Arc::new(reopened);
+        *self.ledger.lock().expect("a lock") = Arc::clone(&reopened);
+        reopened
+    }
+}
+
+contract_tests::funds_suite!(Fixture::new().await);

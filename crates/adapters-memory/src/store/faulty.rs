@@ -1,0 +1,167 @@
+//! The store with faults: every call goes through [`Faults::around`], so one counter numbers the
+//! calls of all ports of a flow.
+
+use super::MemoryStore;
+use crate::faults::Faults;
+use async_trait::async_trait;
+use domain::{
+    contest::Contest,
+    finding::FindingClass,
+    ids::{ContestId, SenderId, SignupId, UserId},
+    judge::Progress,
+    lifecycle::Presence,
+    settlement::{Census, Finisher, SheetLine},
+    signup::{Signup, StateKind},
+    time::UnixMillis,
+};
+use ports::{
+    contests::{ContestCommit, ContestFilter, ContestRepository, StateCount},
+    findings::{Finding, Findings},
+    signups::{Enrolled, SignupCommit, SignupRepository},
+    store::{Committed, Page, StoreError},
+    tasks::{Assigned, EventOutcome, TaskEvent, TaskEvents, Tasks},
+};
+use std::sync::Arc;
+use uuid::Uuid;
+
+/// A [`MemoryStore`] of which one call can be made to go wrong. A call that fails answers
+/// [`StoreError::Unavailable`], an assignment [`Assigned::Unknown`].
+#[derive(Clone, Debug)]
+pub struct FaultyStore {
+    inner: Arc<MemoryStore>,
+    faults: Arc<Faults>,
+}
+
+impl FaultyStore {
+    /// `inner` with the faults that `faults` arms.
+    #[must_use]
+    pub const fn new(inner: Arc<MemoryStore>, faults: Arc<Faults>) -> Self {
+        Self { inner, faults }
+    }
+}
+
+fn failed<T>() -> Result<T, StoreError> {
+    Err(StoreError::unavailable("fault"))
+}
+
+/// Passes each listed method on through the faults; an owned argument is cloned for every call, as
+/// a call may be made twice.
+macro_rules! faulty {
+    ($port:ident { $(
+        async fn $method:ident(&self $(, $argument:ident: $kind:ty)*) -> $answer:ty => $failed:expr;
+    )+ }) => {
+        #[async_trait]
+        impl $port for FaultyStore {
+            $(
+                async fn $method(&self $(, $argument: $kind)*) -> $answer {
+                    self.faults
+                        .around(|| $port::$method(&*self.inner $(, Clone::clone(&$argument))*), $failed)
+                        .await
+                }
+            )+
+        }
+    };
+}
+
+faulty! { ContestRepository {
+    async fn now(&self) -> Result<UnixMillis, StoreError> => failed;
+    async fn insert(&self, contest: &Contest) -> Result<bool, StoreError> => failed;
+    async fn get(&self, id: ContestId) -> Result<Option<Contest>, StoreError> => failed;
+    async fn list(
+        &self,
+        filter: &ContestFilter,
+        after: Option<ContestId>,
+        limit: usize
+    ) -> Result<Page<Contest, ContestId>, StoreError> => failed;
+    async fn commit(&self, commit: ContestCommit) -> Result<Committed, StoreError> => failed;
+    async fn awake(&self, limit: usize) -> Result<Vec<Contest>, StoreError> => failed;
+    async fn presence(&self, id: ContestId) -> Result<Presence, StoreError> => failed;
+    async fn census(&self, id: ContestId) -> Result<Census, StoreError> => failed;
+    async fn counts(&self, id: ContestId) -> Result<Vec<StateCount>, StoreError> => failed;
+    async fn finishers(
+        &self,
+        id: ContestId,
+        after: Option<SignupId>,
+        limit: usize
+    ) -> Result<Vec<Finisher>, StoreError> => failed;
+    async fn sheet_line(
+        &self,
+        id: ContestId,
+        signup: SignupId
+    ) -> Result<Option<SheetLine>, StoreError> => failed;
+    async fn sheet(
+        &self,
+        id: ContestId,
+        after: Option<SignupId>,
+        limit: usize
+    ) -> Result<Page<SheetLine, SignupId>, StoreError> => failed;
+} }
+
+faulty! { SignupRepository {
+    async fn enroll(
+        &self,
+        signup: &Signup,
+        wake_at: Option<UnixMillis>
+    ) -> Result<Enrolled, StoreError> => failed;
+    async fn restore(&self, signup: &Signup) -> Result<Enrolled, StoreError> => failed;
+    async fn find(
+        &self,
+        contest: ContestId,
+        user: &UserId
+    ) -> Result<Option<Signup>, StoreError> => failed;
+    async fn get(&self, id: SignupId) -> Result<Option<Signup>, StoreError> => failed;
+    async fn commit(&self, commit: SignupCommit) -> Result<Committed, StoreError> => failed;
+    async fn awake(&self, limit: usize) -> Result<Vec<Signup>, StoreError> => failed;
+    async fn page(
+        &self,
+        contest: ContestId,
+        states: &[StateKind],
+        after: Option<SignupId>,
+        limit: usize
+    ) -> Result<Page<Signup, SignupId>, StoreError> => failed;
+    async fn of_user(
+        &self,
+        user: &UserId,
+        after: Option<SignupId>,
+        limit: usize
+    ) -> Result<Page<Signup, SignupId>, StoreError> => failed;
+    async fn parked(
+        &self,
+        after: Option<SignupId>,
+        limit: usize
+    ) -> Result<Page<Signup, SignupId>, StoreError> => failed;
+} }
+
+faulty! { Tasks {
+    async fn assign(&self, contest: &Contest, signup: &Signup) -> Assigned => || Assigned::Unknown;
+    async fn progress(
+        &self,
+        contest: &Contest,
+        signups: &[Signup]
+    ) -> Result<Vec<Progress>, StoreError> => failed;
+} }
+
+faulty! { TaskEvents {
+    async fn record(
+        &self,
+        sender: &SenderId,
+        events: &[TaskEvent]
+    ) -> Result<Vec<EventOutcome>, StoreError> => failed;
+} }
+
+faulty! { Findings {
+    async fn raise(&self, finding: &Finding) -> Result<bool, StoreError> => failed;
+    async fn settle(
+        &self,
+        class: FindingClass,
+        contest: ContestId,
+        subject: &str
+    ) -> Result<(), StoreError> => failed;
+    async fn list(
+        &self,
+        contest: ContestId,
+        open_only: bool,
+        after: Option<Uuid>,
+        limit: usize
+    ) -> Result<Page<Finding, Uuid>, StoreError> => failed;
+} }

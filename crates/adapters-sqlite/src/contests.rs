@@ -1,0 +1,439 @@
+//! Contests, sheets and counts in SQLite.
+
+use crate::{
+    SqliteStore, mismatched,
+    rows::{self, failed, json, limit},
+    signups,
+    writer::{Command, Reply, Transaction},
+};
+use async_trait::async_trait;
+use domain::{
+    contest::{Contest, PhaseKind},
+    ids::{ContestId, SignupId},
+    lifecycle::{self, Presence},
+    payout::Weight,
+    settlement::{Census, Finisher, SheetLine},
+    signup::StateKind,
+    time::UnixMillis,
+};
+use ports::{
+    contests::{ContestCommit, ContestFilter, ContestRepository, StateCount},
+    store::{Committed, Page, StoreError},
+};
+use serde::Serialize;
+use sql_core::{
+    contest_record::{ContestRecord, LegRecord},
+    record::{Context, column},
+    sqlite::NOW_MS,
+};
+use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
+use std::{collections::BTreeMap, sync::LazyLock};
+
+#[derive(Serialize)]
+struct Write {
+    #[serde(flatten)]
+    record: ContestRecord,
+    wake_at: Option<i64>,
+}
+
+#[derive(Serialize)]
+struct SheetRow {
+    contest_id: String,
+    signup_id: String,
+    user_id: String,
+    weight: i64,
+    weight_before: String,
+    prize: i64,
+}
+
+static INSERT: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT INTO contest ({}, wake_at) SELECT {}, j.value ->> 'wake_at' FROM json_each(?1) AS j WHERE true \
+         ON CONFLICT (contest_id) DO NOTHING",
+        ContestRecord::COLUMNS,
+        signups::from_json(ContestRecord::COLUMNS),
+    )
+});
+
+/// The columns that a commit may change.
+const CHANGING: [&str; 17] = [
+    "title",
+    "phase",
+    "cancel_reason",
+    "close_position",
+    "frozen_at",
+    "fees",
+    "rake",
+    "pool",
+    "guarantee_return",
+    "finishers",
+    "weight_sum",
+    "sheet_after",
+    "sheet_before",
+    "sheet_lines",
+    "sheet_prizes",
+    "claimable_at",
+    "wake_at",
+];
+
+static COMMIT: LazyLock<String> = LazyLock::new(|| {
+    let set: Vec<_> = CHANGING.iter().map(|column| format!("{column} = j.value ->> '{column}'")).collect();
+    format!(
+        "UPDATE contest SET {}, version = contest.version + 1, updated_at = ?2 FROM json_each(?1) AS j \
+         WHERE contest.contest_id = j.value ->> 'contest_id' AND contest.version = ?3",
+        set.join(", "),
+    )
+});
+
+/// A leg's amount is written once; only what became of it changes.
+static LEGS: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT INTO contest_leg ({}) SELECT {} FROM json_each(?1) AS j WHERE true \
+         ON CONFLICT (contest_id, leg) DO UPDATE \
+         SET outcome = excluded.outcome, position = excluded.position, applied_at = excluded.applied_at",
+        LegRecord::COLUMNS,
+        signups::from_json(LegRecord::COLUMNS),
+    )
+});
+
+const SHEET: &str = "INSERT INTO sheet_line (contest_id, signup_id, user_id, weight, weight_before, prize) \
+     SELECT j.value ->> 'contest_id', j.value ->> 'signup_id', j.value ->> 'user_id', j.value ->> 'weight', \
+            j.value ->> 'weight_before', j.value ->> 'prize' \
+     FROM json_each(?1) AS j";
+
+macro_rules! selects {
+    ($($name:ident = $rest:expr;)+) => {
+        $(static $name: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM contest {}", ContestRecord::COLUMNS, $rest));)+
+    };
+}
+
+selects! {
+    GET = "WHERE contest_id = ?1";
+    AWAKE = format!("WHERE wake_at <= {NOW_MS} ORDER BY wake_at LIMIT ?1");
+    LIST = format!(
+        "WHERE contest_id < ?1 AND (?2 IS NULL OR room_id = ?2) \
+         AND phase NOT IN ('preparing', 'funding') \
+         AND (?3 = '[]' OR phase IN (SELECT value FROM json_each(?3))) \
+         AND (?4 IS NULL OR (signup_opens_at <= {NOW_MS}) = ?4) \
+         ORDER BY contest_id DESC LIMIT ?5"
+    );
+}
+
+static LEGS_OF: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT {} FROM contest_leg WHERE contest_id IN (SELECT value FROM json_each(?1))",
+        LegRecord::COLUMNS
+    )
+});
+
+fn write_of(contest: &Contest) -> Write {
+    let wake_at = lifecycle::wake_at(contest).map(|at| at.0);
+    Write { record: ContestRecord::from(contest), wake_at }
+}
+
+pub(crate) async fn insert(transaction: &mut Transaction<'_>, contest: &Contest) -> Result<bool, sqlx::Error> {
+    let done = sqlx::query(AssertSqlSafe(INSERT.as_str()))
+        .bind(json(&[write_of(contest)])?)
+        .execute(&mut *transaction.connection)
+        .await?;
+    if done.rows_affected() == 0 {
+        return Ok(false);
+    }
+    transaction.wrote = true;
+    write_rest(transaction, contest, contest.version, &[]).await?;
+    Ok(true)
+}
+
+pub(crate) async fn commit(
+    transaction: &mut Transaction<'_>,
+    commit: &ContestCommit,
+) -> Result<Committed, sqlx::Error> {
+    let ContestCommit { expected, window, contest, lines } = commit;
+    let now = transaction.now;
+    if window.allows(now) {
+        let done = sqlx::query(AssertSqlSafe(COMMIT.as_str()))
+            .bind(json(&[write_of(contest)])?)
+            .bind(now.0)
+            .bind(column(*expected))
+            .execute(&mut *transaction.connection)
+            .await?;
+        if done.rows_affected() > 0 {
+            transaction.wrote = true;
+            write_rest(transaction, contest, expected + 1, lines).await?;
+            return Ok(Committed::Applied);
+        }
+    }
+    let row = sqlx::query("SELECT 1 FROM contest WHERE contest_id = ?1")
+        .bind(contest.id.to_string())
+        .fetch_optional(&mut *transaction.connection)
+        .await?;
+    Ok(if row.is_some() { Committed::GuardFailed } else { Committed::Missing })
+}
+
+async fn write_rest(
+    transaction: &mut Transaction<'_>,
+    contest: &Contest,
+    version: u64,
+    lines: &[SheetLine],
+) -> Result<(), sqlx::Error> {
+    let legs = LegRecord::of(contest);
+    if !legs.is_empty() {
+        sqlx::query(AssertSqlSafe(LEGS.as_str()))
+            .bind(json(&legs)?)
+            .execute(&mut *transaction.connection)
+            .await?;
+    }
+    sqlx::query("INSERT INTO contest_history (contest_id, version, phase, at) VALUES (?1, ?2, ?3, ?4)")
+        .bind(contest.id.to_string())
+        .bind(column(version))
+        .bind(contest.phase.kind().name())
+        .bind(transaction.now.0)
+        .execute(&mut *transaction.connection)
+        .await?;
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let rows: Vec<_> = lines.iter().map(|line| sheet_row(contest.id, line)).collect();
+    sqlx::query(SHEET).bind(json(&rows)?).execute(&mut *transaction.connection).await.map(drop)
+}
+
+fn sheet_row(contest: ContestId, line: &SheetLine) -> SheetRow {
+    let SheetLine { finisher: Finisher { signup_id, user_id, weight }, before, prize } = line;
+    SheetRow {
+        contest_id: contest.to_string(),
+        signup_id: signup_id.to_string(),
+        user_id: user_id.to_string(),
+        weight: column(weight.get()),
+        weight_before: before.to_string(),
+        prize: prize.as_i64(),
+    }
+}
+
+fn parse_finisher(row: &SqliteRow) -> Result<Finisher, StoreError> {
+    let signup_id: String = row.try_get(0).map_err(failed)?;
+    let user_id: String = row.try_get(1).map_err(failed)?;
+    let weight: i64 = row.try_get(2).map_err(failed)?;
+    let context = Context { table: "sheet_line", key: &signup_id };
+    let weight = Weight::new(context.count("weight", weight)?).ok_or_else(|| context.inconsistent("weight is 0"))?;
+    Ok(Finisher {
+        signup_id: context.parsed("signup_id", &signup_id)?,
+        user_id: context.parsed("user_id", &user_id)?,
+        weight,
+    })
+}
+
+fn parse_line(row: &SqliteRow) -> Result<SheetLine, StoreError> {
+    let finisher = parse_finisher(row)?;
+    let key = finisher.signup_id.to_string();
+    let context = Context { table: "sheet_line", key: &key };
+    let before: String = row.try_get(3).map_err(failed)?;
+    Ok(SheetLine {
+        before: context.parsed("weight_before", &before)?,
+        prize: context.coins("prize", row.try_get(4).map_err(failed)?)?,
+        finisher,
+    })
+}
+
+impl SqliteStore {
+    async fn with_legs(&self, found: &[SqliteRow]) -> Result<Vec<Contest>, StoreError> {
+        let records = found.iter().map(rows::contest).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let ids: Vec<_> = records.iter().map(|record| &record.contest_id).collect();
+        let mut legs: BTreeMap<String, Vec<LegRecord>> = BTreeMap::new();
+        if !ids.is_empty() {
+            let found = sqlx::query(AssertSqlSafe(LEGS_OF.as_str()))
+                .bind(json(&ids).map_err(failed)?)
+                .fetch_all(&self.readers)
+                .await
+                .map_err(failed)?;
+            for row in &found {
+                let leg = rows::leg(row).map_err(failed)?;
+                legs.entry(leg.contest_id.clone()).or_default().push(leg);
+            }
+        }
+        let legs_of = |id: &String| legs.get(id).map_or(&[][..], Vec::as_slice);
+        records.iter().map(|record| record.parse(legs_of(&record.contest_id))).collect()
+    }
+}
+
+#[async_trait]
+impl ContestRepository for SqliteStore {
+    async fn now(&self) -> Result<UnixMillis, StoreError> {
+        static NOW: LazyLock<String> = LazyLock::new(|| format!("SELECT {NOW_MS}"));
+        let row = sqlx::query(AssertSqlSafe(NOW.as_str())).fetch_one(&self.readers).await.map_err(failed)?;
+        row.try_get(0).map(UnixMillis).map_err(failed)
+    }
+
+    async fn insert(&self, contest: &Contest) -> Result<bool, StoreError> {
+        match self.write(Command::InsertContest(contest.clone())).await? {
+            Reply::Inserted(is_new) => Ok(is_new),
+            other => Err(mismatched(&other)),
+        }
+    }
+
+    async fn get(&self, id: ContestId) -> Result<Option<Contest>, StoreError> {
+        let rows = sqlx::query(AssertSqlSafe(GET.as_str()))
+            .bind(id.to_string())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        Ok(self.with_legs(&rows).await?.pop())
+    }
+
+    async fn list(
+        &self,
+        filter: &ContestFilter,
+        after: Option<ContestId>,
+        items: usize,
+    ) -> Result<Page<Contest, ContestId>, StoreError> {
+        let ContestFilter { room_id, phases, opened } = filter;
+        let phases: Vec<_> = phases.iter().map(|phase| PhaseKind::name(*phase)).collect();
+        let rows = sqlx::query(AssertSqlSafe(LIST.as_str()))
+            .bind(after.map_or_else(|| "~".to_owned(), |after| after.to_string()))
+            .bind(room_id.as_ref().map(domain::ids::RoomId::as_str))
+            .bind(json(&phases).map_err(failed)?)
+            .bind(*opened)
+            .bind(limit(items.saturating_add(1)))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        Ok(Page::cut(self.with_legs(&rows).await?, items, |contest| contest.id))
+    }
+
+    async fn commit(&self, commit: ContestCommit) -> Result<Committed, StoreError> {
+        match self.write(Command::CommitContest(Box::new(commit))).await? {
+            Reply::Committed(committed) => Ok(committed),
+            other => Err(mismatched(&other)),
+        }
+    }
+
+    async fn awake(&self, items: usize) -> Result<Vec<Contest>, StoreError> {
+        let rows = sqlx::query(AssertSqlSafe(AWAKE.as_str()))
+            .bind(limit(items))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        self.with_legs(&rows).await
+    }
+
+    async fn presence(&self, id: ContestId) -> Result<Presence, StoreError> {
+        let states: Vec<_> = StateKind::ALL.iter().map(|state| state.name()).collect();
+        let rows = sqlx::query(
+            "SELECT value FROM json_each(?2) \
+             WHERE EXISTS (SELECT 1 FROM signup WHERE contest_id = ?1 AND state = value) \
+             UNION ALL SELECT 'provisional' WHERE EXISTS \
+             (SELECT 1 FROM signup WHERE contest_id = ?1 AND state = 'completed' AND weight IS NULL)",
+        )
+        .bind(id.to_string())
+        .bind(json(&states).map_err(failed)?)
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed)?;
+        let names = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>().map_err(failed)?;
+        let provisional = names.iter().any(|name| name == "provisional");
+        Ok(Presence::of(names.iter().filter_map(|name| StateKind::named(name)), provisional))
+    }
+
+    async fn census(&self, id: ContestId) -> Result<Census, StoreError> {
+        let row = sqlx::query(
+            "SELECT COUNT(*) FILTER (WHERE state IN ('initialized', 'paid', 'in_progress') \
+                                     OR (state = 'completed' AND weight IS NULL)), \
+                    COUNT(*) FILTER (WHERE state = 'completed' AND weight IS NOT NULL), \
+                    COALESCE(SUM(weight) FILTER (WHERE state = 'completed'), 0), \
+                    COALESCE(SUM(fee) FILTER (WHERE state IN ('completed', 'missed')), 0), \
+                    COALESCE(SUM(fee) FILTER (WHERE state = 'refunding'), 0) \
+             FROM signup WHERE contest_id = ?1",
+        )
+        .bind(id.to_string())
+        .fetch_one(&self.readers)
+        .await
+        .map_err(failed)?;
+        let key = id.to_string();
+        let context = Context { table: "signup", key: &key };
+        let number = |index: usize| row.try_get::<i64, _>(index).map_err(failed);
+        Ok(Census {
+            undecided: context.count("undecided", number(0)?)?,
+            finishers: context.count("finishers", number(1)?)?,
+            weight_sum: context.count("weight_sum", number(2)?)?.into(),
+            fees: context.coins("fees", number(3)?)?,
+            refunding: context.coins("refunding", number(4)?)?,
+        })
+    }
+
+    async fn counts(&self, id: ContestId) -> Result<Vec<StateCount>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT state, COUNT(*), SUM(fee), COALESCE(SUM(prize), 0) FROM signup WHERE contest_id = ?1 GROUP BY state",
+        )
+        .bind(id.to_string())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed)?;
+        let key = id.to_string();
+        let context = Context { table: "signup", key: &key };
+        let count = |row: &SqliteRow| {
+            let state: String = row.try_get(0).map_err(failed)?;
+            let number = |index: usize| row.try_get::<i64, _>(index).map_err(failed);
+            Ok(StateCount {
+                state: context.named("state", &state, StateKind::named)?,
+                signups: context.count("count", number(1)?)?,
+                fees: context.coins("fees", number(2)?)?,
+                prizes: context.coins("prizes", number(3)?)?,
+            })
+        };
+        let mut counts = rows.iter().map(count).collect::<Result<Vec<_>, StoreError>>()?;
+        counts.sort_by_key(|count| count.state);
+        Ok(counts)
+    }
+
+    async fn finishers(
+        &self,
+        id: ContestId,
+        after: Option<SignupId>,
+        items: usize,
+    ) -> Result<Vec<Finisher>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT signup_id, user_id, weight FROM signup \
+             WHERE contest_id = ?1 AND state = 'completed' AND weight IS NOT NULL AND signup_id > ?2 \
+             ORDER BY signup_id LIMIT ?3",
+        )
+        .bind(id.to_string())
+        .bind(after.map_or_else(String::new, |after| after.to_string()))
+        .bind(limit(items))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed)?;
+        rows.iter().map(parse_finisher).collect()
+    }
+
+    async fn sheet_line(&self, id: ContestId, signup: SignupId) -> Result<Option<SheetLine>, StoreError> {
+        let row = sqlx::query(
+            "SELECT signup_id, user_id, weight, weight_before, prize FROM sheet_line \
+             WHERE contest_id = ?1 AND signup_id = ?2",
+        )
+        .bind(id.to_string())
+        .bind(signup.to_string())
+        .fetch_optional(&self.readers)
+        .await
+        .map_err(failed)?;
+        row.as_ref().map(parse_line).transpose()
+    }
+
+    async fn sheet(
+        &self,
+        id: ContestId,
+        after: Option<SignupId>,
+        items: usize,
+    ) -> Result<Page<SheetLine, SignupId>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT signup_id, user_id, weight, weight_before, prize FROM sheet_line \
+             WHERE contest_id = ?1 AND signup_id > ?2 ORDER BY signup_id LIMIT ?3",
+        )
+        .bind(id.to_string())
+        .bind(after.map_or_else(String::new, |after| after.to_string()))
+        .bind(limit(items.saturating_add(1)))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(failed)?;
+        let lines = rows.iter().map(parse_line).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::cut(lines, items, |line| line.finisher.signup_id))
+    }
+}

@@ -1,0 +1,66 @@
+//! The outbox in SQLite.
+
+use crate::{
+    SqliteStore, mismatched,
+    rows::{failed, json, limit},
+    writer::{Command, Reply, Transaction},
+};
+use async_trait::async_trait;
+use domain::effects::Effect;
+use ports::{
+    outbox::{Outbox, OutboxEntry},
+    store::StoreError,
+};
+use sql_core::{record::Context, sqlite::NOW_MS};
+use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
+use std::sync::LazyLock;
+
+static TAKE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT sequence, effect, contest_id, signup_id, user_id, version FROM outbox \
+         WHERE due_at <= {NOW_MS} ORDER BY sequence LIMIT ?1"
+    )
+});
+
+pub(crate) async fn done(transaction: &mut Transaction<'_>, sequences: &[u64]) -> Result<(), sqlx::Error> {
+    let gone = sqlx::query("DELETE FROM outbox WHERE sequence IN (SELECT value FROM json_each(?1))")
+        .bind(json(sequences)?)
+        .execute(&mut *transaction.connection)
+        .await?;
+    transaction.wrote |= gone.rows_affected() > 0;
+    Ok(())
+}
+
+fn parse(row: &SqliteRow) -> Result<OutboxEntry, StoreError> {
+    let sequence: i64 = row.try_get(0).map_err(failed)?;
+    let key = sequence.to_string();
+    let context = Context { table: "outbox", key: &key };
+    let text = |index: usize| row.try_get::<String, _>(index).map_err(failed);
+    Ok(OutboxEntry {
+        sequence: context.count("sequence", sequence)?,
+        effect: context.named("effect", &text(1)?, Effect::named)?,
+        contest_id: context.parsed("contest_id", &text(2)?)?,
+        signup_id: context.parsed("signup_id", &text(3)?)?,
+        user_id: context.parsed("user_id", &text(4)?)?,
+        version: context.count("version", row.try_get(5).map_err(failed)?)?,
+    })
+}
+
+#[async_trait]
+impl Outbox for SqliteStore {
+    async fn take(&self, items: usize) -> Result<Vec<OutboxEntry>, StoreError> {
+        let rows = sqlx::query(AssertSqlSafe(TAKE.as_str()))
+            .bind(limit(items))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(parse).collect()
+    }
+
+    async fn done(&self, sequences: &[u64]) -> Result<(), StoreError> {
+        match self.write(Command::Done(sequences.to_vec())).await? {
+            Reply::Done => Ok(()),
+            other => Err(mismatched(&other)),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The ledger as a whole: double entry adds up, positions and times rise, order ids are unique.
+
+use crate::{
+    CheckError,
+    report::{Findings, Invariant, LedgerReport},
+    rows::{PAGE, Source},
+};
+use std::collections::HashMap;
+
+type Row = (i64, i64, i64, i64, i64);
+
+/// Reads every transfer once, in commit order, and compares each account with the sum of its
+/// transfers. Memory grows with the number of accounts, not of transfers.
+pub(crate) async fn check(
+    source: &mut Source,
+    findings: &mut Findings,
+) -> Result<LedgerReport, CheckError> {
+    let failed = |source| CheckError::Read {
+        what: "transfer",
+        source,
+    };
+    let mut sums: HashMap<i64, i128> = HashMap::new();
+    let (mut position, mut time, mut transfers) = (i64::MIN, i64::MIN, 0);
+    loop {
+        let page: Vec<Row> = sqlx::query_as(
+            "SELECT position, debit, credit, amount, applied_at FROM transfer
+             WHERE position > ? ORDER BY position LIMIT ?",
+        )
+        .bind(position)
+        .bind(PAGE)
+        .fetch_all(&mut source.ledger)
+        .await
+        .map_err(failed)?;
+        if page.is_empty() {
+            break;
+        }
+        for (at, debit, credit, amount, applied_at) in page {
+            findings.expect(
+                Invariant::ZeroSum,
+                at > position && applied_at >= time,
+                || format!("position {at} at {applied_at} follows position {position} at {time}"),
+            );
+            (position, time, transfers) = (at, applied_at, transfers + 1);
+            *sums.entry(debit).or_default() -= i128::from(amount);
+            *sums.entry(credit).or_default() += i128::from(amount);
+        }
+    }
+    let twice: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT order_id, COUNT(*) FROM transfer GROUP BY order_id HAVING COUNT(*) > 1 LIMIT 10",
+    )
+    .fetch_all(&mut source.ledger)
+    .await
+    .map_err(failed)?;
+    findings.expect(Invariant::ZeroSum, twice.is_empty(), || {
+        format!("order ids used more than once: {twice:?}")
+    });
+    let accounts = balances(source, &mut sums, findings).await?;
+    Ok(LedgerReport {
+        accounts,
+        transfers,
+    })
+}
+
+async fn balances(
+    source: &mut Source,
+    sums: &mut HashMap<i64, i128>,
+    findings: &mut Findings,
+) -> Result<u64, CheckError> {
+    let (mut after, mut accounts, mut total) = (i64::MIN, 0, 0_i128);
+    loop {
+        let page: Vec<(i64, String, i64)> = sqlx::query_as(
+            "SELECT account_id, name, balance FROM account WHERE account_id > ? ORDER BY account_id LIMIT ?",
+        )
+        .bind(after)
+        .bind(PAGE)
+        .fetch_all(&mut source.ledger)
+        .await
+        .map_err(|source| CheckError::Read { what: "account", source })?;
+        if page.is_empty() {
+            break;
+        }
+        for (account, name, balance) in page {
+            after = account;
+            accounts += 1;
+            total += i128::from(balance);
+            let moved = sums.remove(&account).unwrap_or(0);
+            findings.expect(Invariant::ZeroSum, moved == i128::from(balance), || {
+                format!("{name} holds {balance}, its transfers add up to {moved}")
+            });
+            findings.expect(
+                Invariant::NoOverpay,
+                balance >= 0 || name == "platform/issuing",
+                || format!("{name} is at {balance}"),
+            );
+        }
+    }
+    findings.expect(Invariant::ZeroSum, total == 0, || {
+        format!("all accounts together hold {total}")
+    });
+    findings.expect(Invariant::ZeroSum, sums.is_empty(), || {
+        format!("{} accounts with transfers are missing", sums.len())
+    });
+    Ok(accounts)
+}

@@ -1,0 +1,116 @@
+//! The independent checker: reads the two SQLite files of an embedded instance and says, for each
+//! invariant, whether it holds.
+//!
+//! It shares no code with what wrote the tables: order ids, state tables and prizes are derived
+//! here once more, from the written description alone. What both sides got wrong in the same way
+//! is the only thing that it cannot see.
+
+mod contest;
+mod freeze;
+mod ledger;
+mod moves;
+mod orders;
+mod pool;
+pub mod report;
+mod rows;
+mod signup;
+
+use report::{Findings, Report};
+use rows::{Contest, Source};
+use std::path::{Path, PathBuf};
+
+/// Why nothing could be checked.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// A file could not be opened.
+    #[error("cannot open {path} for reading: {source}; is it the right data directory?")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        source: sqlx::Error,
+    },
+    /// A table could not be read.
+    #[error("cannot read {what}: {source}")]
+    Read {
+        /// What was read.
+        what: &'static str,
+        /// What SQLite said.
+        source: sqlx::Error,
+    },
+    /// The contest that was asked for is not there.
+    #[error("there is no contest {0} in the store")]
+    NoSuchContest(String),
+}
+
+/// What is checked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scope<'a> {
+    /// This contest alone; none for all of them.
+    pub contest: Option<&'a str>,
+    /// Everything is expected to be over: a contest that is neither closed nor cancelled breaks
+    /// NO_LIMBO.
+    pub at_rest: bool,
+}
+
+/// Checks one contest, or all, and the ledger as a whole.
+///
+/// Both files are opened read-only and may be in use: the store is read as of one moment and the
+/// ledger as of a later one, so that whatever a row claims must already be in the ledger.
+///
+/// # Errors
+/// [`CheckError`] when a file cannot be read. What is wrong in the books is no error but part of
+/// the report.
+pub async fn check(
+    store: &Path,
+    ledger: &Path,
+    contest: Option<&str>,
+) -> Result<Report, CheckError> {
+    check_scope(
+        store,
+        ledger,
+        Scope {
+            contest,
+            at_rest: false,
+        },
+    )
+    .await
+}
+
+/// As [`check`], with every choice.
+///
+/// # Errors
+/// As [`check`].
+pub async fn check_scope(
+    store: &Path,
+    ledger: &Path,
+    scope: Scope<'_>,
+) -> Result<Report, CheckError> {
+    let mut source = Source::open(store, ledger).await?;
+    let mut findings = Findings::new();
+    let mut contests = Vec::new();
+    let mut after = String::new();
+    let mut seen = 0;
+    while let Some(row) = source.contest_after(&after, scope.contest).await? {
+        after.clone_from(&row.contest_id);
+        seen += 1;
+        contests.push(contest::check(&mut source, &row, scope.at_rest, &mut findings).await?);
+    }
+    if let (0, Some(id)) = (seen, scope.contest) {
+        return Err(CheckError::NoSuchContest(id.to_owned()));
+    }
+    let ledger = ledger::check(&mut source, &mut findings).await?;
+    source.close().await;
+    Ok(Report {
+        invariants: findings.finish(),
+        contests,
+        ledger,
+    })
+}
+
+impl Contest {
+    /// True where nothing is left to do.
+    fn is_terminal(&self) -> bool {
+        matches!(self.phase.as_str(), "closed" | "cancelled")
+    }
+}

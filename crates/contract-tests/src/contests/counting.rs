@@ -1,0 +1,324 @@
+//! What is counted over a contest's signups, and the settlement sheet.
+#![deny(dead_code, reason = "a case that is not listed is never run")]
+#![allow(clippy::expect_used, reason = "these are tests")]
+
+use crate::{
+    fixture::{
+        StoreFixture, apply, at_once, decided, decision, open_contest, put, row, stored,
+    },
+    samples::{Dice, all_states, coins, contest_id, sheet_line, state, user, weight},
+};
+use domain::{
+    contest::Contest,
+    ids::SignupId,
+    lifecycle::Presence,
+    money::Coins,
+    settlement::{Census, Finisher, SheetLine},
+    signup::{Share, Signup, State, StateKind},
+};
+use ports::{
+    contests::{ContestCommit, ContestRepository, StateCount},
+    store::{Committed, PAGE_MAX, Page},
+};
+use std::{collections::BTreeMap, sync::Arc};
+
+crate::suite::suite! { contests_counting_suite in contests::counting:
+    presence_census_and_counts_agree_with_a_plain_model,
+    nothing_is_counted_where_nobody_signed_up,
+    each_count_is_one_snapshot,
+    finishers_go_by_signup_id_and_have_fixed_weights,
+    a_line_of_the_sheet_is_never_changed,
+    the_sheet_goes_by_signup_id,
+    sheets_are_kept_apart,
+}
+
+/// A state that has any weight and prize within what terms allow, to be summed.
+fn weighed(dice: &mut Dice, states: &[State]) -> State {
+    let prize = coins(dice.roll(1_000_000) as u64);
+    let drawn = weight(1 + dice.roll(10_000_000_000) as u64);
+    match dice.one(states).clone() {
+        State::Completed(fee, done, Share::Fixed(_)) => {
+            State::Completed(fee, done, Share::Fixed(drawn))
+        }
+        State::Claiming(fee, done, _, _, payment) => {
+            State::Claiming(fee, done, drawn, prize, payment)
+        }
+        State::Shared(fee, done, _, _, Some(paid)) => {
+            State::Shared(fee, done, drawn, coins(prize.get() + 1), Some(paid))
+        }
+        other => other,
+    }
+}
+
+/// What the census of these signups must be, by the words of its fields.
+fn model_census(signups: &[Signup]) -> Census {
+    let of = |kinds: &[StateKind]| -> Vec<&Signup> {
+        signups.iter().filter(|signup| kinds.contains(&signup.state.kind())).collect()
+    };
+    let fees = |signups: &[&Signup]| Coins::sum(signups.iter().map(|s| s.fee)).expect("a sum");
+    let completed = of(&[StateKind::Completed]);
+    let weights: Vec<u128> = completed
+        .iter()
+        .filter_map(|signup| signup.state.weight())
+        .map(|weight| u128::from(weight.get()))
+        .collect();
+    let unjudged = of(&[StateKind::Initialized, StateKind::Paid, StateKind::InProgress]);
+    Census {
+        undecided: (unjudged.len() + completed.len() - weights.len()) as u64,
+        finishers: weights.len() as u64,
+        weight_sum: weights.iter().sum(),
+        fees: fees(&of(&[StateKind::Completed, StateKind::Missed])),
+        refunding: fees(&of(&[StateKind::Refunding])),
+    }
+}
+
+fn model_counts(signups: &[Signup]) -> Vec<StateCount> {
+    let mut by_state: BTreeMap<StateKind, StateCount> = BTreeMap::new();
+    for signup in signups {
+        let state = signup.state.kind();
+        let none = StateCount { state, signups: 0, fees: Coins::ZERO, prizes: Coins::ZERO };
+        let count = by_state.entry(state).or_insert(none);
+        count.signups += 1;
+        count.fees = count.fees.plus(signup.fee).expect("a sum");
+        let prize = signup.state.prize().unwrap_or(Coins::ZERO);
+        count.prizes = count.prizes.plus(prize).expect("a sum");
+    }
+    StateKind::ALL.iter().filter_map(|state| by_state.get(state).copied()).collect()
+}
+
+fn model_presence(signups: &[Signup]) -> Presence {
+    let provisional = signups
+        .iter()
+        .any(|signup| matches!(signup.state, State::Completed(_, _, Share::Provisional)));
+    Presence::of(signups.iter().map(|signup| signup.state.kind()), provisional)
+}
+
+async fn assert_counted(contests: &dyn ContestRepository, contest: &Contest, rows: &[Signup]) {
+    let id = contest.id;
+    assert_eq!(contests.presence(id).await.expect("read"), model_presence(rows));
+    assert_eq!(contests.census(id).await.expect("read"), model_census(rows));
+    assert_eq!(contests.counts(id).await.expect("read"), model_counts(rows));
+}
+
+// clause 10
+// hazard: B2
+async fn presence_census_and_counts_agree_with_a_plain_model<F: StoreFixture>(store: F) {
+    let mut dice = Dice::cast();
+    let time = crate::fixture::now(&store).await;
+    let states = all_states(time);
+    let contests = [open_contest(&store).await, open_contest(&store).await];
+    let mut rows = [Vec::new(), Vec::new()];
+    for number in 0..120 {
+        let which = dice.roll(2);
+        let state = weighed(&mut dice, &states);
+        let viewer = user(&format!("viewer-{number}"));
+        rows[which].push(put(&store, &contests[which], viewer, state).await);
+        if number % 10 == 0 {
+            assert_counted(&*store.contests(), &contests[which], &rows[which]).await;
+        }
+    }
+    // The same after rows have changed where they are.
+    for signup in rows.iter_mut().flatten() {
+        *signup = apply(&store, decision(signup, weighed(&mut dice, &states))).await;
+    }
+    for (contest, rows) in contests.iter().zip(&rows) {
+        assert_counted(&*store.contests(), contest, rows).await;
+    }
+    // And with each state alone, so that none can hide behind another.
+    for state in states {
+        let contest = open_contest(&store).await;
+        let only = put(&store, &contest, user("ann"), state).await;
+        assert_counted(&*store.contests(), &contest, &[only]).await;
+    }
+}
+
+async fn nothing_is_counted_where_nobody_signed_up<F: StoreFixture>(store: F) {
+    let empty = open_contest(&store).await;
+    let other = open_contest(&store).await;
+    let time = crate::fixture::now(&store).await;
+    put(&store, &other, user("ann"), state(StateKind::Completed, time)).await;
+    assert_counted(&*store.contests(), &empty, &[]).await;
+    let nowhere = Contest { id: contest_id(), ..empty };
+    assert_counted(&*store.contests(), &nowhere, &[]).await;
+    assert_eq!(store.contests().finishers(nowhere.id, None, 9).await.expect("read"), []);
+    let sheet = store.contests().sheet(nowhere.id, None, 9).await.expect("read");
+    assert_eq!(sheet, Page { items: Vec::new(), next: None });
+}
+
+/// Rows that move on while they are counted: each is counted once, whatever state it is in.
+// clause 10
+// hazard: B2
+async fn each_count_is_one_snapshot<F: StoreFixture>(store: F) {
+    const ROWS: usize = 16;
+    let contest = open_contest(&store).await;
+    let time = crate::fixture::now(&store).await;
+    let mut rows = Vec::new();
+    for number in 0..ROWS {
+        let viewer = user(&format!("viewer-{number}"));
+        rows.push(put(&store, &contest, viewer, state(StateKind::Paid, time)).await);
+    }
+    let store = Arc::new(store);
+    let movers = rows.into_iter().map(|mut signup| {
+        let store = Arc::clone(&store);
+        async move {
+            let State::Paid(fee) = signup.state else { panic!("paid") };
+            let State::Completed(_, done, _) = state(StateKind::Completed, time) else {
+                panic!("completed")
+            };
+            let share = Share::Fixed(weight(7));
+            for next in [
+                State::InProgress(fee),
+                State::Completed(fee, done, Share::Provisional),
+                State::Completed(fee, done, share),
+            ] {
+                signup = apply(&*store, decision(&signup, next)).await;
+            }
+        }
+    });
+    let moved = tokio::spawn(at_once(movers.collect::<Vec<_>>()));
+    let contests = store.contests();
+    loop {
+        let is_over = moved.is_finished();
+        let counts = contests.counts(contest.id).await.expect("read");
+        assert_eq!(counts.iter().map(|count| count.signups).sum::<u64>(), ROWS as u64);
+        let census = contests.census(contest.id).await.expect("read");
+        assert_eq!(census.undecided + census.finishers, ROWS as u64);
+        assert_eq!(census.weight_sum, 7 * u128::from(census.finishers));
+        if is_over {
+            assert_eq!(census.finishers, ROWS as u64);
+            break;
+        }
+    }
+    moved.await.expect("every row has moved");
+}
+
+// clause 11
+async fn finishers_go_by_signup_id_and_have_fixed_weights<F: StoreFixture>(store: F) {
+    let mut dice = Dice::cast();
+    let contests = [open_contest(&store).await, open_contest(&store).await];
+    let time = crate::fixture::now(&store).await;
+    let mut states = all_states(time);
+    states.retain(|state| !matches!(state.kind(), StateKind::Initialized));
+    let mut expected = Vec::new();
+    let mut number = 0;
+    while expected.len() < 11 {
+        number += 1;
+        let which = dice.roll(2);
+        // Every other one finishes for good, the rest is in any state.
+        let state = match (number % 2, state(StateKind::Completed, time)) {
+            (0, State::Completed(fee, done, _)) => {
+                State::Completed(fee, done, Share::Fixed(weight(number)))
+            }
+            _ => weighed(&mut dice, &states),
+        };
+        let viewer = user(&format!("viewer-{number}"));
+        let signup = put(&store, &contests[which], viewer, state).await;
+        if let (0, State::Completed(_, _, Share::Fixed(weight))) = (which, &signup.state) {
+            let (signup_id, user_id, weight) = (signup.id, signup.user_id.clone(), *weight);
+            expected.push(Finisher { signup_id, user_id, weight });
+        }
+    }
+    expected.sort_by_key(|finisher| finisher.signup_id);
+    for limit in [1, 2, 10, 11, PAGE_MAX, usize::MAX] {
+        let mut found: Vec<Finisher> = Vec::new();
+        loop {
+            let after = found.last().map(|finisher| finisher.signup_id);
+            let page = store.contests().finishers(contests[0].id, after, limit).await;
+            let page = page.expect("read");
+            assert!(page.len() <= limit);
+            if page.is_empty() {
+                break;
+            }
+            found.extend(page);
+        }
+        assert_eq!(found, expected, "limit {limit}");
+    }
+}
+
+/// Commits lines; what the store says about it.
+async fn write_lines<F: StoreFixture>(store: &F, contest: &Contest, lines: Vec<SheetLine>) -> bool {
+    let now = stored(store, contest).await;
+    let answer = store.contests().commit(ContestCommit { lines, ..decided(&now) }).await;
+    let is_applied = matches!(answer, Ok(Committed::Applied));
+    let version = stored(store, contest).await.version;
+    assert_eq!(version, now.version + u64::from(is_applied), "all or nothing");
+    is_applied
+}
+
+async fn line_of<F: StoreFixture>(store: &F, contest: &Contest, id: SignupId) -> Option<SheetLine> {
+    store.contests().sheet_line(contest.id, id).await.expect("read")
+}
+
+// clause 7
+// hazard: C9
+// hazard: C7
+async fn a_line_of_the_sheet_is_never_changed<F: StoreFixture>(store: F) {
+    let contest = open_contest(&store).await;
+    let time = crate::fixture::now(&store).await;
+    let ann = put(&store, &contest, user("ann"), state(StateKind::Completed, time)).await;
+    assert_eq!(line_of(&store, &contest, ann.id).await, None);
+    let line = sheet_line(&ann, 1 << 70, Coins::MAX);
+    assert!(write_lines(&store, &contest, vec![line.clone()]).await);
+    assert_eq!(line_of(&store, &contest, ann.id).await, Some(line.clone()));
+    // The same line again, and others in its place: it stays, whether the store takes the rest of
+    // the commit or none of it.
+    let changed = [
+        line.clone(),
+        SheetLine { prize: coins(1), ..line.clone() },
+        SheetLine { before: 0, ..line.clone() },
+        SheetLine { finisher: Finisher { weight: weight(1), ..line.finisher.clone() }, ..line.clone() },
+    ];
+    for other in changed {
+        write_lines(&store, &contest, vec![other]).await;
+        assert_eq!(line_of(&store, &contest, ann.id).await, Some(line.clone()));
+    }
+    // What happens to the signup does not touch it either.
+    apply(&store, decision(&ann, state(StateKind::Refunding, time))).await;
+    assert_eq!(row(&store, &ann).await.state.kind(), StateKind::Refunding);
+    assert_eq!(line_of(&store, &contest, ann.id).await, Some(line));
+}
+
+// clause 11
+async fn the_sheet_goes_by_signup_id<F: StoreFixture>(store: F) {
+    let contest = open_contest(&store).await;
+    let time = crate::fixture::now(&store).await;
+    let mut lines = Vec::new();
+    for number in 0..11_u64 {
+        let viewer = user(&format!("viewer-{number}"));
+        let signup = put(&store, &contest, viewer, state(StateKind::Completed, time)).await;
+        lines.push(sheet_line(&signup, u128::from(number) << 64, coins(number)));
+    }
+    // In several pages and not in order: the order is the sheet's, not that of writing.
+    let mut shuffled = lines.clone();
+    Dice::cast().shuffle(&mut shuffled);
+    for page in shuffled.chunks(4) {
+        assert!(write_lines(&store, &contest, page.to_vec()).await);
+    }
+    for limit in [1, 2, 10, 11, 12, usize::MAX] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = store.contests().sheet(contest.id, after, limit).await.expect("read");
+            assert!(page.items.len() <= limit);
+            found.extend(page.items);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, lines, "limit {limit}");
+    }
+    for line in &lines {
+        let read = line_of(&store, &contest, line.finisher.signup_id).await;
+        assert_eq!(read.as_ref(), Some(line));
+    }
+}
+
+async fn sheets_are_kept_apart<F: StoreFixture>(store: F) {
+    let (one, other) = (open_contest(&store).await, open_contest(&store).await);
+    let time = crate::fixture::now(&store).await;
+    let ann = put(&store, &one, user("ann"), state(StateKind::Completed, time)).await;
+    assert!(write_lines(&store, &one, vec![sheet_line(&ann, 0, coins(1))]).await);
+    assert_eq!(line_of(&store, &other, ann.id).await, None);
+    let sheet = store.contests().sheet(other.id, None, 9).await.expect("read");
+    assert_eq!(sheet.items, []);
+}

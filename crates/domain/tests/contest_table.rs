@@ -1,0 +1,387 @@
+//! Every pair of a contest's phase and a fact, with its outcome spelled out; its legs and windows.
+// hazard: B7 B9
+
+mod common;
+
+use common::{CLAIMS_END, CLOSED, absence, coins, contest, cursor, phases_of, receipt};
+use common::{series_terms, settlement, terms, totals};
+use domain::{
+    contest::{
+        Contest, ContestFact, LegOutcome, LegState, Legs, Phase, PhaseError, PhaseKind,
+        PublicPhase, Settlement, applied_amount, own_outgoings, pending,
+    },
+    lifecycle::{wake_at, window},
+    order::OwnLeg,
+    settlement::Leftover,
+    terms::{NoWinner, Terms},
+    time::{UnixMillis, Window},
+    transfer::{CreditsClosed, Position},
+};
+use std::collections::BTreeSet;
+
+const NOW: UnixMillis = UnixMillis(3_200);
+
+fn leg(amount: u64, outcome: LegOutcome) -> LegState {
+    LegState { amount: coins(amount), outcome }
+}
+
+fn applied(position: u64) -> LegOutcome {
+    LegOutcome::Applied(receipt(position))
+}
+
+/// The label of a fact. Exhaustive on purpose: a new fact must be labelled here, sampled in
+/// [`facts`] and counted in the test below.
+fn label(fact: &ContestFact) -> String {
+    match fact {
+        ContestFact::AccountOpened => "account_opened".to_owned(),
+        ContestFact::LegApplied(leg, _) => format!("leg_applied {}", leg.name()),
+        ContestFact::LegCannotArrive(leg, _) => format!("leg_cannot_arrive {}", leg.name()),
+        ContestFact::Funded => "funded".to_owned(),
+        ContestFact::CreditsClosed(_) => "credits_closed".to_owned(),
+        ContestFact::SettlingDue => "settling_due".to_owned(),
+        ContestFact::Frozen(totals) => format!("frozen {}", totals.get().finishers),
+        ContestFact::SheetAdvanced(cursor) => format!("sheet_advanced {}", cursor.lines),
+        ContestFact::LeftoverFixed(_) => "leftover_fixed".to_owned(),
+        ContestFact::ReturnsFixed => "returns_fixed".to_owned(),
+        ContestFact::Emptied => "emptied".to_owned(),
+        ContestFact::CancelAsked => "cancel_asked".to_owned(),
+    }
+}
+
+fn facts() -> Vec<ContestFact> {
+    vec![
+        ContestFact::AccountOpened,
+        ContestFact::LegApplied(OwnLeg::Guarantee, receipt(5)),
+        ContestFact::LegApplied(OwnLeg::Sweep, receipt(5)),
+        ContestFact::LegCannotArrive(OwnLeg::Guarantee, absence()),
+        ContestFact::Funded,
+        ContestFact::CreditsClosed(CLOSED),
+        ContestFact::SettlingDue,
+        ContestFact::Frozen(totals(30, 3, 6)),
+        ContestFact::Frozen(totals(30, 0, 0)),
+        ContestFact::SheetAdvanced(cursor(2)),
+        ContestFact::SheetAdvanced(cursor(3)),
+        ContestFact::LeftoverFixed(Leftover { sweep: coins(1), rollover: coins(2) }),
+        ContestFact::ReturnsFixed,
+        ContestFact::Emptied,
+        ContestFact::CancelAsked,
+    ]
+}
+
+/// What the table calls a phase.
+fn phase_label(phase: &Phase) -> String {
+    let name = phase.kind().name();
+    match phase {
+        Phase::Listing(.., cursor) => format!("{name} {}", cursor.lines),
+        Phase::Cancelling(reason, closed) => {
+            let closed = if closed.is_some() { "closed" } else { "open" };
+            format!("{name} {} {closed}", reason.name())
+        }
+        Phase::Cancelled(reason, _) => format!("{name} {}", reason.name()),
+        _ => name.to_owned(),
+    }
+}
+
+/// The allowed facts with no leg pending, no winners being refunded; the rest is refused.
+const ALLOWED: &[(&str, &[(&str, &str)])] = &[
+    ("preparing", &[("account_opened", "funding"), ("cancel_asked", "cancelling operator open")]),
+    ("funding", &[("funded", "draft"), ("cancel_asked", "cancelling operator open")]),
+    ("draft", &[("credits_closed", "running"), ("cancel_asked", "cancelling operator open")]),
+    ("running", &[("settling_due", "judging"), ("cancel_asked", "cancelling operator closed")]),
+    (
+        "judging",
+        &[
+            ("frozen 3", "listing 0"),
+            ("frozen 0", "cancelling no_winners closed"),
+            ("cancel_asked", "cancelling operator closed"),
+        ],
+    ),
+    ("listing 0", &[("sheet_advanced 2", "listing 2"), ("sheet_advanced 3", "claimable")]),
+    ("listing 2", &[("sheet_advanced 2", "listing 2"), ("sheet_advanced 3", "claimable")]),
+    ("claimable", &[("leftover_fixed", "claimable"), ("emptied", "closed")]),
+    ("closed", &[]),
+    ("cancelling operator open", &[("credits_closed", "cancelling operator closed")]),
+    (
+        "cancelling operator closed",
+        &[("returns_fixed", "cancelling operator closed"), ("emptied", "cancelled operator")],
+    ),
+    ("cancelling no_winners open", &[("credits_closed", "cancelling no_winners closed")]),
+    (
+        "cancelling no_winners closed",
+        &[("returns_fixed", "cancelling no_winners closed"), ("emptied", "cancelled no_winners")],
+    ),
+    ("cancelled operator", &[]),
+    ("cancelled no_winners", &[]),
+];
+
+fn check(phase: &Phase, fact: ContestFact, moves: &mut BTreeSet<(PhaseKind, PhaseKind)>) {
+    let (from, by) = (phase_label(phase), label(&fact));
+    let row = ALLOWED.iter().find(|(state, _)| *state == from).expect("a row of the table");
+    let before = contest(terms(), phase.clone());
+    let outcome = before.clone().apply(fact, NOW);
+    match row.1.iter().find(|(wanted, _)| *wanted == by) {
+        Some((_, wanted)) => {
+            let after = outcome.unwrap_or_else(|error| panic!("{from} + {by}: {error}"));
+            assert_eq!(phase_label(&after.phase), *wanted, "{from} + {by}");
+            let closed = after.phase.credits_closed();
+            let is_open = ["funding", "draft"].contains(wanted) || wanted.ends_with("open");
+            assert_eq!(closed, (!is_open).then_some(CLOSED), "{from} + {by}");
+            moves.insert((phase.kind(), after.phase.kind()));
+            let unchanged = Contest { phase: phase.clone(), legs: before.legs.clone(), ..after };
+            assert_eq!(unchanged, before, "{from} + {by}: nothing but phase and legs changes");
+        }
+        None => {
+            let name = by.split(' ').next().expect("a name");
+            let error = outcome.expect_err("a refusal");
+            assert_eq!((error.phase, error.fact), (phase.kind(), name), "{from}");
+        }
+    }
+}
+
+#[test]
+fn every_pair_of_phase_and_fact_has_its_outcome() {
+    let names: BTreeSet<_> =
+        facts().iter().map(|fact| label(fact).split(' ').next().map(str::to_owned)).collect();
+    assert_eq!(names.len(), 12, "each fact has a sample");
+    let mut moves = BTreeSet::new();
+    let phases: Vec<_> = PhaseKind::ALL.iter().flat_map(|kind| phases_of(*kind)).collect();
+    for phase in &phases {
+        for fact in facts() {
+            check(phase, fact, &mut moves);
+        }
+    }
+    assert_eq!(phases.len(), ALLOWED.len());
+    // No winners whose fees do not go back: the one move the samples above cannot make.
+    moves.insert((PhaseKind::Judging, PhaseKind::Claimable));
+    for from in PhaseKind::ALL {
+        for to in PhaseKind::ALL {
+            let made = from != to && moves.contains(&(*from, *to));
+            assert_eq!(from.may_become(*to), made, "{from:?} -> {to:?}");
+        }
+        let terminal = [PhaseKind::Closed, PhaseKind::Cancelled].contains(from);
+        assert_eq!(from.is_terminal(), terminal, "{from:?}");
+    }
+}
+
+#[test]
+fn errors_name_the_phase_and_the_fact() {
+    let closed = contest(terms(), Phase::Closed(settlement()));
+    let error = closed.apply(ContestFact::CancelAsked, NOW).expect_err("too late");
+    assert_eq!(error, PhaseError { phase: PhaseKind::Closed, fact: "cancel_asked" });
+    assert_eq!(error.to_string(), "cancel_asked is not possible while the contest is closed");
+}
+
+#[test]
+fn an_event_can_count_until_judging_begins() {
+    use PhaseKind::{Draft, Funding, Preparing, Running};
+    for kind in PhaseKind::ALL {
+        let open = [Preparing, Funding, Draft, Running].contains(kind);
+        assert_eq!(kind.is_past_events(), !open, "{kind:?}");
+    }
+}
+
+#[test]
+fn the_freeze_without_winners_goes_where_the_terms_say() {
+    for (no_winner, wanted) in [
+        (NoWinner::Refund, "cancelling no_winners closed"),
+        (NoWinner::Rollover, "claimable"),
+        (NoWinner::Platform, "claimable"),
+    ] {
+        let judging = contest(Terms { no_winner, ..series_terms(0) }, Phase::Judging(CLOSED));
+        let none = judging.clone().apply(ContestFact::Frozen(totals(30, 0, 0)), NOW);
+        let none = none.expect("an allowed fact");
+        assert_eq!(phase_label(&none.phase), wanted, "{no_winner:?}");
+        if let Phase::Claimable(found) = none.phase {
+            let totals = totals(30, 0, 0);
+            let (frozen_at, claimable_at, prizes) = (NOW, NOW, coins(0));
+            let wanted = Settlement { closed: CLOSED, totals, frozen_at, claimable_at, prizes };
+            assert_eq!(found, wanted, "{no_winner:?}");
+        }
+        let some = judging.apply(ContestFact::Frozen(totals(30, 3, 6)), NOW);
+        assert_eq!(phase_label(&some.expect("allowed").phase), "listing 0", "{no_winner:?}");
+    }
+}
+
+// hazard: B2 C7
+#[test]
+fn the_frozen_numbers_are_handed_on_unchanged() {
+    let judging = contest(terms(), Phase::Judging(CLOSED));
+    assert_eq!(judging.phase.frozen(), None);
+    let frozen = judging.apply(ContestFact::Frozen(totals(30, 3, 6)), UnixMillis(3_100));
+    let frozen = frozen.expect("allowed");
+    assert_eq!(frozen.phase.frozen(), Some((&totals(30, 3, 6), UnixMillis(3_100))));
+    let page = frozen.apply(ContestFact::SheetAdvanced(cursor(2)), UnixMillis(3_150));
+    let listed = page.expect("allowed").apply(ContestFact::SheetAdvanced(cursor(3)), NOW);
+    let listed = listed.expect("allowed");
+    assert_eq!(listed.phase, Phase::Claimable(settlement()));
+    assert_eq!(listed.phase.frozen(), Some((&totals(30, 3, 6), UnixMillis(3_100))));
+    let closed = listed.apply(ContestFact::Emptied, NOW).expect("allowed");
+    assert_eq!(closed.phase.frozen(), Some((&totals(30, 3, 6), UnixMillis(3_100))));
+}
+
+#[test]
+fn a_pending_leg_holds_the_contest_where_it_is() {
+    let guaranteed = Terms { guaranteed_pool: coins(100), ..series_terms(7) };
+    for (phase, fact) in [
+        (Phase::Funding, ContestFact::Funded),
+        (Phase::Claimable(settlement()), ContestFact::Emptied),
+        (phases_of(PhaseKind::Cancelling).remove(1), ContestFact::Emptied),
+    ] {
+        let mut contest = contest(guaranteed.clone(), phase);
+        for incoming in [OwnLeg::Guarantee, OwnLeg::Carry] {
+            assert_eq!(pending(&contest.legs), Some(incoming));
+            assert!(contest.clone().apply(fact, NOW).is_err(), "{fact:?} with {incoming:?}");
+            let applied = ContestFact::LegApplied(incoming, receipt(3));
+            contest = contest.apply(applied, NOW).expect("a pending leg");
+        }
+        assert_eq!(pending(&contest.legs), None);
+        assert!(contest.apply(fact, NOW).is_ok(), "{fact:?}");
+    }
+}
+
+#[test]
+fn a_leg_is_fixed_once_and_its_outcome_never_changes() {
+    let guaranteed = Terms { guaranteed_pool: coins(100), ..terms() };
+    let cancelling = contest(guaranteed, phases_of(PhaseKind::Cancelling).remove(1));
+    let arrived = ContestFact::LegApplied(OwnLeg::Guarantee, receipt(5));
+    let elsewhere = ContestFact::LegApplied(OwnLeg::Guarantee, receipt(6));
+    let absent = ContestFact::LegCannotArrive(OwnLeg::Guarantee, absence());
+    for (first, outcome, again, others) in [
+        (arrived, applied(5), arrived, [elsewhere, absent]),
+        (absent, LegOutcome::Void, absent, [arrived, elsewhere]),
+    ] {
+        let known = cancelling.clone().apply(first, NOW).expect("a pending leg");
+        assert_eq!(known.legs, Legs::from([(OwnLeg::Guarantee, leg(100, outcome))]));
+        assert_eq!(known.clone().apply(again, NOW).as_ref(), Ok(&known), "a repeat");
+        for other in others {
+            assert!(known.clone().apply(other, NOW).is_err(), "{outcome:?} then {other:?}");
+        }
+        let unknown = ContestFact::LegApplied(OwnLeg::Carry, receipt(5));
+        assert!(known.apply(unknown, NOW).is_err(), "a leg without an amount");
+    }
+    let fixed = |sweep, rollover| {
+        ContestFact::LeftoverFixed(Leftover { sweep: coins(sweep), rollover: coins(rollover) })
+    };
+    let claimable = contest(series_terms(0), Phase::Claimable(settlement()));
+    let once = claimable.apply(fixed(1, 2), NOW).expect("allowed");
+    let wanted = [(OwnLeg::Sweep, 1), (OwnLeg::Rollover, 2)];
+    let wanted: Legs = wanted.map(|(own, n)| (own, leg(n, LegOutcome::Pending))).into();
+    assert_eq!(once.legs, wanted);
+    assert_eq!(once.clone().apply(fixed(3, 4), NOW), Ok(once), "never another amount");
+}
+
+// The proof is about credits to the pool; it says nothing about what leaves it.
+#[test]
+fn a_leg_that_leaves_the_pool_is_never_void() {
+    for own in OwnLeg::ALL {
+        let mut cancelling = contest(terms(), phases_of(PhaseKind::Cancelling).remove(1));
+        cancelling.legs.insert(own, leg(5, LegOutcome::Pending));
+        let found = cancelling.apply(ContestFact::LegCannotArrive(own, absence()), NOW);
+        assert_eq!(found.is_ok(), own.is_incoming(), "{own:?}");
+    }
+}
+
+#[test]
+fn what_is_returned_on_a_cancel_is_what_came() {
+    let guaranteed = Terms { guaranteed_pool: coins(100), ..series_terms(7) };
+    for (guarantee, carry, wanted) in [
+        (true, true, vec![(OwnLeg::GuaranteeReturn, 100), (OwnLeg::Rollover, 7)]),
+        (true, false, vec![(OwnLeg::GuaranteeReturn, 100)]),
+        (false, true, vec![(OwnLeg::Rollover, 7)]),
+        (false, false, vec![]),
+    ] {
+        let mut cancelling = contest(guaranteed.clone(), phases_of(PhaseKind::Cancelling).remove(1));
+        for (incoming, came) in [(OwnLeg::Guarantee, guarantee), (OwnLeg::Carry, carry)] {
+            let arrived = ContestFact::LegApplied(incoming, receipt(5));
+            let absent = ContestFact::LegCannotArrive(incoming, absence());
+            let fact = if came { arrived } else { absent };
+            cancelling = cancelling.apply(fact, NOW).expect("a pending leg");
+        }
+        let fixed = cancelling.apply(ContestFact::ReturnsFixed, NOW).expect("allowed");
+        let back = fixed.legs.iter().filter(|(own, _)| !own.is_incoming());
+        let back: Vec<_> = back.map(|(own, state)| (*own, state.amount.get())).collect();
+        assert_eq!(back, wanted);
+        let came = applied_amount(&fixed.legs, OwnLeg::Guarantee);
+        assert_eq!(came.get(), if guarantee { 100 } else { 0 });
+        assert_eq!(own_outgoings(&fixed.legs), Ok(coins(0)), "nothing has left yet");
+        let left = wanted.iter().fold(fixed, |contest, (own, _)| {
+            contest.apply(ContestFact::LegApplied(*own, receipt(9)), NOW).expect("pending")
+        });
+        let sum = wanted.iter().map(|(_, amount)| amount).sum();
+        assert_eq!(own_outgoings(&left.legs), Ok(coins(sum)));
+    }
+}
+
+#[test]
+fn the_claim_window_is_never_shortened_by_a_late_settling() {
+    for (claimable_at, end) in [
+        (2_999, 4_000),
+        (3_000, 4_000),
+        (3_001, 4_001),
+        (3_200, 4_200),
+        (9_000, 10_000),
+        (i64::MAX, i64::MAX),
+    ] {
+        let settlement = Settlement { claimable_at: UnixMillis(claimable_at), ..settlement() };
+        for phase in [Phase::Claimable(settlement), Phase::Closed(settlement)] {
+            let contest = contest(terms(), phase);
+            assert_eq!(contest.claims_end_at(), Some(UnixMillis(end)), "{claimable_at}");
+        }
+    }
+    for kind in PhaseKind::ALL {
+        let open = [PhaseKind::Claimable, PhaseKind::Closed].contains(kind);
+        for phase in phases_of(*kind) {
+            let found = contest(terms(), phase).claims_end_at();
+            assert_eq!(found, open.then_some(CLAIMS_END), "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn people_see_the_phase_by_the_clock_until_signups_are_over() {
+    use PublicPhase as P;
+    for kind in PhaseKind::ALL {
+        let (before, after) = match kind {
+            PhaseKind::Preparing | PhaseKind::Funding => (P::Draft, P::Draft),
+            PhaseKind::Draft => (P::Draft, P::Open),
+            PhaseKind::Running => (P::Running, P::Running),
+            PhaseKind::Judging | PhaseKind::Listing => (P::Settling, P::Settling),
+            PhaseKind::Claimable => (P::Claimable, P::Claimable),
+            PhaseKind::Closed => (P::Closed, P::Closed),
+            PhaseKind::Cancelling => (P::Cancelling, P::Cancelling),
+            PhaseKind::Cancelled => (P::Cancelled, P::Cancelled),
+        };
+        for phase in phases_of(*kind) {
+            let contest = contest(terms(), phase);
+            for (now, wanted) in [(999, before), (1_000, after), (1_001, after), (9_999, after)] {
+                assert_eq!(contest.public_phase(UnixMillis(now)), wanted, "{kind:?} at {now}");
+            }
+        }
+    }
+}
+
+#[test]
+fn credits_are_closed_and_settling_begins_in_their_windows() {
+    let closing = ContestFact::CreditsClosed(CreditsClosed { position: Position(9) });
+    for kind in PhaseKind::ALL {
+        for phase in phases_of(*kind) {
+            let contest = contest(terms(), phase);
+            for fact in facts().into_iter().chain([closing]) {
+                let wanted = match fact {
+                    ContestFact::CreditsClosed(_) if *kind == PhaseKind::Draft => {
+                        Window::from(UnixMillis(2_000))
+                    }
+                    ContestFact::SettlingDue => Window::from(UnixMillis(3_100)),
+                    _ => Window::ALWAYS,
+                };
+                assert_eq!(window(&fact, &contest), wanted, "{kind:?} {fact:?}");
+            }
+            let looked_at = match kind {
+                PhaseKind::Draft => Some(UnixMillis(2_000)),
+                PhaseKind::Closed | PhaseKind::Cancelled => None,
+                _ => Some(UnixMillis(500)),
+            };
+            assert_eq!(wake_at(&contest), looked_at, "{kind:?}");
+        }
+    }
+}

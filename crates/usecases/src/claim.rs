@@ -1,0 +1,64 @@
+//! Claiming a prize.
+
+use crate::{
+    Contests, Failure,
+    drive::{Prefetched, Until},
+    read::Seen,
+};
+use domain::{
+    contest::PhaseKind,
+    ids::{ContestId, UserId},
+    signup::{Claimant, State},
+};
+
+/// What became of a claim.
+#[derive(Clone, Debug)]
+pub enum Claimed {
+    /// The prize is paid.
+    Yes(Seen),
+    /// The prize is decided and being paid.
+    Pending(Seen),
+    /// The viewer has not completed the task.
+    NotCompleted,
+    /// Prizes are not decided yet.
+    NotYet,
+    /// The claim window has ended, or fees are given back instead.
+    Closed,
+    /// The viewer has not signed up.
+    NotSignedUp,
+    /// There is no such contest.
+    NoContest,
+}
+
+impl Contests {
+    /// Claims a viewer's prize: it is paid once, whoever calls however often.
+    ///
+    /// # Errors
+    /// [`Failure`]; the outcome is then unknown to the caller and is finished by the compensation.
+    pub async fn claim(&self, contest_id: ContestId, user: &UserId) -> Result<Claimed, Failure> {
+        let Some(contest) = self.visible(contest_id).await? else { return Ok(Claimed::NoContest) };
+        let Some(signup) = self.ports.signups.find(contest_id, user).await? else {
+            return Ok(Claimed::NotSignedUp);
+        };
+        let is_claimable = contest.phase.kind() == PhaseKind::Claimable;
+        let mut driven = self.drive(&contest, signup, None, Until::Rest, Prefetched::default()).await?;
+        if is_claimable && matches!(driven.signup.state, State::Completed(..)) {
+            let asked = self.draw_prize(&contest, &driven.signup, Claimant::Viewer).await?;
+            driven = self.drive(&contest, driven.signup, Some(asked), Until::Rest, Prefetched::default()).await?;
+        }
+        let is_outside_window = driven.is_outside_window;
+        let seen = Seen::new(contest, driven);
+        Ok(match &seen.signup.state {
+            State::Shared(..) => Claimed::Yes(seen),
+            State::Claiming(..) => Claimed::Pending(seen),
+            State::Completed(..) if is_outside_window => Claimed::Closed,
+            State::Completed(..) => Claimed::NotYet,
+            State::Forfeited(..) | State::Refunding(..) | State::Refunded(..) => Claimed::Closed,
+            State::Initialized(_)
+            | State::Paid(_)
+            | State::InProgress(_)
+            | State::Missed(..)
+            | State::Expired => Claimed::NotCompleted,
+        })
+    }
+}

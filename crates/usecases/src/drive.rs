@@ -1,0 +1,290 @@
+//! The loop around `due` and `apply`: take the step that is due, perform it through a port, apply
+//! the fact, save it, until nothing is due or the outside world has to be waited for.
+//!
+//! What follows from one another without moving money shares one commit. Before money moves, the
+//! row that says so is committed; so a crash on any line leaves a row from which anybody can go
+//! on.
+
+use crate::{Contests, Failure};
+use domain::{
+    contest::Contest,
+    due::{Step, due, wake_at, window},
+    effects::effects,
+    finding::FindingClass,
+    judge::{self, Progress},
+    signup::{Claimant, Fact, Signup, StateKind},
+    time::Window,
+    transfer::{Position, Transfer},
+};
+use ports::{
+    failpoint::{self, Failpoint},
+    signups::SignupCommit,
+    store::Committed,
+    tasks::Assigned,
+};
+
+/// The most steps of one drive. Every signup rests after fewer; more is a bug.
+const STEPS_MAX: usize = 32;
+
+/// How far a drive goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Until nothing is due.
+    Rest,
+    /// The same, but money that has not been sent is not sent: a read must not charge anybody.
+    MoneyMoves,
+    /// Until the task is assigned: a new signup has nothing to be read yet.
+    Enrolled,
+}
+
+/// Answers that were read for many signups at once.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Prefetched {
+    /// What was found of the fee's order, and where.
+    pub(crate) fee: Option<(Option<Transfer>, Position)>,
+    /// The progress.
+    pub(crate) progress: Option<Progress>,
+}
+
+/// Where a drive ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Driven {
+    /// The signup as last saved.
+    pub(crate) signup: Signup,
+    /// The progress, if it was read on the way.
+    pub(crate) progress: Option<Progress>,
+    /// True if the last change came outside its window and was not saved.
+    pub(crate) is_outside_window: bool,
+}
+
+/// A signup on its way: as it was last saved, and as it is becoming.
+struct Journey {
+    saved: Signup,
+    current: Signup,
+    trail: Vec<StateKind>,
+    window: Window,
+}
+
+impl Journey {
+    fn new(signup: Signup) -> Self {
+        Self { saved: signup.clone(), current: signup, trail: Vec::new(), window: Window::ALWAYS }
+    }
+
+    fn apply(&mut self, fact: Fact, contest: &Contest) -> Result<(), Failure> {
+        let limits = window(&fact, contest);
+        let next = self.current.clone().apply(fact)?;
+        if next.state.kind() != self.current.state.kind() {
+            self.trail.push(next.state.kind());
+        }
+        self.window = Window {
+            not_before: self.window.not_before.max(limits.not_before),
+            before: match (self.window.before, limits.before) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            },
+        };
+        self.current = next;
+        Ok(())
+    }
+
+    /// True if a reader would see something else than what is saved.
+    fn is_unsaved(&self) -> bool {
+        self.current.clone().recalled() != self.saved.clone().recalled()
+    }
+}
+
+/// What became of saving.
+enum Saved {
+    Yes,
+    OutsideWindow(Box<Signup>),
+    Overtaken(Box<Signup>),
+}
+
+impl Contests {
+    /// Drives a signup. `asked` is what somebody asks for, a fact like any other.
+    pub(crate) async fn drive(
+        &self,
+        contest: &Contest,
+        signup: Signup,
+        asked: Option<Fact>,
+        until: Until,
+        mut prefetched: Prefetched,
+    ) -> Result<Driven, Failure> {
+        let mut journey = Journey::new(signup);
+        let mut progress = None;
+        if let Some(fact) = asked {
+            journey.apply(fact, contest)?;
+        }
+        for _ in 0..STEPS_MAX {
+            if until == Until::Enrolled && journey.current.state.kind() == StateKind::InProgress {
+                break;
+            }
+            let step = due(&journey.current, contest, self.ports.clock.now());
+            if step == Step::Rest || (until == Until::MoneyMoves && step.moves_money()) {
+                break;
+            }
+            if step.moves_money() && journey.is_unsaved() {
+                match self.save(&mut journey).await? {
+                    Saved::Yes => {}
+                    Saved::OutsideWindow(signup) => return Ok(outside(*signup, progress)),
+                    Saved::Overtaken(signup) => {
+                        journey = Journey::new(*signup);
+                        continue;
+                    }
+                }
+            }
+            let Some(fact) = self.perform(contest, &journey.current, step, &mut prefetched, &mut progress).await?
+            else {
+                break;
+            };
+            let before = journey.current.clone();
+            let waits = fact.says_wait();
+            journey.apply(fact, contest)?;
+            if waits || journey.current == before {
+                break;
+            }
+            if !self.ours_comes_next(contest, &journey.current)
+                && journey.current.state.kind() != before.state.kind()
+                && let Saved::Overtaken(signup) | Saved::OutsideWindow(signup) = self.save(&mut journey).await?
+            {
+                journey = Journey::new(*signup);
+            }
+        }
+        if journey.is_unsaved() {
+            match self.save(&mut journey).await? {
+                Saved::Yes => {}
+                Saved::OutsideWindow(signup) => return Ok(outside(*signup, progress)),
+                Saved::Overtaken(signup) => {
+                    return Ok(Driven { signup: *signup, progress, is_outside_window: false });
+                }
+            }
+        }
+        Ok(Driven { signup: journey.current, progress, is_outside_window: false })
+    }
+
+    /// True if the next step is ours and idempotent, so that its fact may share the commit.
+    fn ours_comes_next(&self, contest: &Contest, signup: &Signup) -> bool {
+        match due(signup, contest, self.ports.clock.now()) {
+            Step::AssignTask | Step::Decide(_) => true,
+            Step::Rest
+            | Step::ChargeFee
+            | Step::LookUpFee
+            | Step::ReadProgress
+            | Step::DrawPrize
+            | Step::Pay
+            | Step::LookUpPayment => false,
+        }
+    }
+
+    /// Performs a step; none where there is nothing to apply.
+    async fn perform(
+        &self,
+        contest: &Contest,
+        signup: &Signup,
+        step: Step,
+        prefetched: &mut Prefetched,
+        seen: &mut Option<Progress>,
+    ) -> Result<Option<Fact>, Failure> {
+        if step.moves_money() {
+            failpoint::pass(Failpoint::PaymentDue);
+        }
+        let fact = match step {
+            Step::Rest => None,
+            Step::Decide(fact) => Some(fact),
+            Step::ChargeFee => Some(self.charge(contest, signup).await),
+            Step::LookUpFee => Some(match prefetched.fee.take() {
+                Some((found, position)) => self.fee_answer(contest, signup, found, position).await,
+                None => self.look_up_fee(contest, signup).await,
+            }),
+            Step::AssignTask => Some(match self.ports.tasks.assign(contest, signup).await {
+                Assigned::Assigned => Fact::TaskAssigned,
+                Assigned::NotSent | Assigned::Unknown => Fact::TaskUnanswered,
+            }),
+            Step::ReadProgress => {
+                let progress = match prefetched.progress.take() {
+                    Some(progress) => Some(progress),
+                    None => self.ports.tasks.progress(contest, std::slice::from_ref(signup)).await?.pop(),
+                };
+                *seen = progress;
+                progress.map(|progress| judge::progress(contest, signup, progress, None))
+            }
+            Step::DrawPrize => Some(self.draw_prize(contest, signup, Claimant::House).await?),
+            Step::Pay => self.pay(signup).await,
+            Step::LookUpPayment => self.look_up_payment(signup).await,
+        };
+        match &fact {
+            Some(Fact::FeeApplied(_) | Fact::FeeRefused(_)) => failpoint::pass(Failpoint::FeeAnswered),
+            Some(Fact::PaymentApplied(_) | Fact::PaymentRefused(_)) => {
+                failpoint::pass(Failpoint::PaymentAnswered);
+            }
+            Some(Fact::PrizeDrawn(..)) => failpoint::pass(Failpoint::PrizeDrawn),
+            _ => {}
+        }
+        Ok(fact)
+    }
+
+    /// The finisher's line of the sheet. Every finisher of a claimable contest has one.
+    pub(crate) async fn draw_prize(
+        &self,
+        contest: &Contest,
+        signup: &Signup,
+        claimant: Claimant,
+    ) -> Result<Fact, Failure> {
+        match self.ports.contests.sheet_line(contest.id, signup.id).await? {
+            Some(line) => Ok(Fact::PrizeDrawn(line, claimant)),
+            None => {
+                let evidence = "completed, but not on the settlement sheet".to_owned();
+                self.raise(FindingClass::Stuck, contest.id, signup.id.to_string(), evidence.clone()).await;
+                Err(Failure::Books(evidence))
+            }
+        }
+    }
+
+    async fn save(&self, journey: &mut Journey) -> Result<Saved, Failure> {
+        let Journey { saved, current, trail, window } = journey;
+        let trail = std::mem::take(trail);
+        let was_parked = is_parked(saved);
+        let commit = SignupCommit {
+            expected: saved.version,
+            window: std::mem::take(window),
+            signup: current.clone(),
+            trail,
+            wake_at: wake_at(current, self.ports.clock.now()),
+            effects: effects(Some(saved), current),
+        };
+        match self.ports.signups.commit(commit).await? {
+            Committed::Applied => {
+                failpoint::pass(Failpoint::SignupCommitted);
+                current.version = saved.version + 1;
+                *saved = current.clone();
+                if was_parked && !is_parked(saved) {
+                    self.withdraw(FindingClass::Stuck, saved.contest_id, &saved.id.to_string()).await;
+                }
+                Ok(Saved::Yes)
+            }
+            Committed::GuardFailed => {
+                let Some(fresh) = self.ports.signups.get(saved.id).await? else {
+                    return Err(Failure::Gone(saved.id.to_string()));
+                };
+                Ok(if fresh.version == saved.version {
+                    Saved::OutsideWindow(Box::new(fresh))
+                } else {
+                    Saved::Overtaken(Box::new(fresh))
+                })
+            }
+            Committed::Missing => Err(Failure::Gone(saved.id.to_string())),
+        }
+    }
+}
+
+fn is_parked(signup: &Signup) -> bool {
+    use domain::signup::{PayTry, State};
+    matches!(
+        &signup.state,
+        State::Claiming(.., payment) | State::Refunding(_, payment) if matches!(payment.last_try, PayTry::Parked(_))
+    )
+}
+
+fn outside(signup: Signup, progress: Option<Progress>) -> Driven {
+    Driven { signup, progress, is_outside_window: true }
+}

@@ -1,0 +1,62 @@
+//! Fees whose signup's row was lost: the coins are in the pool, and nobody's record says so.
+//!
+//! If the viewer repeats the signup while signups are open, the derived order id finds the old
+//! charge. If not, settling finds the books differ, and the fee goes back under its own refund
+//! order.
+
+use crate::{
+    Contests, Failure,
+    drive::{Prefetched, Until},
+};
+use domain::{
+    contest::Contest,
+    finding::FindingClass,
+    ids::SignupId,
+    order::{Account, Leg},
+    signup::{Fact, Signup, State},
+    transfer::{Position, Transfer},
+};
+use ports::{funds::TransferPage, signups::Enrolled};
+
+/// The transfers of one page of the funds log.
+const PAGE: usize = 1_000;
+
+impl Contests {
+    /// Gives back every fee of the contest that no row explains; how many were found.
+    pub(crate) async fn adopt_orphans(&self, contest: &Contest) -> Result<usize, Failure> {
+        let account = contest.pool_account();
+        let mut after = Position(0);
+        let mut adopted = 0;
+        loop {
+            let TransferPage { transfers, .. } = self.ports.funds.list(&account, after, PAGE).await?;
+            let Some(last) = transfers.last() else { return Ok(adopted) };
+            after = last.receipt.position;
+            for transfer in &transfers {
+                adopted += usize::from(self.adopt(contest, transfer).await?);
+            }
+        }
+    }
+
+    async fn adopt(&self, contest: &Contest, transfer: &Transfer) -> Result<bool, Failure> {
+        let Account::User(user) = &transfer.content.from else { return Ok(false) };
+        if transfer.order_id != Leg::Fee(contest.id, user.clone()).order_id()
+            || self.ports.signups.find(contest.id, user).await?.is_some()
+        {
+            return Ok(false);
+        }
+        let evidence = format!("{user} paid {} coins and has no signup", transfer.content.amount);
+        let order = transfer.order_id.to_string();
+        self.raise(FindingClass::OrphanTransfer, contest.id, order.clone(), evidence).await;
+        let id = SignupId(self.ports.ids.next());
+        let now = self.ports.clock.now();
+        let lost = Signup::new(id, contest.id, user.clone(), transfer.content.amount, now);
+        let lost = Signup { state: State::Expired, ..lost };
+        if self.ports.signups.restore(&lost).await? != Enrolled::Inserted {
+            return Ok(true);
+        }
+        let found = Fact::FeeApplied(transfer.receipt);
+        self.drive(contest, lost, Some(found), Until::Rest, Prefetched::default()).await?;
+        self.withdraw(FindingClass::OrphanTransfer, contest.id, &order).await;
+        Ok(true)
+    }
+}

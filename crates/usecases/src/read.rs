@@ -1,0 +1,165 @@
+//! Reading, with repair on the way: a signup in progress is asked about at the task system.
+
+use crate::{
+    Contests, Failure,
+    drive::{Driven, Prefetched, Until},
+};
+use domain::{
+    contest::{Contest, PhaseKind, applied_amount},
+    ids::{ContestId, UserId},
+    money::Coins,
+    order::OwnLeg,
+    settlement::{Advisory, estimate},
+    signup::{Signup, State, StateKind},
+    time::UnixMillis,
+};
+use ports::{
+    contests::StateCount,
+    findings::Finding,
+    funds::{self, FundsError},
+    store::PAGE_MAX,
+};
+
+/// A signup with its contest and how far the task is.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// The contest.
+    pub contest: Contest,
+    /// The signup.
+    pub signup: Signup,
+    /// Units of the task done.
+    pub done: u64,
+}
+
+impl Seen {
+    pub(crate) fn new(contest: Contest, driven: Driven) -> Self {
+        let read = driven.progress.map_or(0, |progress| progress.quantity);
+        Self::of(contest, driven.signup, read)
+    }
+
+    fn of(contest: Contest, signup: Signup, read: u64) -> Self {
+        let done = match &signup.state {
+            State::Missed(_, quantity) => *quantity,
+            state => state.achievement().map_or(read, |done| done.quantity),
+        };
+        Self { contest, signup, done }
+    }
+}
+
+/// The pool, for showing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// What is or would be split.
+    pub amount: Coins,
+    /// Finishers so far, or frozen.
+    pub finishers: u64,
+    /// What one finisher of average weight gets or would get.
+    pub estimated_prize: Coins,
+    /// As of when, on the funds system's clock until the freeze.
+    pub as_of: UnixMillis,
+}
+
+/// What an operator sees of a contest.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The contest.
+    pub contest: Contest,
+    /// Signups and coins per state.
+    pub counts: Vec<StateCount>,
+    /// What the pool account holds; none if it is not open yet.
+    pub balance: Option<Coins>,
+    /// Findings that are open, at most a page of them.
+    pub findings: Vec<Finding>,
+}
+
+impl Contests {
+    /// A contest that viewers may see.
+    ///
+    /// # Errors
+    /// [`Failure::Store`].
+    pub async fn visible(&self, id: ContestId) -> Result<Option<Contest>, Failure> {
+        let contest = self.ports.contests.get(id).await?;
+        Ok(contest.filter(|contest| {
+            !matches!(contest.phase.kind(), PhaseKind::Preparing | PhaseKind::Funding)
+        }))
+    }
+
+    /// A viewer's signup, repaired on the way; none if there is none. Nothing is charged or paid
+    /// by reading.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn read(&self, contest_id: ContestId, user: &UserId) -> Result<Option<Seen>, Failure> {
+        let Some(contest) = self.visible(contest_id).await? else { return Ok(None) };
+        let Some(signup) = self.ports.signups.find(contest_id, user).await? else { return Ok(None) };
+        let driven = self.drive(&contest, signup, None, Until::MoneyMoves, Prefetched::default()).await?;
+        Ok(Some(Seen::new(contest, driven)))
+    }
+
+    /// The same for a signup that was listed: nothing is repaired, the progress is only read.
+    ///
+    /// # Errors
+    /// [`Failure::Store`].
+    pub async fn look(&self, contest: &Contest, signups: Vec<Signup>) -> Result<Vec<Seen>, Failure> {
+        let open: Vec<_> =
+            signups.iter().filter(|signup| signup.state.kind() == StateKind::InProgress).cloned().collect();
+        let mut read = if open.is_empty() {
+            Vec::new()
+        } else {
+            self.ports.tasks.progress(contest, &open).await?
+        }
+        .into_iter();
+        let seen = signups.into_iter().map(|signup| {
+            let in_progress = signup.state.kind() == StateKind::InProgress;
+            let quantity = in_progress.then(|| read.next()).flatten().map_or(0, |progress| progress.quantity);
+            Seen::of(contest.clone(), signup, quantity)
+        });
+        Ok(seen.collect())
+    }
+
+    /// The pool: from the funds system's live balance until the freeze, then as it was frozen.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn pool(&self, contest: &Contest) -> Result<Pool, Failure> {
+        if let Some((totals, frozen_at)) = contest.phase.frozen() {
+            let totals = totals.get();
+            let estimated_prize = totals.pool.part(1, totals.finishers.max(1).into()).unwrap_or(Coins::ZERO);
+            return Ok(Pool {
+                amount: totals.pool,
+                finishers: totals.finishers,
+                estimated_prize,
+                as_of: frozen_at,
+            });
+        }
+        let held = self.ports.funds.balance(&contest.pool_account()).await?;
+        let counts = self.ports.contests.counts(contest.id).await?;
+        let finishers = count(&counts, &[StateKind::Completed]);
+        let brought = Coins::sum([OwnLeg::Guarantee, OwnLeg::Carry].map(|leg| applied_amount(&contest.legs, leg)));
+        let fees = brought.ok().and_then(|brought| funds::coins(&held)?.minus(brought).ok()).unwrap_or(Coins::ZERO);
+        let Advisory((amount, estimated_prize)) = estimate(&contest.terms, fees, finishers);
+        Ok(Pool { amount, finishers, estimated_prize, as_of: held.at })
+    }
+
+    /// What an operator sees of a contest.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn report(&self, id: ContestId) -> Result<Option<Report>, Failure> {
+        let Some(contest) = self.ports.contests.get(id).await? else { return Ok(None) };
+        let counts = self.ports.contests.counts(id).await?;
+        let balance = match self.ports.funds.balance(&contest.pool_account()).await {
+            Ok(balance) => funds::coins(&balance),
+            Err(FundsError::UnknownAccount(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let findings = self.ports.findings.list(id, true, None, PAGE_MAX).await?.items;
+        Ok(Some(Report { contest, counts, balance, findings }))
+    }
+}
+
+/// Signups in some of the states.
+#[must_use]
+pub fn count(counts: &[StateCount], states: &[StateKind]) -> u64 {
+    counts.iter().filter(|count| states.contains(&count.state)).map(|count| count.signups).sum()
+}

@@ -1,0 +1,359 @@
+//! The loop around a contest: opening, settling, paying out, closing, cancelling. Every step is
+//! written by compare-and-swap on the contest's version, so any node can take any step at any
+//! time and two at once do no harm.
+
+use crate::{
+    Contests, Failure, FUNDS_DEADLINE,
+    compensate::AT_ONCE,
+    drive::{Prefetched, Until},
+};
+use domain::{
+    contest::{Contest, ContestFact, Phase},
+    finding::FindingClass,
+    ids::ContestId,
+    lifecycle::{ContestStep, due, window},
+    money::Coins,
+    order::{Account, Leg, OwnLeg},
+    settlement::{NotFrozen, SheetLine, freeze, leftover, sheet_page},
+    signup::{Signup, StateKind},
+    time::UnixMillis,
+    transfer::ProofOfAbsence,
+};
+use futures_util::{StreamExt, stream};
+use ports::{
+    contests::ContestCommit,
+    failpoint::{self, Failpoint},
+    funds::{FundsError, Lookup, TransferOutcome, coins},
+    store::Committed,
+};
+use std::sync::PoisonError;
+use tokio::time::timeout;
+
+/// The most contests of one round.
+const ROUND_MAX: usize = 64;
+/// The most contests that are driven at once.
+const CONTESTS_AT_ONCE: usize = 4;
+/// The most steps of one pass; a contest that needs more goes on in the next.
+const STEPS_MAX: usize = 10_000;
+/// The signups of one page of a sweep.
+const PAGE: usize = 512;
+/// The lines of one page of the sheet.
+const SHEET_PAGE: usize = 1_000;
+/// How long a contest that cannot go on, or only waits for viewers, is left alone, in
+/// milliseconds.
+const PACE_MS: i64 = 500;
+
+/// How a pass over a contest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Nothing is due before this time, or before somebody acts.
+    Rests(Option<UnixMillis>),
+    /// Something outside has to be waited for.
+    Waits,
+}
+
+/// What a step came to.
+pub(crate) enum Stepped {
+    /// The contest changed; go on with the next step.
+    On,
+    /// Nothing changed that would let the contest go on.
+    Stuck,
+}
+
+impl Contests {
+    /// Drives every contest whose time has come; how many.
+    ///
+    /// # Errors
+    /// [`Failure::Store`] when they cannot be listed. A contest that fails does not stop the
+    /// others.
+    pub async fn run_contests(&self) -> Result<usize, Failure> {
+        let awake = self.ports.contests.awake(ROUND_MAX).await?;
+        let now = self.ports.clock.now();
+        let ready: Vec<ContestId> = {
+            let pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+            let is_ready = |id: &ContestId| pace.get(id).is_none_or(|at| *at <= now);
+            awake.iter().map(|contest| contest.id).filter(is_ready).collect()
+        };
+        let passes = ready.into_iter().map(|id| async move {
+            let next = match self.run_contest(id).await {
+                Ok(Pass::Rests(Some(at))) => at.min(now.plus(PACE_MS)),
+                Ok(Pass::Rests(None) | Pass::Waits) => now.plus(PACE_MS),
+                Err(error) => {
+                    tracing::warn!(
+                        contest.id = %id, error = &error as &dyn std::error::Error,
+                        "a contest could not go on; it is tried again"
+                    );
+                    now.plus(PACE_MS)
+                }
+            };
+            self.pace.lock().unwrap_or_else(PoisonError::into_inner).insert(id, next);
+        });
+        let count = stream::iter(passes).buffer_unordered(CONTESTS_AT_ONCE).count().await;
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.retain(|_, at| *at > now);
+        Ok(count)
+    }
+
+    /// Drives one contest until nothing is due or something has to be waited for.
+    ///
+    /// # Errors
+    /// [`Failure`]; the contest goes on from where it is at the next pass.
+    pub async fn run_contest(&self, id: ContestId) -> Result<Pass, Failure> {
+        for _ in 0..STEPS_MAX {
+            let Some(contest) = self.ports.contests.get(id).await? else {
+                return Err(Failure::Gone(id.to_string()));
+            };
+            let now = self.ports.contests.now().await?;
+            let presence = self.ports.contests.presence(id).await?;
+            let stepped = match due(&contest, presence, now) {
+                ContestStep::Rest(until) => return Ok(Pass::Rests(until)),
+                step => self.take(contest, step, now).await?,
+            };
+            match stepped {
+                Stepped::On => {}
+                Stepped::Stuck => return Ok(Pass::Waits),
+            }
+        }
+        Ok(Pass::Waits)
+    }
+
+    async fn take(&self, contest: Contest, step: ContestStep, now: UnixMillis) -> Result<Stepped, Failure> {
+        match step {
+            ContestStep::Rest(_) => Ok(Stepped::Stuck),
+            ContestStep::Decide(fact) => self.save_contest(contest, fact, now, Vec::new()).await,
+            ContestStep::OpenAccount => {
+                self.open_account(&contest.pool_account()).await?;
+                failpoint::pass(Failpoint::AccountOpened);
+                self.save_contest(contest, ContestFact::AccountOpened, now, Vec::new()).await
+            }
+            ContestStep::SendLeg(leg) => self.send_leg(contest, leg, now).await,
+            ContestStep::LookUpLeg(leg) => self.look_up_leg(contest, leg, now).await,
+            ContestStep::CloseCredits => {
+                let account = contest.pool_account();
+                if matches!(contest.phase, Phase::Cancelling(..)) {
+                    // Cancelled before the account was known to be open.
+                    self.open_account(&account).await?;
+                }
+                let closed = timeout(FUNDS_DEADLINE, self.ports.funds.close_credits(&account)).await;
+                let closed = closed.map_err(FundsError::unavailable)??;
+                failpoint::pass(Failpoint::CreditsClosed);
+                self.save_contest(contest, ContestFact::CreditsClosed(closed), now, Vec::new()).await
+            }
+            ContestStep::Sweep(states) => self.sweep(&contest, states).await,
+            ContestStep::Freeze => self.freeze(contest, now).await,
+            ContestStep::WriteSheet => self.write_sheet(contest, now).await,
+            ContestStep::Close => self.close(contest, now).await,
+        }
+    }
+
+    /// Applies a fact to a contest and saves it. Overtaken by another node is as good as saved.
+    pub(crate) async fn save_contest(
+        &self,
+        contest: Contest,
+        fact: ContestFact,
+        now: UnixMillis,
+        lines: Vec<SheetLine>,
+    ) -> Result<Stepped, Failure> {
+        let expected = contest.version;
+        let window = window(&fact, &contest);
+        let contest = contest.apply(fact, now)?;
+        match self.ports.contests.commit(ContestCommit { expected, window, contest, lines }).await? {
+            Committed::Applied => {
+                failpoint::pass(Failpoint::ContestCommitted);
+                Ok(Stepped::On)
+            }
+            Committed::GuardFailed => Ok(Stepped::On),
+            Committed::Missing => Err(Failure::Gone("the contest".to_owned())),
+        }
+    }
+
+    async fn open_account(&self, account: &Account) -> Result<(), Failure> {
+        let opened = timeout(FUNDS_DEADLINE, self.ports.funds.open_account(account)).await;
+        Ok(opened.map_err(FundsError::unavailable)??)
+    }
+
+    /// Sends one of the contest's own legs; its amount was stored before.
+    async fn send_leg(&self, contest: Contest, leg: OwnLeg, now: UnixMillis) -> Result<Stepped, Failure> {
+        let Some((order, content)) = contest.own_transfer(leg) else { return Ok(Stepped::Stuck) };
+        for account in [&content.from, &content.to] {
+            if matches!(account, Account::Series(_)) {
+                self.open_account(account).await?;
+            }
+        }
+        let subject = order.to_string();
+        let receipt = match self.look_up(&[order]).await?.found.pop().flatten() {
+            Some(found) if found.content == content => found.receipt,
+            Some(found) => {
+                let evidence = format!("{} moved {} instead of {}", leg.name(), found.content.amount, content.amount);
+                self.raise(FindingClass::AmountDiffers, contest.id, subject, evidence).await;
+                return Ok(Stepped::Stuck);
+            }
+            None => match self.transfer(Leg::Own(leg, contest.id), content, None).await {
+                TransferOutcome::Applied(transfer) => transfer.receipt,
+                TransferOutcome::Refused(reason) => {
+                    let evidence = format!("{} was refused: {}", leg.name(), reason.name());
+                    self.raise(FindingClass::Stuck, contest.id, subject, evidence).await;
+                    return Ok(Stepped::Stuck);
+                }
+                // Looked up again at the next pass.
+                TransferOutcome::Conflict | TransferOutcome::NotSent | TransferOutcome::Unknown => {
+                    return Ok(Stepped::Stuck);
+                }
+            },
+        };
+        failpoint::pass(Failpoint::LegAnswered);
+        self.withdraw(FindingClass::Stuck, contest.id, &subject).await;
+        self.save_contest(contest, ContestFact::LegApplied(leg, receipt), now, Vec::new()).await
+    }
+
+    /// Finds out whether an incoming leg of a cancelled contest ever applied.
+    async fn look_up_leg(&self, contest: Contest, leg: OwnLeg, now: UnixMillis) -> Result<Stepped, Failure> {
+        let order = Leg::Own(leg, contest.id).order_id();
+        let Lookup { mut found, position, .. } = self.look_up(&[order]).await?;
+        let closed = contest.phase.credits_closed();
+        let fact = match found.pop().flatten() {
+            Some(transfer) => Some(ContestFact::LegApplied(leg, transfer.receipt)),
+            None => closed
+                .and_then(|closed| ProofOfAbsence::new(position, closed))
+                .map(|proof| ContestFact::LegCannotArrive(leg, proof)),
+        };
+        match fact {
+            Some(fact) => self.save_contest(contest, fact, now, Vec::new()).await,
+            None => Ok(Stepped::Stuck),
+        }
+    }
+
+    /// Drives every signup in `states`, page by page, many at once, in flat memory.
+    async fn sweep(&self, contest: &Contest, states: &[StateKind]) -> Result<Stepped, Failure> {
+        let mut after = None;
+        let mut moved = 0;
+        loop {
+            let page = self.ports.signups.page(contest.id, states, after, PAGE).await?;
+            let prefetched = self.prefetch(contest, &page.items).await?;
+            let drives = page.items.into_iter().zip(prefetched).map(|(signup, prefetched)| async move {
+                let (id, before) = (signup.id, signup.version);
+                match self.drive(contest, signup, None, Until::Rest, prefetched).await {
+                    Ok(driven) => usize::from(driven.signup.version != before),
+                    Err(error) => {
+                        tracing::warn!(
+                            signup.id = %id, contest.id = %contest.id,
+                            error = &error as &dyn std::error::Error, "a signup could not go on"
+                        );
+                        0
+                    }
+                }
+            });
+            moved += stream::iter(drives)
+                .buffer_unordered(AT_ONCE * 4)
+                .fold(0, |sum, one| async move { sum + one })
+                .await;
+            failpoint::pass(Failpoint::PageSwept);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        Ok(if moved > 0 { Stepped::On } else { Stepped::Stuck })
+    }
+
+    /// Reads for a whole page what each of its signups would read alone.
+    async fn prefetch(&self, contest: &Contest, page: &[Signup]) -> Result<Vec<Prefetched>, Failure> {
+        let mut prefetched = vec![Prefetched::default(); page.len()];
+        let is = |kind: StateKind| move |(_, signup): &(usize, &Signup)| signup.state.kind() == kind;
+        let unpaid: Vec<_> = page.iter().enumerate().filter(is(StateKind::Initialized)).collect();
+        if !unpaid.is_empty() {
+            let orders: Vec<_> = unpaid.iter().map(|(_, signup)| signup.fee_order()).collect();
+            // Without an answer each asks for itself.
+            if let Ok(Lookup { found, position, .. }) = self.look_up(&orders).await {
+                for ((index, _), found) in unpaid.iter().zip(found) {
+                    prefetched[*index].fee = Some((found, position));
+                }
+            }
+        }
+        let working: Vec<_> = page
+            .iter()
+            .enumerate()
+            .filter(|(_, signup)| matches!(signup.state.kind(), StateKind::InProgress | StateKind::Completed))
+            .collect();
+        if !working.is_empty() && !contest.phase.kind().is_terminal() && contest.phase.frozen().is_none() {
+            let signups: Vec<_> = working.iter().map(|(_, signup)| (*signup).clone()).collect();
+            let progress = self.ports.tasks.progress(contest, &signups).await?;
+            for ((index, _), progress) in working.iter().zip(progress) {
+                prefetched[*index].progress = Some(progress);
+            }
+        }
+        Ok(prefetched)
+    }
+
+    /// Compares books and balance and freezes the numbers.
+    async fn freeze(&self, contest: Contest, now: UnixMillis) -> Result<Stepped, Failure> {
+        let account = contest.pool_account();
+        let census = self.ports.contests.census(contest.id).await?;
+        let balance = timeout(FUNDS_DEADLINE, self.ports.funds.balance(&account)).await;
+        let balance = balance.map_err(FundsError::unavailable)??;
+        let held = coins(&balance).ok_or_else(|| Failure::Books(format!("{account} is below zero")))?;
+        match freeze(&contest.terms, &census, held) {
+            Ok(totals) => {
+                failpoint::pass(Failpoint::BooksBalanced);
+                self.withdraw(FindingClass::PoolDiffers, contest.id, &account.to_string()).await;
+                self.save_contest(contest, ContestFact::Frozen(totals), now, Vec::new()).await
+            }
+            Err(NotFrozen::Undecided(_)) => Ok(Stepped::On),
+            Err(differs @ NotFrozen::BooksDiffer { .. }) => {
+                if self.adopt_orphans(&contest).await? > 0 {
+                    return Ok(Stepped::On);
+                }
+                self.raise(FindingClass::PoolDiffers, contest.id, account.to_string(), differs.to_string()).await;
+                Ok(Stepped::Stuck)
+            }
+            Err(NotFrozen::Range(error)) => Err(Failure::Books(error.to_string())),
+        }
+    }
+
+    /// Writes the next page of the settlement sheet.
+    async fn write_sheet(&self, contest: Contest, now: UnixMillis) -> Result<Stepped, Failure> {
+        let Phase::Listing(_, totals, _, cursor) = &contest.phase else { return Ok(Stepped::On) };
+        let page = self.ports.contests.finishers(contest.id, cursor.after, SHEET_PAGE).await?;
+        if page.is_empty() {
+            let evidence = format!("{} of {} finishers found", cursor.lines, totals.get().finishers);
+            self.raise(FindingClass::PoolDiffers, contest.id, "sheet".to_owned(), evidence.clone()).await;
+            return Err(Failure::Books(evidence));
+        }
+        match sheet_page(totals, contest.terms.remainder, cursor, page) {
+            Ok((lines, next)) => self.save_contest(contest, ContestFact::SheetAdvanced(next), now, lines).await,
+            Err(mismatch) => {
+                self.raise(FindingClass::PoolDiffers, contest.id, "sheet".to_owned(), mismatch.to_string()).await;
+                Err(Failure::Books(mismatch.to_string()))
+            }
+        }
+    }
+
+    /// Sends away what is left over; then the pool account must be at 0.
+    async fn close(&self, contest: Contest, now: UnixMillis) -> Result<Stepped, Failure> {
+        if let Phase::Claimable(settlement) = &contest.phase {
+            let counts = self.ports.contests.counts(contest.id).await?;
+            let of = |state| counts.iter().find(|count| count.state == state).map_or(Coins::ZERO, |count| count.prizes);
+            let shared = of(StateKind::Shared);
+            let range = |error: domain::money::CoinsOutOfRange| Failure::Books(error.to_string());
+            let forfeited = settlement.prizes.minus(shared).map_err(range)?;
+            let rest = leftover(&contest, &settlement.totals, shared, forfeited).map_err(range)?;
+            let unfixed = |leg: OwnLeg, amount: Coins| !amount.is_zero() && !contest.legs.contains_key(&leg);
+            if unfixed(OwnLeg::Sweep, rest.sweep) || unfixed(OwnLeg::Rollover, rest.rollover) {
+                return self.save_contest(contest, ContestFact::LeftoverFixed(rest), now, Vec::new()).await;
+            }
+        }
+        let account = contest.pool_account();
+        let balance = timeout(FUNDS_DEADLINE, self.ports.funds.balance(&account)).await;
+        let balance = balance.map_err(FundsError::unavailable)??;
+        if balance.amount == 0 {
+            self.withdraw(FindingClass::PoolDiffers, contest.id, &account.to_string()).await;
+            return self.save_contest(contest, ContestFact::Emptied, now, Vec::new()).await;
+        }
+        if self.adopt_orphans(&contest).await? > 0 {
+            return Ok(Stepped::On);
+        }
+        let evidence = format!("everything is paid, but {} coins are left", balance.amount);
+        self.raise(FindingClass::PoolDiffers, contest.id, account.to_string(), evidence).await;
+        Ok(Stepped::Stuck)
+    }
+}

@@ -1,0 +1,89 @@
+//! Paying to sign up.
+
+use crate::{
+    Contests, Failure,
+    drive::{Prefetched, Until},
+    read::Seen,
+};
+use domain::{
+    contest::PhaseKind,
+    due::wake_at,
+    ids::{ContestId, SignupId, UserId},
+    signup::{Fact, FeeTry, Signup, State, StateKind},
+    transfer::Refusal,
+};
+use ports::{
+    failpoint::{self, Failpoint},
+    signups::Enrolled,
+};
+
+/// What became of a signup.
+#[derive(Clone, Debug)]
+pub enum SignedUp {
+    /// The fee is paid.
+    Yes(Seen),
+    /// Nobody knows yet whether the fee was paid; it is being looked after.
+    Pending(Seen),
+    /// The viewer has too few coins, or no account. They may call again.
+    InsufficientFunds(Seen),
+    /// The pool account can hold no more.
+    PoolFull(Seen),
+    /// Signups are not open.
+    Closed,
+    /// There is no such contest.
+    NoContest,
+}
+
+impl Contests {
+    /// Signs a viewer up: at most one row and one charge, whoever calls however often.
+    ///
+    /// # Errors
+    /// [`Failure`]; the outcome is then unknown to the caller and is finished by the compensation.
+    pub async fn sign_up(&self, contest_id: ContestId, user: &UserId) -> Result<SignedUp, Failure> {
+        let Some(contest) = self.visible(contest_id).await? else { return Ok(SignedUp::NoContest) };
+        let now = self.ports.clock.now();
+        let id = SignupId(self.ports.ids.next());
+        let signup = Signup::new(id, contest_id, user.clone(), contest.terms.fee, now);
+        let wake = wake_at(&signup, now);
+        let driven = match self.ports.signups.enroll(&signup, wake).await? {
+            Enrolled::Inserted => {
+                failpoint::pass(Failpoint::Enrolled);
+                self.drive(&contest, signup, None, Until::Enrolled, Prefetched::default()).await?
+            }
+            Enrolled::Existing(existing) => {
+                let asks = existing.state.kind() == StateKind::Initialized
+                    && contest.phase.kind() == PhaseKind::Draft
+                    && now < contest.terms.signup_closes_at;
+                let asked = asks.then_some(Fact::SignUpAsked);
+                self.drive(&contest, existing, asked, Until::Rest, Prefetched::default()).await?
+            }
+            Enrolled::NotOpen => return Ok(SignedUp::Closed),
+            Enrolled::NoContest => return Ok(SignedUp::NoContest),
+        };
+        let is_over = contest.phase.kind() != PhaseKind::Draft || now >= contest.terms.signup_closes_at;
+        let seen = Seen::new(contest, driven);
+        Ok(match &seen.signup.state {
+            State::Initialized(FeeTry::Refused(reason)) => match reason {
+                _ if is_over => SignedUp::Closed,
+                Refusal::InsufficientBalance | Refusal::UnknownAccount | Refusal::AccountClosed => {
+                    SignedUp::InsufficientFunds(seen)
+                }
+                Refusal::BalanceLimit => SignedUp::PoolFull(seen),
+                Refusal::ClosedToCredits | Refusal::PastNotAfter => SignedUp::Closed,
+            },
+            // Looked up, not there, and too late to be sent.
+            State::Initialized(FeeTry::NotSent) if is_over => SignedUp::Closed,
+            State::Initialized(FeeTry::NotSent | FeeTry::Unknown) => SignedUp::Pending(seen),
+            State::Expired => SignedUp::Closed,
+            State::Paid(_)
+            | State::InProgress(_)
+            | State::Completed(..)
+            | State::Claiming(..)
+            | State::Shared(..)
+            | State::Missed(..)
+            | State::Forfeited(..)
+            | State::Refunding(..)
+            | State::Refunded(..) => SignedUp::Yes(seen),
+        })
+    }
+}
