@@ -45,10 +45,9 @@ impl FundsFixture for Fixture {
     }
 
     async fn restart(&self) -> Arc<dyn Funds> {
-        let reopened = Ledger::open(&self.scratch.ledger())
-            .await
-            .expect("a ledger");
-        let reopened = Arc::new(reopened);
+        // The compiler cannot see that the migration's future is Send, so it stays on this thread.
+        let opening = || Handle::current().block_on(Ledger::open(&self.scratch.ledger()));
+        let reopened = Arc::new(tokio::task::block_in_place(opening).expect("a ledger"));
         *self.ledger.lock().expect("a lock") = Arc::clone(&reopened);
         reopened
     }

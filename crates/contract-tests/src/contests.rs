@@ -36,7 +36,16 @@ crate::suite::suite! { contests_suite in contests:
 
 /// Field by field, and without `..`: a new field has to be compared here too.
 fn assert_same(read: Contest, written: &Contest) {
-    let Contest { id, title, terms, phase, legs, version, created_at, updated_at } = read;
+    let Contest {
+        id,
+        title,
+        terms,
+        phase,
+        legs,
+        version,
+        created_at,
+        updated_at,
+    } = read;
     assert_eq!(id, written.id);
     assert_eq!(title, written.title, "title of {id}");
     assert_eq!(terms, written.terms, "terms of {id}");
@@ -59,16 +68,36 @@ async fn an_inserted_contest_reads_back_whole_in_every_phase<F: StoreFixture>(st
 async fn a_committed_contest_reads_back_whole_in_every_phase<F: StoreFixture>(store: F) {
     for sample in all_contests(now(&store).await) {
         let fresh = contest_in(PhaseKind::Preparing, now(&store).await);
-        let fresh = Contest { id: contest_id(), terms: sample.terms.clone(), ..fresh };
+        let fresh = Contest {
+            id: contest_id(),
+            terms: sample.terms.clone(),
+            ..fresh
+        };
         insert(&store, &fresh).await;
-        let decision = Contest { phase: sample.phase, legs: sample.legs, title: sample.title, ..fresh };
+        let decision = Contest {
+            phase: sample.phase,
+            legs: sample.legs,
+            title: sample.title,
+            ..fresh
+        };
         let earliest = now(&store).await;
-        let answer = store.contests().commit(decided(&decision)).await.expect("committed");
+        let answer = store
+            .contests()
+            .commit(decided(&decision))
+            .await
+            .expect("committed");
         assert_eq!(answer, Committed::Applied);
         let latest = now(&store).await;
         let read = stored(&store, &decision).await;
-        assert!((earliest..=latest).contains(&read.updated_at), "the store's own time");
-        let written = Contest { version: 2, updated_at: read.updated_at, ..decision };
+        assert!(
+            (earliest..=latest).contains(&read.updated_at),
+            "the store's own time"
+        );
+        let written = Contest {
+            version: 2,
+            updated_at: read.updated_at,
+            ..decision
+        };
         assert_same(read, &written);
     }
 }
@@ -79,8 +108,16 @@ async fn legs_read_back_with_their_outcome_as_it_changes<F: StoreFixture>(store:
     let mut version = contest.version;
     // From none to all of them, then each from outcome to outcome.
     for legs in all_legs(now(&store).await) {
-        let decision = Contest { legs: legs.clone(), version, ..contest.clone() };
-        let answer = store.contests().commit(decided(&decision)).await.expect("committed");
+        let decision = Contest {
+            legs: legs.clone(),
+            version,
+            ..contest.clone()
+        };
+        let answer = store
+            .contests()
+            .commit(decided(&decision))
+            .await
+            .expect("committed");
         assert_eq!(answer, Committed::Applied);
         version += 1;
         let read = stored(&store, &contest).await;
@@ -93,12 +130,27 @@ async fn inserting_an_id_that_exists_changes_nothing<F: StoreFixture>(store: F) 
     let contest = open_contest(&store).await;
     assert!(!store.contests().insert(&contest).await.expect("a repeat"));
     for other in all_contests(now(&store).await).into_iter().take(3) {
-        let other = Contest { id: contest.id, ..other };
-        assert!(!store.contests().insert(&other).await.expect("another of that id"));
+        let other = Contest {
+            id: contest.id,
+            ..other
+        };
+        assert!(
+            !store
+                .contests()
+                .insert(&other)
+                .await
+                .expect("another of that id")
+        );
     }
     assert_same(stored(&store, &contest).await, &contest);
     let later = enter(&store, &contest, PhaseKind::Running).await;
-    assert!(!store.contests().insert(&contest).await.expect("a late repeat"));
+    assert!(
+        !store
+            .contests()
+            .insert(&contest)
+            .await
+            .expect("a late repeat")
+    );
     assert_same(stored(&store, &contest).await, &later);
 }
 
@@ -106,25 +158,44 @@ async fn inserting_an_id_that_exists_changes_nothing<F: StoreFixture>(store: F) 
 async fn of_many_inserts_of_one_id_one_is_new<F: StoreFixture>(store: F) {
     let sample = contest_in(PhaseKind::Preparing, now(&store).await);
     let calls = (0..CROWD).map(|number| {
-        let contest = Contest { title: format!("number {number}"), ..sample.clone() };
+        let contest = Contest {
+            title: format!("number {number}"),
+            ..sample.clone()
+        };
         let contests = store.contests();
         async move { contests.insert(&contest).await.expect("an answer") }
     });
     let answers = at_once(calls).await;
     assert_eq!(answers.iter().filter(|is_new| **is_new).count(), 1);
-    let winner = answers.iter().position(|is_new| *is_new).expect("one of them");
-    assert_eq!(stored(&store, &sample).await.title, format!("number {winner}"));
+    let winner = answers
+        .iter()
+        .position(|is_new| *is_new)
+        .expect("one of them");
+    assert_eq!(
+        stored(&store, &sample).await.title,
+        format!("number {winner}")
+    );
 }
 
 // clause 5
 async fn a_contest_that_is_not_there_is_missing<F: StoreFixture>(store: F) {
     let contest = contest_in(PhaseKind::Draft, now(&store).await);
     assert_eq!(store.contests().get(contest.id).await.expect("read"), None);
-    let answer = store.contests().commit(decided(&contest)).await.expect("an answer");
+    let answer = store
+        .contests()
+        .commit(decided(&contest))
+        .await
+        .expect("an answer");
     assert_eq!(answer, Committed::Missing);
     // Missing comes before the guards.
-    let shut = ContestCommit { window: Window::until(UnixMillis(0)), ..decided(&contest) };
-    assert_eq!(store.contests().commit(shut).await.expect("an answer"), Committed::Missing);
+    let shut = ContestCommit {
+        window: Window::until(UnixMillis(0)),
+        ..decided(&contest)
+    };
+    assert_eq!(
+        store.contests().commit(shut).await.expect("an answer"),
+        Committed::Missing
+    );
     assert_eq!(store.contests().get(contest.id).await.expect("read"), None);
 }
 
@@ -140,7 +211,15 @@ fn sweeping(contest: &Contest) -> ContestCommit {
     );
     let lines = vec![sheet_line(&signup, 0, Coins::ZERO)];
     let title = "changed".to_owned();
-    ContestCommit { lines, ..decided(&Contest { title, phase, legs, ..contest.clone() }) }
+    ContestCommit {
+        lines,
+        ..decided(&Contest {
+            title,
+            phase,
+            legs,
+            ..contest.clone()
+        })
+    }
 }
 
 /// Asserts that the commit fails by its guard and leaves neither row nor line.
@@ -151,7 +230,11 @@ async fn assert_refused<F: StoreFixture>(store: &F, commit: ContestCommit) {
     assert_eq!(answer, Committed::GuardFailed);
     let after = stored(store, &before).await;
     assert_same(after, &before);
-    let written = store.contests().sheet_line(before.id, line).await.expect("read");
+    let written = store
+        .contests()
+        .sheet_line(before.id, line)
+        .await
+        .expect("read");
     assert_eq!(written, None, "all or nothing");
 }
 
@@ -161,12 +244,27 @@ async fn assert_refused<F: StoreFixture>(store: &F, commit: ContestCommit) {
 async fn a_commit_on_another_version_writes_nothing<F: StoreFixture>(store: F) {
     let contest = open_contest(&store).await;
     for expected in [0, 2, 3, u64::MAX >> 1] {
-        assert_refused(&store, ContestCommit { expected, ..sweeping(&contest) }).await;
+        assert_refused(
+            &store,
+            ContestCommit {
+                expected,
+                ..sweeping(&contest)
+            },
+        )
+        .await;
     }
-    let first = store.contests().commit(sweeping(&contest)).await.expect("an answer");
+    let first = store
+        .contests()
+        .commit(sweeping(&contest))
+        .await
+        .expect("an answer");
     assert_eq!(first, Committed::Applied);
     // The very same write again: it would change nothing but the version, and is refused.
-    let again = store.contests().commit(sweeping(&contest)).await.expect("an answer");
+    let again = store
+        .contests()
+        .commit(sweeping(&contest))
+        .await
+        .expect("an answer");
     assert_eq!(again, Committed::GuardFailed);
     assert_eq!(stored(&store, &contest).await.version, 2);
 }
@@ -182,22 +280,44 @@ async fn a_commit_outside_its_window_writes_nothing<F: StoreFixture>(store: F) {
         Window::until(past),
         // The first moment that is too late is outside.
         Window::until(time),
-        Window { not_before: Some(past), before: Some(past.plus(1)) },
-        Window { not_before: Some(future), before: Some(past) },
+        Window {
+            not_before: Some(past),
+            before: Some(past.plus(1)),
+        },
+        Window {
+            not_before: Some(future),
+            before: Some(past),
+        },
     ];
     for window in shut {
-        assert_refused(&store, ContestCommit { window, ..sweeping(&contest) }).await;
+        assert_refused(
+            &store,
+            ContestCommit {
+                window,
+                ..sweeping(&contest)
+            },
+        )
+        .await;
     }
     let open = [
         Window::until(future),
         Window::from(past),
         // The first moment is inside.
         Window::from(time),
-        Window { not_before: Some(past), before: Some(future) },
+        Window {
+            not_before: Some(past),
+            before: Some(future),
+        },
     ];
     for window in open {
         let contest = stored(&store, &contest).await;
-        let answer = store.contests().commit(ContestCommit { window, ..decided(&contest) }).await;
+        let answer = store
+            .contests()
+            .commit(ContestCommit {
+                window,
+                ..decided(&contest)
+            })
+            .await;
         assert_eq!(answer.expect("an answer"), Committed::Applied, "{window:?}");
     }
 }
@@ -215,13 +335,27 @@ async fn a_commit_never_changes_terms_id_or_creation<F: StoreFixture>(store: F) 
             legs: before.legs.clone(),
             ..other
         };
-        let commit = ContestCommit { expected: before.version, ..decided(&edited) };
-        assert_eq!(store.contests().commit(commit).await.expect("an answer"), Committed::Applied);
+        let commit = ContestCommit {
+            expected: before.version,
+            ..decided(&edited)
+        };
+        assert_eq!(
+            store.contests().commit(commit).await.expect("an answer"),
+            Committed::Applied
+        );
         let after = stored(&store, &contest).await;
         assert!(after.updated_at >= before.created_at && after.updated_at != edited.updated_at);
         let (title, updated_at) = (edited.title, after.updated_at);
         let version = before.version + 1;
-        assert_same(after, &Contest { title, version, updated_at, ..before });
+        assert_same(
+            after,
+            &Contest {
+                title,
+                version,
+                updated_at,
+                ..before
+            },
+        );
     }
 }
 
@@ -230,17 +364,27 @@ async fn a_commit_never_changes_terms_id_or_creation<F: StoreFixture>(store: F) 
 async fn of_many_commits_of_one_version_one_applies<F: StoreFixture>(store: F) {
     let contest = open_contest(&store).await;
     let calls = (0..CROWD).map(|number| {
-        let edited = Contest { title: format!("number {number}"), ..contest.clone() };
+        let edited = Contest {
+            title: format!("number {number}"),
+            ..contest.clone()
+        };
         let contests = store.contests();
         async move { contests.commit(decided(&edited)).await.expect("an answer") }
     });
     let answers = at_once(calls).await;
-    let winner = answers.iter().position(|answer| *answer == Committed::Applied);
+    let winner = answers
+        .iter()
+        .position(|answer| *answer == Committed::Applied);
     let winner = winner.expect("one of them");
-    let others = answers.iter().filter(|answer| **answer == Committed::GuardFailed);
+    let others = answers
+        .iter()
+        .filter(|answer| **answer == Committed::GuardFailed);
     assert_eq!(others.count(), CROWD - 1);
     let after = stored(&store, &contest).await;
-    assert_eq!((after.title, after.version), (format!("number {winner}"), 2));
+    assert_eq!(
+        (after.title, after.version),
+        (format!("number {winner}"), 2)
+    );
 }
 
 // clause 2
@@ -254,7 +398,10 @@ async fn a_read_sees_every_write_that_was_answered<F: StoreFixture>(store: F) {
             insert(&*store, &contest).await;
             assert_same(stored(&*store, &contest).await, &contest);
             let running = enter(&*store, &contest, PhaseKind::Running).await;
-            assert_eq!((running.phase.kind(), running.version), (PhaseKind::Running, 2));
+            assert_eq!(
+                (running.phase.kind(), running.version),
+                (PhaseKind::Running, 2)
+            );
         }
     });
     at_once(calls).await;
@@ -268,9 +415,18 @@ async fn what_was_written_survives_a_crash<F: StoreFixture>(store: F) {
     let done = crate::fixture::put(&store, &draft, ann, state(StateKind::Completed, time)).await;
     let line = sheet_line(&done, 1 << 70, crate::samples::coins(5));
     let listing = contest_in(PhaseKind::Listing, time).phase;
-    let decision = Contest { phase: listing, ..draft.clone() };
-    let commit = ContestCommit { lines: vec![line.clone()], ..decided(&decision) };
-    assert_eq!(store.contests().commit(commit).await.expect("an answer"), Committed::Applied);
+    let decision = Contest {
+        phase: listing,
+        ..draft.clone()
+    };
+    let commit = ContestCommit {
+        lines: vec![line.clone()],
+        ..decided(&decision)
+    };
+    assert_eq!(
+        store.contests().commit(commit).await.expect("an answer"),
+        Committed::Applied
+    );
     let others = all_contests(time);
     for contest in &others {
         insert(&store, contest).await;
@@ -282,7 +438,11 @@ async fn what_was_written_survives_a_crash<F: StoreFixture>(store: F) {
     for contest in &others {
         assert_same(stored(&store, contest).await, contest);
     }
-    let read = store.contests().sheet_line(draft.id, done.id).await.expect("read");
+    let read = store
+        .contests()
+        .sheet_line(draft.id, done.id)
+        .await
+        .expect("read");
     assert_eq!(read, Some(line));
     assert_eq!(row(&store, &done).await, done);
 }

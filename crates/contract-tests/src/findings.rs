@@ -1,1 +1,278 @@
-//! The suite of this port.
+//! The suite of [`ports::findings::Findings`].
+#![deny(dead_code, reason = "a case that is not listed is never run")]
+#![allow(clippy::expect_used, reason = "these are tests")]
+
+use crate::{
+    fixture::{StoreFixture, at_once, now},
+    samples::{CROWD, contest_id},
+};
+use domain::{finding::FindingClass, ids::ContestId, time::UnixMillis};
+use ports::findings::Finding;
+use uuid::Uuid;
+
+crate::suite::suite! { findings_suite in findings:
+    a_finding_reads_back_whole_in_every_class,
+    the_same_finding_is_open_once,
+    of_many_that_see_the_same_one_writes_it_down,
+    settling_closes_the_open_one_and_no_other,
+    what_was_settled_can_be_found_again_and_nothing_is_deleted,
+    a_list_is_oldest_first_each_once,
+    findings_survive_a_crash,
+}
+
+fn finding(class: FindingClass, contest: ContestId, subject: &str, at: UnixMillis) -> Finding {
+    Finding {
+        id: Uuid::now_v7(),
+        class,
+        contest_id: contest,
+        subject: subject.to_owned(),
+        evidence: "here 10, there '9' 差异 \"\n\\".to_owned(),
+        found_at: at,
+        settled_at: None,
+    }
+}
+
+async fn raise<F: StoreFixture>(store: &F, finding: &Finding) -> bool {
+    store.findings().raise(finding).await.expect("an answer")
+}
+
+async fn listed<F: StoreFixture>(store: &F, contest: ContestId, open_only: bool) -> Vec<Finding> {
+    let page = store
+        .findings()
+        .list(contest, open_only, None, 999)
+        .await
+        .expect("read");
+    assert_eq!(page.next, None);
+    page.items
+}
+
+/// Field by field, and without `..`: a new field has to be compared here too.
+fn assert_same(read: &Finding, written: &Finding) {
+    let Finding {
+        id,
+        class,
+        contest_id,
+        subject,
+        evidence,
+        found_at,
+        settled_at,
+    } = read;
+    assert_eq!(*id, written.id);
+    assert_eq!(*class, written.class);
+    assert_eq!(*contest_id, written.contest_id);
+    assert_eq!(*subject, written.subject);
+    assert_eq!(*evidence, written.evidence);
+    assert_eq!(*found_at, written.found_at);
+    assert_eq!(*settled_at, written.settled_at);
+}
+
+async fn a_finding_reads_back_whole_in_every_class<F: StoreFixture>(store: F) {
+    let (contest, time) = (contest_id(), now(&store).await);
+    assert_eq!(listed(&store, contest, false).await, []);
+    for &class in FindingClass::ALL {
+        let one = finding(class, contest, "subject", time.plus(-7));
+        assert!(raise(&store, &one).await, "{}", class.name());
+        let all = listed(&store, contest, true).await;
+        assert_same(all.last().expect("the newest"), &one);
+    }
+    assert_eq!(
+        listed(&store, contest, false).await.len(),
+        FindingClass::ALL.len()
+    );
+}
+
+// clause 1
+async fn the_same_finding_is_open_once<F: StoreFixture>(store: F) {
+    let (contest, time) = (contest_id(), now(&store).await);
+    let first = finding(FindingClass::Stuck, contest, "ann", time);
+    assert!(raise(&store, &first).await);
+    assert!(!raise(&store, &first).await, "a repeat");
+    let again = Finding {
+        evidence: "newer".to_owned(),
+        ..finding(FindingClass::Stuck, contest, "ann", time.plus(9))
+    };
+    assert!(!raise(&store, &again).await, "seen again");
+    assert_eq!(listed(&store, contest, false).await, [first]);
+    // What differs in class, contest or (by a byte) subject is another one.
+    let other_contest = contest_id();
+    let others = [
+        finding(FindingClass::FeeMissing, contest, "ann", time),
+        finding(FindingClass::Stuck, other_contest, "ann", time),
+        finding(FindingClass::Stuck, contest, "Ann", time),
+        finding(FindingClass::Stuck, contest, "ann ", time),
+        finding(FindingClass::Stuck, contest, "", time),
+    ];
+    for other in &others {
+        assert!(raise(&store, other).await, "{other:?}");
+    }
+    assert_eq!(listed(&store, contest, true).await.len(), 5);
+    assert_eq!(
+        listed(&store, other_contest, true).await,
+        [others[1].clone()]
+    );
+}
+
+// clause 1
+async fn of_many_that_see_the_same_one_writes_it_down<F: StoreFixture>(store: F) {
+    let (contest, time) = (contest_id(), now(&store).await);
+    let calls = (0..CROWD).map(|_| {
+        let findings = store.findings();
+        let one = finding(FindingClass::PoolDiffers, contest, "pool", time);
+        async move { (findings.raise(&one).await.expect("an answer"), one) }
+    });
+    let answers = at_once(calls).await;
+    let new: Vec<_> = answers
+        .into_iter()
+        .filter(|(is_new, _)| *is_new)
+        .map(|(_, one)| one)
+        .collect();
+    assert_eq!(new.len(), 1);
+    assert_eq!(listed(&store, contest, false).await, new);
+}
+
+// clause 2
+async fn settling_closes_the_open_one_and_no_other<F: StoreFixture>(store: F) {
+    let (contest, other_contest, time) = (contest_id(), contest_id(), now(&store).await);
+    let all = [
+        finding(FindingClass::Stuck, contest, "ann", time),
+        finding(FindingClass::Stuck, contest, "Ann", time),
+        finding(FindingClass::FeeMissing, contest, "ann", time),
+    ];
+    let elsewhere = finding(FindingClass::Stuck, other_contest, "ann", time);
+    for one in all.iter().chain([&elsewhere]) {
+        assert!(raise(&store, one).await);
+    }
+    let settle = async |class, subject| {
+        store
+            .findings()
+            .settle(class, contest, subject)
+            .await
+            .expect("an answer");
+    };
+    // Nothing like that is open: no error, and nothing changes.
+    settle(FindingClass::RefundMissing, "ann").await;
+    settle(FindingClass::Stuck, "bob").await;
+    assert_eq!(listed(&store, contest, true).await, all);
+    let earliest = now(&store).await;
+    settle(FindingClass::Stuck, "ann").await;
+    let latest = now(&store).await;
+    assert_eq!(listed(&store, contest, true).await, all[1..]);
+    assert_eq!(listed(&store, other_contest, true).await, [elsewhere]);
+    let read = listed(&store, contest, false).await;
+    let settled_at = read[0].settled_at.expect("settled");
+    assert!(
+        (earliest..=latest).contains(&settled_at),
+        "the store's own time"
+    );
+    let settled = Finding {
+        settled_at: Some(settled_at),
+        ..all[0].clone()
+    };
+    assert_eq!(read, [settled, all[1].clone(), all[2].clone()]);
+    // Settling it again moves nothing.
+    settle(FindingClass::Stuck, "ann").await;
+    assert_eq!(listed(&store, contest, false).await, read);
+}
+
+// clause 3
+async fn what_was_settled_can_be_found_again_and_nothing_is_deleted<F: StoreFixture>(store: F) {
+    let (contest, time) = (contest_id(), now(&store).await);
+    let mut ids = Vec::new();
+    for round in 0..4 {
+        let one = finding(
+            FindingClass::TallyDiffers,
+            contest,
+            "tally",
+            time.plus(round),
+        );
+        assert!(raise(&store, &one).await, "round {round}");
+        assert!(!raise(&store, &one).await, "a repeat");
+        ids.push(one.id);
+        assert_eq!(listed(&store, contest, true).await, [one.clone()]);
+        let findings = store.findings();
+        let settled = findings.settle(one.class, contest, "tally").await;
+        settled.expect("an answer");
+        assert_eq!(listed(&store, contest, true).await, []);
+        // A repeat that comes after it was settled is no new finding.
+        assert!(!raise(&store, &one).await, "a late repeat");
+        assert_eq!(listed(&store, contest, true).await, []);
+    }
+    let all = listed(&store, contest, false).await;
+    assert_eq!(all.iter().map(|one| one.id).collect::<Vec<_>>(), ids);
+    assert!(all.iter().all(|one| one.settled_at.is_some()));
+}
+
+async fn a_list_is_oldest_first_each_once<F: StoreFixture>(store: F) {
+    let (contest, other_contest, time) = (contest_id(), contest_id(), now(&store).await);
+    let mut all = Vec::new();
+    for number in 0..11 {
+        let one = finding(
+            FindingClass::Stuck,
+            contest,
+            &format!("viewer-{number}"),
+            time,
+        );
+        assert!(raise(&store, &one).await);
+        let other = finding(
+            FindingClass::Stuck,
+            other_contest,
+            &format!("viewer-{number}"),
+            time,
+        );
+        assert!(raise(&store, &other).await);
+        all.push(one);
+    }
+    for number in [0, 4, 5, 10] {
+        let subject = format!("viewer-{number}");
+        let settled = store
+            .findings()
+            .settle(FindingClass::Stuck, contest, &subject)
+            .await;
+        settled.expect("an answer");
+    }
+    for (open_only, expected) in [(true, 7), (false, 11)] {
+        for limit in [1, 2, expected, expected + 1, usize::MAX] {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let page = store
+                    .findings()
+                    .list(contest, open_only, after, limit)
+                    .await;
+                let page = page.expect("read");
+                assert!(page.items.len() <= limit);
+                found.extend(page.items);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found.len(), expected, "limit {limit}");
+            assert!(found.is_sorted_by_key(|one| one.id));
+            assert!(!open_only || found.iter().all(|one| one.settled_at.is_none()));
+        }
+    }
+}
+
+async fn findings_survive_a_crash<F: StoreFixture>(store: F) {
+    let (contest, time) = (contest_id(), now(&store).await);
+    for subject in ["ann", "bob"] {
+        assert!(
+            raise(
+                &store,
+                &finding(FindingClass::Stuck, contest, subject, time)
+            )
+            .await
+        );
+    }
+    store
+        .findings()
+        .settle(FindingClass::Stuck, contest, "ann")
+        .await
+        .expect("an answer");
+    let before = listed(&store, contest, false).await;
+
+    let store = store.reopen().await;
+    assert_eq!(listed(&store, contest, false).await, before);
+    assert!(!raise(&store, &finding(FindingClass::Stuck, contest, "bob", time)).await);
+    assert!(raise(&store, &finding(FindingClass::Stuck, contest, "ann", time)).await);
+}

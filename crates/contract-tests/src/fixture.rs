@@ -39,7 +39,9 @@ pub trait StoreFixture: Sized + Send + Sync + 'static {
                 }
             };
             let bound = Duration::from_secs(30);
-            tokio::time::timeout(bound, reached).await.expect("the time comes within the bound");
+            tokio::time::timeout(bound, reached)
+                .await
+                .expect("the time comes within the bound");
         }
     }
 
@@ -64,7 +66,10 @@ pub(crate) async fn now<F: StoreFixture>(store: &F) -> UnixMillis {
 
 /// Inserts a contest.
 pub(crate) async fn insert<F: StoreFixture>(store: &F, contest: &Contest) {
-    assert!(store.contests().insert(contest).await.expect("inserted"), "the id is new");
+    assert!(
+        store.contests().insert(contest).await.expect("inserted"),
+        "the id is new"
+    );
 }
 
 /// A draft whose signups are open.
@@ -76,19 +81,36 @@ pub(crate) async fn open_contest<F: StoreFixture>(store: &F) -> Contest {
 
 /// A contest as it is stored.
 pub(crate) async fn stored<F: StoreFixture>(store: &F, contest: &Contest) -> Contest {
-    store.contests().get(contest.id).await.expect("read").expect("the contest is there")
+    store
+        .contests()
+        .get(contest.id)
+        .await
+        .expect("read")
+        .expect("the contest is there")
 }
 
 /// A commit of what `contest` says, decided on its version, at any time, without lines.
 pub(crate) fn decided(contest: &Contest) -> ContestCommit {
     let (expected, window, lines) = (contest.version, Window::ALWAYS, Vec::new());
-    ContestCommit { expected, window, contest: contest.clone(), lines }
+    ContestCommit {
+        expected,
+        window,
+        contest: contest.clone(),
+        lines,
+    }
 }
 
 /// Moves a contest into a phase of that kind; as it is stored afterwards.
-pub(crate) async fn enter<F: StoreFixture>(store: &F, contest: &Contest, kind: PhaseKind) -> Contest {
+pub(crate) async fn enter<F: StoreFixture>(
+    store: &F,
+    contest: &Contest,
+    kind: PhaseKind,
+) -> Contest {
     let at = now(store).await;
-    let contest = Contest { phase: contest_in(kind, at).phase, ..stored(store, contest).await };
+    let contest = Contest {
+        phase: contest_in(kind, at).phase,
+        ..stored(store, contest).await
+    };
     let answer = store.contests().commit(decided(&contest)).await;
     assert_eq!(answer.expect("committed"), Committed::Applied);
     stored(store, &contest).await
@@ -114,12 +136,20 @@ pub(crate) async fn put<F: StoreFixture>(
 
 /// A signup as it is stored.
 pub(crate) async fn row<F: StoreFixture>(store: &F, signup: &Signup) -> Signup {
-    store.signups().get(signup.id).await.expect("read").expect("the signup is there")
+    store
+        .signups()
+        .get(signup.id)
+        .await
+        .expect("read")
+        .expect("the signup is there")
 }
 
 /// A commit of `state` for a signup, decided on its version, at any time, with nothing else.
 pub(crate) fn decision(signup: &Signup, state: State) -> SignupCommit {
-    let signup = Signup { state, ..signup.clone() };
+    let signup = Signup {
+        state,
+        ..signup.clone()
+    };
     SignupCommit {
         expected: signup.version,
         window: Window::ALWAYS,

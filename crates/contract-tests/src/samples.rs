@@ -5,9 +5,7 @@
 #![allow(clippy::expect_used, reason = "these are tests")]
 
 use domain::{
-    contest::{
-        CancelReason, Contest, LegOutcome, LegState, Legs, Phase, PhaseKind, Settlement,
-    },
+    contest::{CancelReason, Contest, LegOutcome, LegState, Legs, Phase, PhaseKind, Settlement},
     ids::{ContestId, SignupId, UserId},
     money::Coins,
     order::OwnLeg,
@@ -93,7 +91,10 @@ pub fn all_terms(now: UnixMillis) -> Vec<Terms> {
     let variant = |number: usize| {
         let series = match number % 3 {
             0 => None,
-            1 => Some(Carried { series_id: "daily".parse().expect("a series id"), carry: Coins::ZERO }),
+            1 => Some(Carried {
+                series_id: "daily".parse().expect("a series id"),
+                carry: Coins::ZERO,
+            }),
             _ => Some(Carried {
                 series_id: "A.b_c-9".parse().expect("a series id"),
                 carry: coins(12_345 + number as u64),
@@ -108,7 +109,9 @@ pub fn all_terms(now: UnixMillis) -> Vec<Terms> {
             rake_bps: BasisPoints::new([0, 1, 500, 10_000][number % 4]).expect("basis points"),
             fee: coins(pick([1, 10, FEE_MAX], number)),
             task: Task {
-                kind: ["open_chest", "watch_minutes"][number % 2].parse().expect("a task kind"),
+                kind: ["open_chest", "watch_minutes"][number % 2]
+                    .parse()
+                    .expect("a task kind"),
                 target: pick([1, 3, TARGET_MAX], number / 2),
             },
             guaranteed_pool: coins(pick([0, 1, GUARANTEED_POOL_MAX], number)),
@@ -137,7 +140,10 @@ pub fn all_terms(now: UnixMillis) -> Vec<Terms> {
 /// Proof of a transfer at that position, a second after `at`.
 #[must_use]
 pub fn receipt(position: u64, at: UnixMillis) -> Receipt {
-    Receipt { position: Position(position), applied_at: at.plus(1_000) }
+    Receipt {
+        position: Position(position),
+        applied_at: at.plus(1_000),
+    }
 }
 
 /// The contest's own legs: none, all of them in each outcome, and a mixture.
@@ -145,14 +151,24 @@ pub fn receipt(position: u64, at: UnixMillis) -> Receipt {
 pub fn all_legs(now: UnixMillis) -> Vec<Legs> {
     let applied = LegOutcome::Applied(receipt(u64::MAX >> 1, now));
     let outcomes = [LegOutcome::Pending, applied, LegOutcome::Void];
-    let leg = |amount, outcome| LegState { amount: coins(amount), outcome };
+    let leg = |amount, outcome| LegState {
+        amount: coins(amount),
+        outcome,
+    };
     let mut sets = vec![Legs::new()];
     for outcome in outcomes {
         let all = OwnLeg::ALL.into_iter().zip(1..);
-        sets.push(all.map(|(own, amount)| (own, leg(amount, outcome))).collect());
+        sets.push(
+            all.map(|(own, amount)| (own, leg(amount, outcome)))
+                .collect(),
+        );
     }
     let mixed = OwnLeg::ALL.into_iter().zip(outcomes.into_iter().cycle());
-    sets.push(mixed.map(|(own, outcome)| (own, leg(Coins::MAX.get(), outcome))).collect());
+    sets.push(
+        mixed
+            .map(|(own, outcome)| (own, leg(Coins::MAX.get(), outcome)))
+            .collect(),
+    );
     sets
 }
 
@@ -189,8 +205,12 @@ pub fn all_totals() -> [Frozen<Totals>; 3] {
 /// Every phase with every combination of its parts.
 #[must_use]
 pub fn all_phases(now: UnixMillis) -> Vec<Phase> {
-    let closed = CreditsClosed { position: Position(7) };
-    let last = CreditsClosed { position: Position(u64::MAX >> 1) };
+    let closed = CreditsClosed {
+        position: Position(7),
+    };
+    let last = CreditsClosed {
+        position: Position(u64::MAX >> 1),
+    };
     let mut phases = vec![
         Phase::Preparing,
         Phase::Funding,
@@ -200,8 +220,18 @@ pub fn all_phases(now: UnixMillis) -> Vec<Phase> {
         Phase::Judging(closed),
     ];
     for totals in all_totals() {
-        let Totals { weight_sum, finishers, pool, .. } = *totals.get();
-        phases.push(Phase::Listing(closed, totals, now.plus(-3), SheetCursor::START));
+        let Totals {
+            weight_sum,
+            finishers,
+            pool,
+            ..
+        } = *totals.get();
+        phases.push(Phase::Listing(
+            closed,
+            totals,
+            now.plus(-3),
+            SheetCursor::START,
+        ));
         let half = SheetCursor {
             after: Some(signup_id()),
             before: weight_sum / 2,
@@ -231,7 +261,9 @@ pub fn all_phases(now: UnixMillis) -> Vec<Phase> {
 /// A contest in a phase of that kind, its signups (were it a draft) open now.
 #[must_use]
 pub fn contest_in(kind: PhaseKind, now: UnixMillis) -> Contest {
-    let of_kind = all_phases(now).into_iter().find(|phase| phase.kind() == kind);
+    let of_kind = all_phases(now)
+        .into_iter()
+        .find(|phase| phase.kind() == kind);
     Contest {
         id: contest_id(),
         title: format!("a contest that is {}", kind.name()),
@@ -268,8 +300,14 @@ pub fn all_contests(now: UnixMillis) -> Vec<Contest> {
 #[must_use]
 pub fn all_states(now: UnixMillis) -> Vec<State> {
     let fee = receipt(11, now);
-    let done = Achievement { quantity: 3, met_at: now.plus(5_000) };
-    let most = Achievement { quantity: u64::MAX >> 1, met_at: now };
+    let done = Achievement {
+        quantity: 3,
+        met_at: now.plus(5_000),
+    };
+    let most = Achievement {
+        quantity: u64::MAX >> 1,
+        met_at: now,
+    };
     let (one, large) = (Weight::ONE, weight(10 * TARGET_MAX));
     let mut states = vec![
         State::Initialized(FeeTry::Unknown),
@@ -297,7 +335,10 @@ pub fn all_states(now: UnixMillis) -> Vec<State> {
             states.push(State::Claiming(fee, done, large, Coins::MAX, payment));
             states.push(State::Refunding(fee, payment));
         }
-        let paid = Paid { payee, receipt: receipt(99, now) };
+        let paid = Paid {
+            payee,
+            receipt: receipt(99, now),
+        };
         states.push(State::Shared(fee, done, one, coins(1), Some(paid)));
         states.push(State::Refunded(fee, paid));
     }
@@ -308,7 +349,9 @@ pub fn all_states(now: UnixMillis) -> Vec<State> {
 /// The first sample of a state.
 #[must_use]
 pub fn state(kind: StateKind, now: UnixMillis) -> State {
-    let of_kind = all_states(now).into_iter().find(|state| state.kind() == kind);
+    let of_kind = all_states(now)
+        .into_iter()
+        .find(|state| state.kind() == kind);
     of_kind.expect("a sample of every state")
 }
 
@@ -332,8 +375,16 @@ pub fn signup_in(state: State, contest: &Contest, user: UserId, now: UnixMillis)
 #[must_use]
 pub fn sheet_line(signup: &Signup, before: u128, prize: Coins) -> SheetLine {
     let (signup_id, user_id) = (signup.id, signup.user_id.clone());
-    let finisher = Finisher { signup_id, user_id, weight: weight(1_000) };
-    SheetLine { finisher, before, prize }
+    let finisher = Finisher {
+        signup_id,
+        user_id,
+        weight: weight(1_000),
+    };
+    SheetLine {
+        finisher,
+        before,
+        prize,
+    }
 }
 
 /// A source of random numbers that tells its seed, so that a failure can be replayed with
@@ -345,7 +396,9 @@ impl Dice {
     /// A new seed, or the one that `GUAFEN_SEED` asks for; printed either way.
     #[must_use]
     pub fn cast() -> Self {
-        let asked = std::env::var("GUAFEN_SEED").ok().and_then(|seed| seed.parse().ok());
+        let asked = std::env::var("GUAFEN_SEED")
+            .ok()
+            .and_then(|seed| seed.parse().ok());
         let (high, low) = Uuid::now_v7().as_u64_pair();
         let seed = asked.unwrap_or(high ^ low);
         println!("GUAFEN_SEED={seed}");
@@ -383,14 +436,37 @@ mod tests {
     fn there_is_a_sample_of_everything() {
         let now = UnixMillis(1_700_000_000_000);
         let kinds = |all: Vec<Contest>| all.iter().map(|c| c.phase.kind()).collect::<BTreeSet<_>>();
-        assert_eq!(kinds(all_contests(now)), PhaseKind::ALL.iter().copied().collect());
+        assert_eq!(
+            kinds(all_contests(now)),
+            PhaseKind::ALL.iter().copied().collect()
+        );
         let states: BTreeSet<_> = all_states(now).iter().map(State::kind).collect();
         assert_eq!(states, StateKind::ALL.iter().copied().collect());
         let terms = all_terms(now);
-        assert!(Rule::ALL.iter().all(|rule| terms.iter().any(|t| t.rule == *rule)));
-        assert!(ClaimMode::ALL.iter().all(|mode| terms.iter().any(|t| t.claim_mode == *mode)));
-        assert!(NoWinner::ALL.iter().all(|rule| terms.iter().any(|t| t.no_winner == *rule)));
-        assert!(Remainder::ALL.iter().all(|rule| terms.iter().any(|t| t.remainder == *rule)));
-        assert!(Unclaimed::ALL.iter().all(|rule| terms.iter().any(|t| t.unclaimed == *rule)));
+        assert!(
+            Rule::ALL
+                .iter()
+                .all(|rule| terms.iter().any(|t| t.rule == *rule))
+        );
+        assert!(
+            ClaimMode::ALL
+                .iter()
+                .all(|mode| terms.iter().any(|t| t.claim_mode == *mode))
+        );
+        assert!(
+            NoWinner::ALL
+                .iter()
+                .all(|rule| terms.iter().any(|t| t.no_winner == *rule))
+        );
+        assert!(
+            Remainder::ALL
+                .iter()
+                .all(|rule| terms.iter().any(|t| t.remainder == *rule))
+        );
+        assert!(
+            Unclaimed::ALL
+                .iter()
+                .all(|rule| terms.iter().any(|t| t.unclaimed == *rule))
+        );
     }
 }

@@ -93,7 +93,7 @@ macro_rules! store_suite {
 mod tests {
     use std::{fs, path::Path};
 
-    /// Names after `suite! { ` in all files below `folder`.
+    /// The suites that files list, in all files below `folder`.
     fn listed(folder: &Path, names: &mut Vec<String>) {
         for entry in fs::read_dir(folder).expect("a source folder") {
             let path = entry.expect("an entry").path();
@@ -101,8 +101,14 @@ mod tests {
                 listed(&path, names);
             } else {
                 let text = fs::read_to_string(&path).expect("a source file");
-                let starts = text.lines().filter_map(|line| line.strip_prefix("suite! { "));
-                names.extend(starts.filter_map(|rest| rest.split(' ').next()).map(str::to_owned));
+                let starts = text
+                    .lines()
+                    .filter_map(|line| line.strip_prefix("crate::suite::suite! { "));
+                names.extend(
+                    starts
+                        .filter_map(|rest| rest.split(' ').next())
+                        .map(str::to_owned),
+                );
             }
         }
     }
@@ -110,10 +116,16 @@ mod tests {
     #[test]
     fn every_suite_of_the_store_is_joined() {
         let mut names = Vec::new();
-        listed(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut names);
+        listed(
+            &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+            &mut names,
+        );
         assert!(names.len() >= 10, "{names:?}");
         for name in names {
-            assert!(include_str!("suite.rs").contains(&format!("$crate::{name}!")), "{name}");
+            assert!(
+                include_str!("suite.rs").contains(&format!("$crate::{name}!")),
+                "{name}"
+            );
         }
     }
 }

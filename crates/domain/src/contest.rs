@@ -370,7 +370,8 @@ impl Contest {
                 settle(&mut legs, leg, LegOutcome::Applied(receipt)).ok_or(impossible)?;
                 phase
             }
-            (phase @ Phase::Cancelling(_, Some(_)), ContestFact::LegCannotArrive(leg, _)) => {
+            // The proof is about credits to the pool; it says nothing about what leaves it.
+            (phase @ Phase::Cancelling(_, Some(_)), ContestFact::LegCannotArrive(leg, _)) if leg.is_incoming() => {
                 settle(&mut legs, leg, LegOutcome::Void).ok_or(impossible)?;
                 phase
             }

@@ -4,13 +4,13 @@ use crate::{
     contest::{Contest, LegOutcome, Phase},
     due::{Step, due},
     money::Coins,
-    order::{Account, Leg, OwnLeg},
+    order::{Leg, OrderId, OwnLeg},
     settlement::Totals,
-    signup::{Signup, State, StateKind},
+    signup::{Payee, Signup, State, StateKind},
     time::UnixMillis,
     transfer::Transfer,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 crate::terms::choice! {
     /// One invariant of the system.
@@ -121,15 +121,18 @@ fn check_signup(
         _ => (prizes, "prize"),
     };
     let expected = signup.payment().map_or(Coins::ZERO, |(_, amount)| amount);
-    if paid_out.iter().any(|transfer| transfer.content.amount != expected) {
-        report(found, Invariant::OnePrize, format!("{id}: its {kind} is not {expected}"));
+    let asked = |transfer: &&Transfer| {
+        Payee::ALL.iter().any(|payee| transfer.content == signup.payment_content(*payee, expected))
+    };
+    if !paid_out.iter().all(asked) {
+        report(found, Invariant::OnePrize, format!("{id}: its {kind} is not {expected} to its viewer or to holding"));
     }
     let must_be_paid = match &signup.state {
         State::Shared(_, _, _, prize, _) => !prize.is_zero(),
         State::Refunded(..) => true,
         _ => false,
     };
-    if must_be_paid && paid_out.len() != 1 {
+    if must_be_paid && paid_out.is_empty() {
         report(found, Invariant::ZeroSum, format!("{id} is {} without a {kind}", signup.state.kind().name()));
     }
     if !prizes.is_empty() && !matches!(signup.state.kind(), StateKind::Claiming | StateKind::Shared) {
@@ -168,21 +171,29 @@ fn check_pool(books: Books<'_>, found: &mut Vec<Violation>) {
             ([], None) => true,
             ([], Some(state)) => !matches!(state.outcome, LegOutcome::Applied(_)) && !ended
                 || state.outcome == LegOutcome::Void,
-            ([one], Some(state)) => one.content.amount == state.amount && state.outcome != LegOutcome::Void,
+            ([one], Some(state)) => {
+                let asked = books.contest.own_transfer(leg);
+                asked.is_some_and(|(_, content)| content == one.content) && state.outcome != LegOutcome::Void
+            }
             _ => false,
         };
         if !agrees {
             report(found, Invariant::ZeroSum, format!("own leg {} is not as recorded", leg.name()));
         }
     }
-    let explained = |transfer: &&Transfer| match (&transfer.content.from, &transfer.content.to) {
-        (Account::User(user), to) if *to == pool => {
-            books.signups.iter().any(|signup| signup.user_id == *user && signup.fee_order() == transfer.order_id)
-        }
-        _ => true,
-    };
-    for orphan in books.transfers.iter().filter(|transfer| !explained(transfer)) {
-        report(found, Invariant::ZeroSum, format!("no signup explains order {}", orphan.order_id));
+    check_explained(books, found);
+}
+
+/// Every transfer has a row or an own leg that it is the order of; what it moves is compared there.
+fn check_explained(books: Books<'_>, found: &mut Vec<Violation>) {
+    let mut explained: BTreeSet<OrderId> =
+        OwnLeg::ALL.into_iter().map(|leg| Leg::Own(leg, books.contest.id).order_id()).collect();
+    for signup in books.signups {
+        explained.insert(signup.fee_order());
+        explained.extend(signup.payment().map(|(leg, _)| leg.order_id()));
+    }
+    for orphan in books.transfers.iter().filter(|transfer| !explained.contains(&transfer.order_id)) {
+        report(found, Invariant::ZeroSum, format!("no row explains order {}", orphan.order_id));
     }
 }
 

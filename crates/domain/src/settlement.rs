@@ -180,13 +180,16 @@ pub struct SheetMismatch;
 ///
 /// # Errors
 /// [`SheetMismatch`] when the page is out of order, or the sheet would exceed the frozen totals or
-/// end short of them.
+/// end short of them: an empty page says that there are no more finishers.
 pub fn sheet_page(
     totals: &Frozen<Totals>,
     remainder: Remainder,
     cursor: &SheetCursor,
     page: Vec<Finisher>,
 ) -> Result<(Vec<SheetLine>, SheetCursor), SheetMismatch> {
+    if page.is_empty() && !cursor.is_complete(totals) {
+        return Err(SheetMismatch);
+    }
     let mut next = *cursor;
     let mut lines = Vec::with_capacity(page.len());
     for finisher in page {

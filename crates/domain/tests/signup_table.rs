@@ -130,6 +130,7 @@ fn fact_label(fact: &Fact) -> String {
         | Fact::FeeNotFound
         | Fact::FeeCannotArrive(_)
         | Fact::TaskAssigned
+        | Fact::TaskUnanswered
         | Fact::TaskOpen
         | Fact::TaskMissed(_)
         | Fact::NothingToPay
@@ -163,6 +164,7 @@ fn facts() -> Vec<Fact> {
         Fact::FeeNotFound,
         Fact::FeeCannotArrive(absence()),
         Fact::TaskAssigned,
+        Fact::TaskUnanswered,
         Fact::TaskMet(done(3), Share::Provisional),
         Fact::TaskMet(done(3), fixed(3)),
         Fact::TaskMet(done(5), Share::Provisional),
@@ -204,7 +206,14 @@ const ALLOWED: &[(&str, &[(&str, &str)])] = &[
             ("fee_cannot_arrive", "expired"),
         ],
     ),
-    ("paid", &[("task_assigned", "in_progress"), ("fee_returned", "refunding viewer not_sent")]),
+    (
+        "paid",
+        &[
+            ("task_assigned", "in_progress"),
+            ("task_unanswered", "paid"),
+            ("fee_returned", "refunding viewer not_sent"),
+        ],
+    ),
     (
         "in_progress",
         &[
@@ -358,6 +367,9 @@ fn all_samples() -> Vec<State> {
     StateKind::ALL.iter().flat_map(|kind| samples(*kind)).collect()
 }
 
+const UNANSWERED: [&str; 5] =
+    ["fee_not_sent", "fee_unknown", "task_unanswered", "payment_not_sent", "payment_unknown"];
+
 /// Applies `fact` in `state` and compares the whole signup, not its state alone.
 fn check(state: &State, fact: &Fact, moves: &mut BTreeSet<(StateKind, StateKind)>) {
     let (from, by) = (label(state), fact_label(fact));
@@ -371,8 +383,7 @@ fn check(state: &State, fact: &Fact, moves: &mut BTreeSet<(StateKind, StateKind)
     let next = all_samples().into_iter().find(|sample| label(sample) == wanted);
     let next = next.unwrap_or_else(|| panic!("{from} + {by}: no sample is called {wanted}"));
     moves.insert((state.kind(), next.kind()));
-    let unanswered =
-        ["fee_not_sent", "fee_unknown", "payment_not_sent", "payment_unknown"].contains(&&*by);
+    let unanswered = UNANSWERED.contains(&&*by);
     let tries = match (state.kind() == next.kind(), unanswered) {
         (true, true) => 4,
         (true, false) => 3,
@@ -389,14 +400,14 @@ fn every_pair_of_state_and_fact_has_its_outcome() {
     let labels: BTreeSet<_> = facts.iter().map(fact_label).collect();
     assert_eq!(labels.len(), facts.len(), "each fact has a label of its own");
     let names: BTreeSet<_> = facts.iter().map(Fact::name).collect();
-    assert_eq!(names.len(), 22, "each fact has a sample");
+    assert_eq!(names.len(), 23, "each fact has a sample");
     let mut moves = BTreeSet::new();
     for state in &states {
         for fact in &facts {
             check(state, fact, &mut moves);
         }
     }
-    assert_eq!((states.len(), facts.len()), (38, 30));
+    assert_eq!((states.len(), facts.len()), (38, 31));
     assert_forward_only(&moves);
 }
 
@@ -478,14 +489,14 @@ fn what_a_state_knows_is_what_is_in_it() {
         let drawn = has(&["claiming", "shared"]);
         let prize = if has(&["claiming 7", "shared 7"]) { 7 } else { 0 };
         assert_eq!(state.prize(), drawn.then(|| coins(prize)), "{label}");
+        let payment = if drawn && label != "shared 0 none" {
+            Some((memo("prize"), prize))
+        } else {
+            has(&["refund"]).then(|| (memo("refund"), 10))
+        };
         assert_eq!(
             signup(state).payment().map(|(leg, amount)| (leg.memo(), amount.get())),
-            match () {
-                () if label == "shared 0 none" => None,
-                () if drawn => Some((memo("prize"), prize)),
-                () if has(&["refund"]) => Some((memo("refund"), 10)),
-                () => None,
-            },
+            payment,
             "{label}"
         );
     }
@@ -497,11 +508,10 @@ fn memo(leg: &str) -> String {
 
 #[test]
 fn facts_that_say_wait_are_those_without_an_answer_or_an_end() {
-    let unanswered = ["fee_not_sent", "fee_unknown", "payment_not_sent", "payment_unknown"];
     let waiting = ["task_open", "task_met 3 provisional", "task_met 5 provisional"];
     for fact in facts() {
         let label = fact_label(&fact);
-        let is_unanswered = unanswered.contains(&&*label);
+        let is_unanswered = UNANSWERED.contains(&&*label);
         assert_eq!(fact.is_unanswered(), is_unanswered, "{label}");
         assert_eq!(fact.says_wait(), is_unanswered || waiting.contains(&&*label), "{label}");
     }

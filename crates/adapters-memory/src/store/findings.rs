@@ -16,9 +16,10 @@ impl Findings for MemoryStore {
         let mut tables = self.tables();
         // A repeat whose first answer was lost finds its own id, perhaps settled since.
         let is_known = tables.findings.contains_key(&finding.id)
-            || tables.findings.values().any(|open| {
-                is_open(open, finding.class, finding.contest_id, &finding.subject)
-            });
+            || tables
+                .findings
+                .values()
+                .any(|open| is_open(open, finding.class, finding.contest_id, &finding.subject));
         if is_known {
             return Ok(false);
         }

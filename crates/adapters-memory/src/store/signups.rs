@@ -55,11 +55,7 @@ impl SignupRepository for MemoryStore {
         tables.insert(signup, due::wake_at(signup, now))
     }
 
-    async fn find(
-        &self,
-        contest: ContestId,
-        user: &UserId,
-    ) -> Result<Option<Signup>, StoreError> {
+    async fn find(&self, contest: ContestId, user: &UserId) -> Result<Option<Signup>, StoreError> {
         Ok(self.tables().of_viewer(contest, user).cloned())
     }
 

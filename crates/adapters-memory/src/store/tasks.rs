@@ -130,11 +130,7 @@ impl Tables {
         }
         let counting: Vec<ContestId> = counting.iter().map(|contest| contest.id).collect();
         for contest in counting {
-            let done = (
-                event.occurred_at,
-                sender.clone(),
-                event.event_id.clone(),
-            );
+            let done = (event.occurred_at, sender.clone(), event.event_id.clone());
             self.progress
                 .entry((contest, event.user_id.clone()))
                 .or_default()

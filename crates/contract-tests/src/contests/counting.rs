@@ -3,9 +3,7 @@
 #![allow(clippy::expect_used, reason = "these are tests")]
 
 use crate::{
-    fixture::{
-        StoreFixture, apply, at_once, decided, decision, open_contest, put, row, stored,
-    },
+    fixture::{StoreFixture, apply, at_once, decided, decision, open_contest, put, row, stored},
     samples::{Dice, all_states, coins, contest_id, sheet_line, state, user, weight},
 };
 use domain::{
@@ -53,7 +51,10 @@ fn weighed(dice: &mut Dice, states: &[State]) -> State {
 /// What the census of these signups must be, by the words of its fields.
 fn model_census(signups: &[Signup]) -> Census {
     let of = |kinds: &[StateKind]| -> Vec<&Signup> {
-        signups.iter().filter(|signup| kinds.contains(&signup.state.kind())).collect()
+        signups
+            .iter()
+            .filter(|signup| kinds.contains(&signup.state.kind()))
+            .collect()
     };
     let fees = |signups: &[&Signup]| Coins::sum(signups.iter().map(|s| s.fee)).expect("a sum");
     let completed = of(&[StateKind::Completed]);
@@ -62,7 +63,11 @@ fn model_census(signups: &[Signup]) -> Census {
         .filter_map(|signup| signup.state.weight())
         .map(|weight| u128::from(weight.get()))
         .collect();
-    let unjudged = of(&[StateKind::Initialized, StateKind::Paid, StateKind::InProgress]);
+    let unjudged = of(&[
+        StateKind::Initialized,
+        StateKind::Paid,
+        StateKind::InProgress,
+    ]);
     Census {
         undecided: (unjudged.len() + completed.len() - weights.len()) as u64,
         finishers: weights.len() as u64,
@@ -76,26 +81,40 @@ fn model_counts(signups: &[Signup]) -> Vec<StateCount> {
     let mut by_state: BTreeMap<StateKind, StateCount> = BTreeMap::new();
     for signup in signups {
         let state = signup.state.kind();
-        let none = StateCount { state, signups: 0, fees: Coins::ZERO, prizes: Coins::ZERO };
+        let none = StateCount {
+            state,
+            signups: 0,
+            fees: Coins::ZERO,
+            prizes: Coins::ZERO,
+        };
         let count = by_state.entry(state).or_insert(none);
         count.signups += 1;
         count.fees = count.fees.plus(signup.fee).expect("a sum");
         let prize = signup.state.prize().unwrap_or(Coins::ZERO);
         count.prizes = count.prizes.plus(prize).expect("a sum");
     }
-    StateKind::ALL.iter().filter_map(|state| by_state.get(state).copied()).collect()
+    StateKind::ALL
+        .iter()
+        .filter_map(|state| by_state.get(state).copied())
+        .collect()
 }
 
 fn model_presence(signups: &[Signup]) -> Presence {
     let provisional = signups
         .iter()
         .any(|signup| matches!(signup.state, State::Completed(_, _, Share::Provisional)));
-    Presence::of(signups.iter().map(|signup| signup.state.kind()), provisional)
+    Presence::of(
+        signups.iter().map(|signup| signup.state.kind()),
+        provisional,
+    )
 }
 
 async fn assert_counted(contests: &dyn ContestRepository, contest: &Contest, rows: &[Signup]) {
     let id = contest.id;
-    assert_eq!(contests.presence(id).await.expect("read"), model_presence(rows));
+    assert_eq!(
+        contests.presence(id).await.expect("read"),
+        model_presence(rows)
+    );
     assert_eq!(contests.census(id).await.expect("read"), model_census(rows));
     assert_eq!(contests.counts(id).await.expect("read"), model_counts(rows));
 }
@@ -136,13 +155,39 @@ async fn nothing_is_counted_where_nobody_signed_up<F: StoreFixture>(store: F) {
     let empty = open_contest(&store).await;
     let other = open_contest(&store).await;
     let time = crate::fixture::now(&store).await;
-    put(&store, &other, user("ann"), state(StateKind::Completed, time)).await;
+    put(
+        &store,
+        &other,
+        user("ann"),
+        state(StateKind::Completed, time),
+    )
+    .await;
     assert_counted(&*store.contests(), &empty, &[]).await;
-    let nowhere = Contest { id: contest_id(), ..empty };
+    let nowhere = Contest {
+        id: contest_id(),
+        ..empty
+    };
     assert_counted(&*store.contests(), &nowhere, &[]).await;
-    assert_eq!(store.contests().finishers(nowhere.id, None, 9).await.expect("read"), []);
-    let sheet = store.contests().sheet(nowhere.id, None, 9).await.expect("read");
-    assert_eq!(sheet, Page { items: Vec::new(), next: None });
+    assert_eq!(
+        store
+            .contests()
+            .finishers(nowhere.id, None, 9)
+            .await
+            .expect("read"),
+        []
+    );
+    let sheet = store
+        .contests()
+        .sheet(nowhere.id, None, 9)
+        .await
+        .expect("read");
+    assert_eq!(
+        sheet,
+        Page {
+            items: Vec::new(),
+            next: None
+        }
+    );
 }
 
 /// Rows that move on while they are counted: each is counted once, whatever state it is in.
@@ -161,7 +206,9 @@ async fn each_count_is_one_snapshot<F: StoreFixture>(store: F) {
     let movers = rows.into_iter().map(|mut signup| {
         let store = Arc::clone(&store);
         async move {
-            let State::Paid(fee) = signup.state else { panic!("paid") };
+            let State::Paid(fee) = signup.state else {
+                panic!("paid")
+            };
             let State::Completed(_, done, _) = state(StateKind::Completed, time) else {
                 panic!("completed")
             };
@@ -180,7 +227,10 @@ async fn each_count_is_one_snapshot<F: StoreFixture>(store: F) {
     loop {
         let is_over = moved.is_finished();
         let counts = contests.counts(contest.id).await.expect("read");
-        assert_eq!(counts.iter().map(|count| count.signups).sum::<u64>(), ROWS as u64);
+        assert_eq!(
+            counts.iter().map(|count| count.signups).sum::<u64>(),
+            ROWS as u64
+        );
         let census = contests.census(contest.id).await.expect("read");
         assert_eq!(census.undecided + census.finishers, ROWS as u64);
         assert_eq!(census.weight_sum, 7 * u128::from(census.finishers));
@@ -215,7 +265,11 @@ async fn finishers_go_by_signup_id_and_have_fixed_weights<F: StoreFixture>(store
         let signup = put(&store, &contests[which], viewer, state).await;
         if let (0, State::Completed(_, _, Share::Fixed(weight))) = (which, &signup.state) {
             let (signup_id, user_id, weight) = (signup.id, signup.user_id.clone(), *weight);
-            expected.push(Finisher { signup_id, user_id, weight });
+            expected.push(Finisher {
+                signup_id,
+                user_id,
+                weight,
+            });
         }
     }
     expected.sort_by_key(|finisher| finisher.signup_id);
@@ -223,7 +277,10 @@ async fn finishers_go_by_signup_id_and_have_fixed_weights<F: StoreFixture>(store
         let mut found: Vec<Finisher> = Vec::new();
         loop {
             let after = found.last().map(|finisher| finisher.signup_id);
-            let page = store.contests().finishers(contests[0].id, after, limit).await;
+            let page = store
+                .contests()
+                .finishers(contests[0].id, after, limit)
+                .await;
             let page = page.expect("read");
             assert!(page.len() <= limit);
             if page.is_empty() {
@@ -238,15 +295,29 @@ async fn finishers_go_by_signup_id_and_have_fixed_weights<F: StoreFixture>(store
 /// Commits lines; what the store says about it.
 async fn write_lines<F: StoreFixture>(store: &F, contest: &Contest, lines: Vec<SheetLine>) -> bool {
     let now = stored(store, contest).await;
-    let answer = store.contests().commit(ContestCommit { lines, ..decided(&now) }).await;
+    let answer = store
+        .contests()
+        .commit(ContestCommit {
+            lines,
+            ..decided(&now)
+        })
+        .await;
     let is_applied = matches!(answer, Ok(Committed::Applied));
     let version = stored(store, contest).await.version;
-    assert_eq!(version, now.version + u64::from(is_applied), "all or nothing");
+    assert_eq!(
+        version,
+        now.version + u64::from(is_applied),
+        "all or nothing"
+    );
     is_applied
 }
 
 async fn line_of<F: StoreFixture>(store: &F, contest: &Contest, id: SignupId) -> Option<SheetLine> {
-    store.contests().sheet_line(contest.id, id).await.expect("read")
+    store
+        .contests()
+        .sheet_line(contest.id, id)
+        .await
+        .expect("read")
 }
 
 // clause 7
@@ -255,7 +326,13 @@ async fn line_of<F: StoreFixture>(store: &F, contest: &Contest, id: SignupId) ->
 async fn a_line_of_the_sheet_is_never_changed<F: StoreFixture>(store: F) {
     let contest = open_contest(&store).await;
     let time = crate::fixture::now(&store).await;
-    let ann = put(&store, &contest, user("ann"), state(StateKind::Completed, time)).await;
+    let ann = put(
+        &store,
+        &contest,
+        user("ann"),
+        state(StateKind::Completed, time),
+    )
+    .await;
     assert_eq!(line_of(&store, &contest, ann.id).await, None);
     let line = sheet_line(&ann, 1 << 70, Coins::MAX);
     assert!(write_lines(&store, &contest, vec![line.clone()]).await);
@@ -264,9 +341,21 @@ async fn a_line_of_the_sheet_is_never_changed<F: StoreFixture>(store: F) {
     // the commit or none of it.
     let changed = [
         line.clone(),
-        SheetLine { prize: coins(1), ..line.clone() },
-        SheetLine { before: 0, ..line.clone() },
-        SheetLine { finisher: Finisher { weight: weight(1), ..line.finisher.clone() }, ..line.clone() },
+        SheetLine {
+            prize: coins(1),
+            ..line.clone()
+        },
+        SheetLine {
+            before: 0,
+            ..line.clone()
+        },
+        SheetLine {
+            finisher: Finisher {
+                weight: weight(1),
+                ..line.finisher.clone()
+            },
+            ..line.clone()
+        },
     ];
     for other in changed {
         write_lines(&store, &contest, vec![other]).await;
@@ -297,7 +386,11 @@ async fn the_sheet_goes_by_signup_id<F: StoreFixture>(store: F) {
     for limit in [1, 2, 10, 11, 12, usize::MAX] {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
-            let page = store.contests().sheet(contest.id, after, limit).await.expect("read");
+            let page = store
+                .contests()
+                .sheet(contest.id, after, limit)
+                .await
+                .expect("read");
             assert!(page.items.len() <= limit);
             found.extend(page.items);
             after = page.next;
@@ -319,6 +412,10 @@ async fn sheets_are_kept_apart<F: StoreFixture>(store: F) {
     let ann = put(&store, &one, user("ann"), state(StateKind::Completed, time)).await;
     assert!(write_lines(&store, &one, vec![sheet_line(&ann, 0, coins(1))]).await);
     assert_eq!(line_of(&store, &other, ann.id).await, None);
-    let sheet = store.contests().sheet(other.id, None, 9).await.expect("read");
+    let sheet = store
+        .contests()
+        .sheet(other.id, None, 9)
+        .await
+        .expect("read");
     assert_eq!(sheet.items, []);
 }

@@ -30,7 +30,11 @@ const HIDDEN: [PhaseKind; 2] = [PhaseKind::Preparing, PhaseKind::Funding];
 async fn listed<F: StoreFixture>(store: &F, filter: &ContestFilter, limit: usize) -> Vec<Contest> {
     let (mut found, mut after) = (Vec::new(), None);
     loop {
-        let page = store.contests().list(filter, after, limit).await.expect("read");
+        let page = store
+            .contests()
+            .list(filter, after, limit)
+            .await
+            .expect("read");
         assert!(page.items.len() <= limit);
         found.extend(page.items);
         after = page.next;
@@ -51,7 +55,10 @@ async fn populate<F: StoreFixture>(store: &F) -> Vec<Contest> {
     let mut visible = Vec::new();
     for (number, contest) in all_contests(time).into_iter().enumerate() {
         let created_at = time.plus(number as i64 - HOUR);
-        let contest = Contest { created_at, ..contest };
+        let contest = Contest {
+            created_at,
+            ..contest
+        };
         insert(store, &contest).await;
         if !HIDDEN.contains(&contest.phase.kind()) {
             visible.push(contest);
@@ -82,12 +89,18 @@ async fn contests_that_are_not_visible_are_never_listed<F: StoreFixture>(store: 
     }
     assert_eq!(listed(&store, &ContestFilter::default(), 9).await, []);
     // Not even when asked for by name.
-    let filter = ContestFilter { phases: HIDDEN.to_vec(), ..ContestFilter::default() };
+    let filter = ContestFilter {
+        phases: HIDDEN.to_vec(),
+        ..ContestFilter::default()
+    };
     assert_eq!(listed(&store, &filter, 9).await, []);
     for contest in &contests {
         enter(&store, contest, PhaseKind::Draft).await;
     }
-    assert_eq!(listed(&store, &ContestFilter::default(), 9).await.len(), contests.len());
+    assert_eq!(
+        listed(&store, &ContestFilter::default(), 9).await.len(),
+        contests.len()
+    );
 }
 
 // clause 9
@@ -150,7 +163,11 @@ async fn a_list_neither_skips_nor_repeats_while_contests_move<F: StoreFixture>(s
     }
     let (mut found, mut after) = (Vec::new(), None);
     loop {
-        let page = store.contests().list(&ContestFilter::default(), after, 3).await.expect("read");
+        let page = store
+            .contests()
+            .list(&ContestFilter::default(), after, 3)
+            .await
+            .expect("read");
         found.extend(ids(&page.items));
         after = page.next;
         if after.is_none() {
@@ -158,7 +175,11 @@ async fn a_list_neither_skips_nor_repeats_while_contests_move<F: StoreFixture>(s
         }
         // Some move on, and newer ones appear, between two pages.
         let moving = dice.one(&contests).clone();
-        let next = *dice.one(&[PhaseKind::Running, PhaseKind::Claimable, PhaseKind::Cancelled]);
+        let next = *dice.one(&[
+            PhaseKind::Running,
+            PhaseKind::Claimable,
+            PhaseKind::Cancelled,
+        ]);
         enter(&store, &moving, next).await;
         insert(&store, &contest_in(PhaseKind::Draft, time)).await;
     }
@@ -187,7 +208,9 @@ async fn sleepers<F: StoreFixture>(store: &F, time: UnixMillis) -> Vec<Contest> 
 }
 
 // clause 8
-async fn contests_wake_when_their_time_has_come_the_longest_waiting_first<F: StoreFixture>(store: F) {
+async fn contests_wake_when_their_time_has_come_the_longest_waiting_first<F: StoreFixture>(
+    store: F,
+) {
     let time = now(&store).await;
     let mut waiting: Vec<_> = sleepers(&store, time)
         .await
@@ -201,7 +224,11 @@ async fn contests_wake_when_their_time_has_come_the_longest_waiting_first<F: Sto
     let expected: Vec<_> = waiting.into_iter().map(|(_, contest)| contest).collect();
     for limit in [1, 3, expected.len(), usize::MAX] {
         let awake = store.contests().awake(limit).await.expect("read");
-        assert_eq!(awake, expected[..limit.min(expected.len())], "limit {limit}");
+        assert_eq!(
+            awake,
+            expected[..limit.min(expected.len())],
+            "limit {limit}"
+        );
     }
 }
 
@@ -217,7 +244,10 @@ async fn a_contest_that_moves_on_wakes_as_its_new_phase_says<F: StoreFixture>(st
         (PhaseKind::Claimable, true),
         (PhaseKind::Closed, false),
     ];
-    assert_eq!(ids(&store.contests().awake(9).await.expect("read")), [contest.id]);
+    assert_eq!(
+        ids(&store.contests().awake(9).await.expect("read")),
+        [contest.id]
+    );
     for (phase, is_awake) in route {
         enter(&store, &contest, phase).await;
         let awake = ids(&store.contests().awake(9).await.expect("read"));

@@ -164,7 +164,7 @@ pub(super) async fn a_list_holds_the_accounts_own_transfers_alone(bank: &Bank<'_
     let (ann, bob, pool) = (bank.user(9).await, bank.user(9).await, bank.pool().await);
     let fee = bank.apply(&ann, &pool, 3).await;
     bank.apply(&bob, &issuing(), 3).await;
-    assert_eq!(bank.history(&pool).await, [fee.clone()]);
+    assert_eq!(bank.history(&pool).await, std::slice::from_ref(&fee));
     let of_ann = bank.history(&ann).await;
     assert_eq!((of_ann.len(), of_ann.last()), (2, Some(&fee)));
     assert_eq!(bank.history(&issuing()).await.len(), 3);

@@ -37,8 +37,8 @@ pub(crate) enum Answer {
 
 /// No honest run of one signup needs more steps than this before it rests or waits.
 pub(crate) const SIGNUP_STEPS: usize = 8;
-/// No honest run of a small contest needs more steps than this.
-pub(crate) const CONTEST_STEPS: usize = 60;
+/// No run of a small contest needs more steps than this.
+pub(crate) const CONTEST_STEPS: usize = 100;
 
 pub(crate) struct World {
     pub(crate) contest: Contest,
@@ -51,6 +51,8 @@ pub(crate) struct World {
     pub(crate) answers: Vec<Answer>,
     pub(crate) now: UnixMillis,
     pub(crate) page: usize,
+    /// Every signup is taken up by somebody else than its last writer.
+    pub(crate) forgetful: bool,
     position: u64,
     closed: Option<CreditsClosed>,
 }
@@ -66,6 +68,7 @@ impl World {
             answers: Vec::new(),
             now: UnixMillis(600),
             page: 2,
+            forgetful: false,
             position: 0,
             closed: None,
         }
@@ -161,6 +164,7 @@ impl World {
                 let found = self.found(signup.fee_order());
                 judge::fee_lookup(&self.contest, signup, found, at).expect("no conflict")
             }
+            Step::AssignTask if !honest(self.answers.pop()) => Fact::TaskUnanswered,
             Step::AssignTask => Fact::TaskAssigned,
             Step::ReadProgress => {
                 let known = self.progress.get(&signup.id).copied();
@@ -201,6 +205,9 @@ impl World {
     /// The loop of the use cases: takes due steps until nothing is due or somebody has to be
     /// waited for. Panics when it does not end.
     pub(crate) fn drive(&mut self, index: usize) {
+        if self.forgetful {
+            self.signups[index] = self.signups[index].clone().recalled();
+        }
         for _ in 0..SIGNUP_STEPS {
             let signup = self.signups[index].clone();
             let step = due(&signup, &self.contest, self.now);
@@ -264,6 +271,7 @@ impl World {
             }
             match lifecycle::due(&self.contest, self.presence(), self.now) {
                 ContestStep::Rest(until) => {
+                    self.retry_parked();
                     self.drive_all();
                     self.now = self.now.max(until.unwrap_or(self.now));
                 }
@@ -278,6 +286,15 @@ impl World {
             }
         }
         panic!("the loop around the contest does not end in {:?}", self.contest.phase);
+    }
+
+    /// An operator asks for another try of every parked payment.
+    fn retry_parked(&mut self) {
+        for signup in &mut self.signups {
+            if let Ok(retried) = signup.clone().apply(Fact::RetryAsked) {
+                *signup = retried;
+            }
+        }
     }
 
     fn step(&mut self, step: ContestStep) {

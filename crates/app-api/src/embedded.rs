@@ -1,0 +1,206 @@
+//! The embedded default: API, ledger and loops in one process, durable in one directory.
+
+use crate::{auth::Tokens, loops, routes, state::App};
+use adapters_ledger::Ledger;
+use adapters_sqlite::SqliteStore;
+use anyhow::{Context, bail};
+use domain::time::UnixMillis;
+use ports::system::{Clock, IdSource};
+use std::{
+    fs::{self, File, OpenOptions, TryLockError},
+    io::{Read, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use tokio::{net::TcpListener, sync::watch};
+use tokio_util::task::TaskTracker;
+use usecases::{Contests, Ports};
+use uuid::Uuid;
+
+/// How long a stop waits for flows that were begun; what is left is finished after the next start.
+const DRAIN: Duration = Duration::from_secs(10);
+/// The environment variable that overrides the secret of the data directory.
+pub(crate) const SECRET_VARIABLE: &str = "GUAFEN_AUTH__HS256_SECRET";
+/// The shortest secret that is taken.
+const SECRET_MIN: usize = 32;
+
+struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> UnixMillis {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+}
+
+struct RandomIds;
+
+impl IdSource for RandomIds {
+    fn next(&self) -> Uuid {
+        Uuid::now_v7()
+    }
+}
+
+/// Seconds since 1970, by this node's clock.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// A data directory that no other process uses.
+struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    fn open(path: &Path) -> anyhow::Result<Self> {
+        fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))?;
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(path.join("lock"))
+            .with_context(|| format!("cannot write to {}", path.display()))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => {
+                bail!("{} is in use by another process; stop it, or name another --data-dir", path.display())
+            }
+            Err(TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("cannot lock {}", path.display()))
+            }
+        }
+    }
+}
+
+/// The tokens of a data directory: signed with `GUAFEN_AUTH__HS256_SECRET`, else with the secret
+/// that the directory keeps, which is made when it is first needed.
+///
+/// # Errors
+/// When the secret is too short, or cannot be read or written.
+pub(crate) fn tokens(data_dir: Option<&Path>) -> anyhow::Result<Tokens> {
+    if let Ok(secret) = std::env::var(SECRET_VARIABLE) {
+        if secret.len() < SECRET_MIN {
+            bail!("{SECRET_VARIABLE} must have at least {SECRET_MIN} characters");
+        }
+        return Ok(Tokens::new(secret.as_bytes()));
+    }
+    let Some(dir) = data_dir else { bail!("set {SECRET_VARIABLE}, or name the --data-dir that keeps a secret") };
+    let path = dir.join("secret");
+    let text = match File::open(&path) {
+        Ok(mut file) => {
+            let mut text = String::new();
+            file.read_to_string(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
+            text
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_secret(dir, &path)?,
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let secret = parse_hex(text.trim()).filter(|secret| secret.len() >= SECRET_MIN);
+    let secret = secret.with_context(|| {
+        format!("{} must hold at least {SECRET_MIN} bytes in hexadecimal digits", path.display())
+    })?;
+    Ok(Tokens::new(&secret))
+}
+
+/// Writes a new secret, readable by its owner alone. Of two processes that do so at once, one wins
+/// and both use its secret.
+fn make_secret(dir: &Path, path: &Path) -> anyhow::Result<String> {
+    use std::os::unix::fs::OpenOptionsExt;
+    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
+    let mut bytes = [0; SECRET_MIN];
+    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let fresh = dir.join(format!(".secret-{}", std::process::id()));
+    let written = OpenOptions::new()
+        .create(true)
+        .truncate(true)
+        .write(true)
+        .mode(0o600)
+        .open(&fresh)
+        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+    written.with_context(|| format!("cannot write {}", fresh.display()))?;
+    // A link, unlike a rename, fails where another process was faster.
+    let linked = fs::hard_link(&fresh, path);
+    fs::remove_file(&fresh).with_context(|| format!("cannot remove {}", fresh.display()))?;
+    match linked {
+        Ok(()) => Ok(text),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot write {}", path.display())),
+    }
+}
+
+fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).ok());
+    pairs.map(|pair| pair.and_then(|pair| u8::from_str_radix(pair, 16).ok())).collect()
+}
+
+/// Serves until a signal to stop, then drains.
+///
+/// # Errors
+/// When the directory is in use or cannot be opened, or the address cannot be listened on.
+pub(crate) async fn serve(data_dir: &Path, listen: SocketAddr) -> anyhow::Result<()> {
+    let dir = DataDir::open(data_dir)?;
+    let tokens = tokens(Some(&dir.path))?;
+    let store = SqliteStore::open(&dir.path.join("guafen.db"), &[]).await.context("cannot open the store")?;
+    let ledger = Ledger::open(&dir.path.join("ledger.db")).await.context("cannot open the ledger")?;
+    let store = Arc::new(store);
+    let contests = Arc::new(Contests::new(Ports {
+        contests: Arc::clone(&store) as _,
+        signups: Arc::clone(&store) as _,
+        tasks: Arc::clone(&store) as _,
+        events: Arc::clone(&store) as _,
+        findings: store as _,
+        funds: Arc::new(ledger),
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(RandomIds),
+    })?);
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let address = listener.local_addr()?;
+    let (stopping, stop) = watch::channel(false);
+    let loops = loops::start(&contests, &stop);
+    let app = App { contests, tokens, flows: TaskTracker::new() };
+    let flows = app.flows.clone();
+    tracing::info!(%address, data_dir = %dir.path.display(), "listening");
+    println!("guafen listens on http://{address}, data in {}", dir.path.display());
+    let router = routes::router(app);
+    let mut asked = stop.clone();
+    let drained = async move {
+        // The channel closes only with this function: then there is nothing left to serve.
+        let _ = asked.wait_for(|stop| *stop).await;
+    };
+    let serving = axum::serve(listener, router).with_graceful_shutdown(drained);
+    let serving = tokio::spawn(async move { serving.await });
+    stop_signal().await?;
+    tracing::info!("stopping");
+    stopping.send_replace(true);
+    flows.close();
+    let all = async {
+        for task in loops {
+            let _ = task.await;
+        }
+        flows.wait().await;
+        let _ = serving.await;
+    };
+    if tokio::time::timeout(DRAIN, all).await.is_err() {
+        tracing::warn!("some flows did not end in time; they are finished after the next start");
+    }
+    Ok(())
+}
+
+async fn stop_signal() -> anyhow::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        interrupt = tokio::signal::ctrl_c() => interrupt.context("cannot listen for SIGINT"),
+    }
+}

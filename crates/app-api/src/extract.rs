@@ -1,0 +1,139 @@
+//! Bodies, paths and queries, parsed; whatever is wrong with them is a problem with a pointer.
+
+use crate::problem::{Fault, Problem};
+use axum::{
+    body::Bytes,
+    extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
+    http::{StatusCode, header, request::Parts},
+};
+use serde::de::DeserializeOwned;
+use std::str::FromStr;
+
+/// A JSON body.
+pub(crate) struct Body<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let is_json = request
+            .headers()
+            .get(header::CONTENT_TYPE)
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|value| value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")));
+        let bytes = bytes(request, state).await?;
+        if !is_json {
+            return Err(Problem::new(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "the content type must be application/json",
+            ));
+        }
+        parse(&bytes).map(Self)
+    }
+}
+
+/// A body that may be empty or `{}`, and nothing else.
+pub(crate) struct NoBody;
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let bytes = bytes(request, state).await?;
+        if bytes.is_empty() { Ok(Self) } else { parse::<Empty>(&bytes).map(|Empty {}| Self) }
+    }
+}
+
+async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
+    Bytes::from_request(request, state).await.map_err(|rejection: BytesRejection| {
+        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body must be at most 1 MiB")
+        } else {
+            Problem::new(StatusCode::BAD_REQUEST, "body_not_read", "the body could not be read")
+        }
+    })
+}
+
+fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let pointer = pointer(error.path());
+        let error = error.into_inner();
+        if error.is_data() {
+            Problem::fault(pointer, "invalid_value", error.to_string())
+        } else {
+            Problem::new(StatusCode::BAD_REQUEST, "malformed_json", error.to_string())
+        }
+    })?;
+    reader.end().map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed_json", error.to_string()))?;
+    Ok(parsed)
+}
+
+fn pointer(path: &serde_path_to_error::Path) -> String {
+    use serde_path_to_error::Segment;
+    path.iter()
+        .map(|segment| match segment {
+            Segment::Seq { index } => format!("/{index}"),
+            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { .. } | Segment::Unknown => String::new(),
+        })
+        .collect()
+}
+
+/// One segment of the path, parsed as an id. A text that is no id names nothing: 404.
+pub(crate) struct Id<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = axum::extract::Path::<String>::from_request_parts(parts, state).await;
+        let text = path.map(|axum::extract::Path(text)| text).unwrap_or_default();
+        text.parse().map(Self).map_err(|_| Problem::not_found("not_found", "there is nothing of that id"))
+    }
+}
+
+/// The query.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        axum::extract::Query::<T>::from_request_parts(parts, state)
+            .await
+            .map(|axum::extract::Query(query)| Self(query))
+            .map_err(|rejection| Problem::fault("", "invalid_query", rejection.body_text()))
+    }
+}
+
+/// Collects what is wrong with a request, so that all of it can be said at once.
+#[derive(Default)]
+pub(crate) struct Faults(Vec<Fault>);
+
+impl Faults {
+    /// The value of a field, or a fault.
+    pub(crate) fn check<T, E: std::fmt::Display>(
+        &mut self,
+        pointer: &str,
+        code: &'static str,
+        value: Result<T, E>,
+    ) -> Option<T> {
+        value.map_err(|error| self.push(pointer, code, error.to_string())).ok()
+    }
+
+    /// A fault.
+    pub(crate) fn push(&mut self, pointer: &str, code: &'static str, detail: impl Into<String>) {
+        self.0.push(Fault { pointer: pointer.to_owned(), code, detail: detail.into() });
+    }
+
+    /// The problem, if there is any fault.
+    pub(crate) fn finish(self) -> Result<(), Problem> {
+        if self.0.is_empty() { Ok(()) } else { Err(Problem::invalid(self.0)) }
+    }
+}

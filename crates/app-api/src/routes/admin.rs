@@ -1,0 +1,198 @@
+//! What operators call.
+
+use super::{cursor, filter, no_contest, page_size};
+use crate::{
+    auth::Caller,
+    extract::{Body, Id, NoBody, Query},
+    problem::Problem,
+    state::App,
+    wire::{ContestView, FindingView, Items, NewContest, ReportView, SignupView},
+};
+use axum::{Json, extract::State, http::StatusCode};
+use domain::{
+    ids::{ContestId, SignupId, UserId},
+    signup::StateKind,
+};
+use serde::Deserialize;
+use usecases::{Cancelled, Created, ParkedOutcome, Settled};
+
+pub(crate) async fn create(
+    State(app): State<App>,
+    caller: Caller,
+    Body(body): Body<NewContest>,
+) -> Result<(StatusCode, Json<ContestView>), Problem> {
+    caller.operator()?;
+    let (title, terms) = body.parse()?;
+    if terms.signup_closes_at <= app.contests.ports().clock.now() {
+        return Err(Problem::fault("/signup_closes_at", "out_of_range", "must be in the future"));
+    }
+    let Created { contest } = app.run(|contests| async move { contests.create(title, terms).await }).await?;
+    Ok((StatusCode::CREATED, Json(ContestView::new(&contest, app.contests.ports().clock.now()))))
+}
+
+pub(crate) async fn report(
+    State(app): State<App>,
+    caller: Caller,
+    Id(id): Id<ContestId>,
+) -> Result<Json<ReportView>, Problem> {
+    caller.operator()?;
+    let report = app.contests.report(id).await?.ok_or_else(no_contest)?;
+    Ok(Json(ReportView::new(&report, app.contests.ports().clock.now())))
+}
+
+pub(crate) async fn cancel(
+    State(app): State<App>,
+    caller: Caller,
+    Id(id): Id<ContestId>,
+    NoBody: NoBody,
+) -> Result<(StatusCode, Json<ContestView>), Problem> {
+    caller.operator()?;
+    match app.run(|contests| async move { contests.cancel(id).await }).await? {
+        Cancelled::Yes(contest) => {
+            Ok((StatusCode::ACCEPTED, Json(ContestView::new(&contest, app.contests.ports().clock.now()))))
+        }
+        Cancelled::TooLate(phase) => Err(Problem::conflict(
+            "not_cancellable",
+            format!("the contest is {}: its prizes are decided", phase.name()),
+        )),
+        Cancelled::NoContest => Err(no_contest()),
+    }
+}
+
+pub(crate) async fn settle(
+    State(app): State<App>,
+    caller: Caller,
+    Id(id): Id<ContestId>,
+    NoBody: NoBody,
+) -> Result<(StatusCode, Json<ContestView>), Problem> {
+    caller.operator()?;
+    match app.run(|contests| async move { contests.settle(id).await }).await? {
+        Settled::Yes(contest) => {
+            Ok((StatusCode::ACCEPTED, Json(ContestView::new(&contest, app.contests.ports().clock.now()))))
+        }
+        Settled::NotDue => Err(Problem::conflict("not_due", "nothing is due before the end of the tasks")),
+        Settled::NoContest => Err(no_contest()),
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignupsQuery {
+    user_id: Option<String>,
+    state: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+pub(crate) async fn signups(
+    State(app): State<App>,
+    caller: Caller,
+    Id(id): Id<ContestId>,
+    Query(query): Query<SignupsQuery>,
+) -> Result<Json<Items<SignupView>>, Problem> {
+    caller.operator()?;
+    let user: Option<UserId> = filter("/user_id", query.user_id.as_deref())?;
+    let unknown = || Problem::fault("/state", "unknown_value", "is not a state");
+    let states = match query.state.as_deref() {
+        Some(text) => vec![StateKind::named(text).ok_or_else(unknown)?],
+        None => Vec::new(),
+    };
+    let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
+    let ports = app.contests.ports();
+    let contest = ports.contests.get(id).await?.ok_or_else(no_contest)?;
+    let (found, next) = match user {
+        Some(user) => {
+            let found = ports.signups.find(id, &user).await?;
+            let wanted = found.filter(|signup| states.is_empty() || states.contains(&signup.state.kind()));
+            (wanted.into_iter().collect(), None)
+        }
+        None => {
+            let page = ports.signups.page(id, &states, after, limit).await?;
+            (page.items, page.next)
+        }
+    };
+    let seen = app.contests.look(&contest, found).await?;
+    Ok(Json(Items { items: seen.iter().map(SignupView::new).collect(), next_cursor: next.map(|id| id.to_string()) }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FindingsQuery {
+    contest_id: Option<String>,
+    status: Option<String>,
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+pub(crate) async fn findings(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<FindingsQuery>,
+) -> Result<Json<Items<FindingView>>, Problem> {
+    caller.operator()?;
+    let contest: Option<ContestId> = filter("/contest_id", query.contest_id.as_deref())?;
+    let contest = contest.ok_or_else(|| Problem::fault("/contest_id", "missing", "is needed"))?;
+    let open_only = match query.status.as_deref() {
+        None | Some("all") => false,
+        Some("open") => true,
+        Some(_) => return Err(Problem::fault("/status", "unknown_value", "must be open or all")),
+    };
+    let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
+    let page = app.contests.ports().findings.list(contest, open_only, after, limit).await?;
+    Ok(Json(Items {
+        items: page.items.iter().map(FindingView::from).collect(),
+        next_cursor: page.next.map(|id| id.to_string()),
+    }))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PageQuery {
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+pub(crate) async fn parked(
+    State(app): State<App>,
+    caller: Caller,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<Items<SignupView>>, Problem> {
+    caller.operator()?;
+    let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
+    let ports = app.contests.ports();
+    let page = ports.signups.parked(after, limit).await?;
+    let mut items = Vec::with_capacity(page.items.len());
+    for signup in page.items {
+        let contest = ports.contests.get(signup.contest_id).await?.ok_or_else(no_contest)?;
+        items.extend(app.contests.look(&contest, vec![signup]).await?.iter().map(SignupView::new));
+    }
+    Ok(Json(Items { items, next_cursor: page.next.map(|id| id.to_string()) }))
+}
+
+pub(crate) async fn retry(
+    State(app): State<App>,
+    caller: Caller,
+    Id(id): Id<SignupId>,
+    NoBody: NoBody,
+) -> Result<Json<SignupView>, Problem> {
+    caller.operator()?;
+    unparked(app.run(|contests| async move { contests.retry_parked(id).await }).await?)
+}
+
+pub(crate) async fn redirect(
+    State(app): State<App>,
+    caller: Caller,
+    Id(id): Id<SignupId>,
+    NoBody: NoBody,
+) -> Result<Json<SignupView>, Problem> {
+    caller.operator()?;
+    unparked(app.run(|contests| async move { contests.redirect_parked(id).await }).await?)
+}
+
+fn unparked(outcome: ParkedOutcome) -> Result<Json<SignupView>, Problem> {
+    match outcome {
+        ParkedOutcome::Tried(seen) => Ok(Json(SignupView::new(&seen))),
+        ParkedOutcome::NotParked => Err(Problem::conflict("not_parked", "this signup has no parked payment")),
+        ParkedOutcome::NoSignup => Err(Problem::not_found("not_found", "there is no such signup")),
+    }
+}

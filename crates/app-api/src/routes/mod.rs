@@ -1,0 +1,89 @@
+//! The routes. Each handler parses, calls one flow and maps its outcome.
+
+mod admin;
+mod player;
+mod service;
+
+use crate::{problem::Problem, state::App};
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// The largest body.
+const BODY_MAX: usize = 1 << 20;
+/// Items of a page where the caller does not say.
+const PAGE_DEFAULT: usize = 50;
+/// The most items of a page that a caller may ask for.
+const PAGE_MAX: usize = 1_000;
+
+/// All routes.
+pub(crate) fn router(app: App) -> Router {
+    Router::new()
+        .route("/v1/admin/contests", post(admin::create))
+        .route("/v1/admin/contests/{id}/report", get(admin::report))
+        .route("/v1/admin/contests/{id}/cancel", post(admin::cancel))
+        .route("/v1/admin/contests/{id}/settle", post(admin::settle))
+        .route("/v1/admin/contests/{id}/signups", get(admin::signups))
+        .route("/v1/admin/findings", get(admin::findings))
+        .route("/v1/admin/parked", get(admin::parked))
+        .route("/v1/admin/parked/{id}/retry", post(admin::retry))
+        .route("/v1/admin/parked/{id}/redirect", post(admin::redirect))
+        .route("/v1/contests", get(player::contests))
+        .route("/v1/contests/{id}", get(player::contest))
+        .route("/v1/contests/{id}/pool", get(player::pool))
+        .route("/v1/contests/{id}/signup", put(player::sign_up).get(player::signup))
+        .route("/v1/contests/{id}/claim", put(player::claim))
+        .route("/v1/me/signups", get(player::mine))
+        .route("/v1/task-events", post(service::record))
+        .route("/v1/sandbox/accounts/{user}", get(service::balance))
+        .route("/v1/sandbox/accounts/{user}/grant", post(service::grant))
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(service::ready))
+        .fallback(|| async { Problem::not_found("not_found", "there is no such path") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take that method")
+        })
+        .layer(DefaultBodyLimit::max(BODY_MAX))
+        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| -> Response {
+            tracing::error!("a handler panicked");
+            Problem::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "internal_error",
+                "something is wrong on our side; it has been reported",
+            )
+            .into_response()
+        }))
+        .with_state(app)
+}
+
+/// A page size that may be asked for.
+fn page_size(limit: Option<usize>) -> Result<usize, Problem> {
+    match limit.unwrap_or(PAGE_DEFAULT) {
+        limit @ 1..=PAGE_MAX => Ok(limit),
+        _ => Err(Problem::fault("/limit", "out_of_range", "must be from 1 to 1000")),
+    }
+}
+
+/// Where a page continues. Cursors are what an earlier page answered; their form is ours.
+fn cursor<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, Problem> {
+    text.map(str::parse)
+        .transpose()
+        .map_err(|_| Problem::fault("/cursor", "invalid_cursor", "must be the next_cursor of an earlier page"))
+}
+
+/// A filter of a query that is an id.
+fn filter<T: std::str::FromStr<Err = domain::ids::InvalidId>>(
+    pointer: &'static str,
+    text: Option<&str>,
+) -> Result<Option<T>, Problem> {
+    text.map(str::parse::<T>).transpose().map_err(|error| Problem::fault(pointer, "invalid_id", error.to_string()))
+}
+
+fn no_contest() -> Problem {
+    Problem::not_found("not_found", "there is no such contest")
+}

@@ -1,0 +1,575 @@
+//! What goes over the wire. Requests refuse unknown fields; times are RFC 3339 UTC with
+//! milliseconds; coins are integers.
+
+use crate::{extract::Faults, problem::Problem};
+use domain::{
+    contest::Contest,
+    ids::{InvalidId, TaskKind},
+    money::Coins,
+    order::Leg,
+    payout::Rule,
+    settlement::{Frozen, Totals},
+    signup::StateKind,
+    terms::{BasisPoints, ClaimMode, NoWinner, Remainder, Task, Terms, Unclaimed},
+    time::UnixMillis,
+};
+use ports::{
+    contests::StateCount,
+    findings::Finding,
+    tasks::{EventOutcome, QUANTITY_MAX, TaskEvent},
+};
+use serde::{Deserialize, Serialize};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
+use usecases::{Pool, Report, Seen};
+
+/// A time as it is sent.
+pub(crate) fn rfc3339(at: UnixMillis) -> String {
+    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000);
+    time.ok().and_then(|time| time.format(format).ok()).unwrap_or_else(|| at.0.to_string())
+}
+
+fn parse_time(text: &str) -> Result<UnixMillis, &'static str> {
+    let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "must be an RFC 3339 time")?;
+    let millis = time.unix_timestamp_nanos().div_euclid(1_000_000);
+    i64::try_from(millis).map(UnixMillis).map_err(|_| "must be an RFC 3339 time")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewContest {
+    title: String,
+    room_id: String,
+    fee: u64,
+    task: TaskBody,
+    payout: PayoutBody,
+    fee_tiers: Option<serde_json::Value>,
+    rake_bps: Option<u16>,
+    guaranteed_pool: Option<u64>,
+    claim_mode: Option<String>,
+    no_winner: Option<String>,
+    min_signups: Option<u64>,
+    max_signups: Option<u64>,
+    grace_s: Option<u32>,
+    leave_allowed: Option<bool>,
+    remainder: Option<String>,
+    unclaimed: Option<String>,
+    signup_opens_at: String,
+    signup_closes_at: String,
+    tasks_end_at: String,
+    claim_closes_at: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TaskBody {
+    kind: String,
+    target: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PayoutBody {
+    rule: String,
+}
+
+/// The longest title, in characters.
+const TITLE_MAX: usize = 100;
+
+fn choice<T: Copy>(
+    faults: &mut Faults,
+    pointer: &str,
+    text: Option<&str>,
+    default: T,
+    named: fn(&str) -> Option<T>,
+) -> T {
+    let Some(text) = text else { return default };
+    named(text).unwrap_or_else(|| {
+        faults.push(pointer, "unknown_value", format!("{text:?} is not one of the values"));
+        default
+    })
+}
+
+impl NewContest {
+    /// Title and terms, or everything that is wrong with them.
+    pub(crate) fn parse(self) -> Result<(String, Terms), Problem> {
+        let mut faults = Faults::default();
+        self.refuse_what_is_not_supported(&mut faults);
+        let rule = choice(&mut faults, "/payout/rule", Some(&self.payout.rule), Rule::Equal, Rule::named);
+        if rule != Rule::Equal {
+            faults.push("/payout/rule", "not_supported_yet", "only \"equal\" is supported yet");
+        }
+        let characters = self.title.chars().count();
+        if !(1..=TITLE_MAX).contains(&characters) || self.title.chars().any(char::is_control) {
+            faults.push("/title", "out_of_range", "must be 1 to 100 characters without control characters");
+        }
+        let mut time = |pointer: &str, text: &str| {
+            faults.check(pointer, "invalid_time", parse_time(text)).unwrap_or(UnixMillis(0))
+        };
+        let windows = [
+            time("/signup_opens_at", &self.signup_opens_at),
+            time("/signup_closes_at", &self.signup_closes_at),
+            time("/tasks_end_at", &self.tasks_end_at),
+            time("/claim_closes_at", &self.claim_closes_at),
+        ];
+        let coins = |faults: &mut Faults, pointer: &str, amount: u64| {
+            faults.check(pointer, "out_of_range", Coins::new(amount)).unwrap_or(Coins::ZERO)
+        };
+        let fee = coins(&mut faults, "/fee", self.fee);
+        let guaranteed_pool = coins(&mut faults, "/guaranteed_pool", self.guaranteed_pool.unwrap_or(0));
+        let rake_bps = BasisPoints::new(self.rake_bps.unwrap_or(0)).unwrap_or_else(|| {
+            faults.push("/rake_bps", "out_of_range", "must be from 0 to 10000");
+            BasisPoints::ZERO
+        });
+        let claim_mode =
+            choice(&mut faults, "/claim_mode", self.claim_mode.as_deref(), ClaimMode::Manual, ClaimMode::named);
+        let no_winner =
+            choice(&mut faults, "/no_winner", self.no_winner.as_deref(), NoWinner::Refund, NoWinner::named);
+        let remainder =
+            choice(&mut faults, "/remainder", self.remainder.as_deref(), Remainder::Spread, Remainder::named);
+        let unclaimed =
+            choice(&mut faults, "/unclaimed", self.unclaimed.as_deref(), Unclaimed::Pay, Unclaimed::named);
+        let room_id = faults.check("/room_id", "invalid_id", self.room_id.parse());
+        let kind: Option<TaskKind> = faults.check("/task/kind", "invalid_id", self.task.kind.parse());
+        faults.finish()?;
+        let (Some(room_id), Some(kind)) = (room_id, kind) else {
+            return Err(Problem::invalid(Vec::new()));
+        };
+        let [signup_opens_at, signup_closes_at, tasks_end_at, claim_closes_at] = windows;
+        let terms = Terms {
+            room_id,
+            fee,
+            task: Task { kind, target: self.task.target },
+            rule,
+            rake_bps,
+            guaranteed_pool,
+            series: None,
+            claim_mode,
+            no_winner,
+            remainder,
+            unclaimed,
+            grace_ms: i64::from(self.grace_s.unwrap_or(1)) * 1_000,
+            signup_opens_at,
+            signup_closes_at,
+            tasks_end_at,
+            claim_closes_at,
+        };
+        match terms.check() {
+            Ok(terms) => Ok((self.title, terms)),
+            Err(broken) => {
+                let mut faults = Faults::default();
+                for term in broken {
+                    faults.push(&format!("/{}", term.field), term.code, term.rule);
+                }
+                Err(faults.finish().err().unwrap_or_else(|| Problem::invalid(Vec::new())))
+            }
+        }
+    }
+
+    fn refuse_what_is_not_supported(&self, faults: &mut Faults) {
+        let asked = [
+            ("/fee_tiers", self.fee_tiers.is_some()),
+            ("/min_signups", self.min_signups.is_some()),
+            ("/max_signups", self.max_signups.is_some()),
+            ("/leave_allowed", self.leave_allowed == Some(true)),
+        ];
+        for (pointer, _) in asked.into_iter().filter(|(_, asked)| *asked) {
+            faults.push(pointer, "not_supported_yet", "is not supported yet");
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct ContestView {
+    contest_id: String,
+    title: String,
+    room_id: String,
+    fee: u64,
+    task: TaskView,
+    payout: PayoutView,
+    rake_bps: u16,
+    guaranteed_pool: u64,
+    claim_mode: &'static str,
+    no_winner: &'static str,
+    remainder: &'static str,
+    unclaimed: &'static str,
+    grace_s: i64,
+    signup_opens_at: String,
+    signup_closes_at: String,
+    tasks_end_at: String,
+    claim_closes_at: String,
+    phase: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancel_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settlement: Option<SettlementView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claims_end_at: Option<String>,
+    created_at: String,
+}
+
+#[derive(Serialize)]
+struct TaskView {
+    kind: String,
+    target: u64,
+}
+
+#[derive(Serialize)]
+struct PayoutView {
+    rule: &'static str,
+}
+
+#[derive(Serialize)]
+struct SettlementView {
+    pool: u64,
+    rake: u64,
+    finishers: u64,
+    weight_sum: u128,
+    frozen_at: String,
+}
+
+impl ContestView {
+    pub(crate) fn new(contest: &Contest, now: UnixMillis) -> Self {
+        use domain::contest::Phase;
+        let terms = &contest.terms;
+        let cancel_reason = match &contest.phase {
+            Phase::Cancelling(reason, _) | Phase::Cancelled(reason, _) => Some(reason.name()),
+            _ => None,
+        };
+        Self {
+            contest_id: contest.id.to_string(),
+            title: contest.title.clone(),
+            room_id: terms.room_id.to_string(),
+            fee: terms.fee.get(),
+            task: TaskView { kind: terms.task.kind.to_string(), target: terms.task.target },
+            payout: PayoutView { rule: terms.rule.name() },
+            rake_bps: terms.rake_bps.get(),
+            guaranteed_pool: terms.guaranteed_pool.get(),
+            claim_mode: terms.claim_mode.name(),
+            no_winner: terms.no_winner.name(),
+            remainder: terms.remainder.name(),
+            unclaimed: terms.unclaimed.name(),
+            grace_s: terms.grace_ms / 1_000,
+            signup_opens_at: rfc3339(terms.signup_opens_at),
+            signup_closes_at: rfc3339(terms.signup_closes_at),
+            tasks_end_at: rfc3339(terms.tasks_end_at),
+            claim_closes_at: rfc3339(terms.claim_closes_at),
+            phase: contest.public_phase(now).name(),
+            cancel_reason,
+            settlement: contest.phase.frozen().map(|(totals, at)| SettlementView::new(totals, at)),
+            claims_end_at: contest.claims_end_at().map(rfc3339),
+            created_at: rfc3339(contest.created_at),
+        }
+    }
+}
+
+impl SettlementView {
+    fn new(totals: &Frozen<Totals>, frozen_at: UnixMillis) -> Self {
+        let Totals { pool, rake, finishers, weight_sum, .. } = *totals.get();
+        Self { pool: pool.get(), rake: rake.get(), finishers, weight_sum, frozen_at: rfc3339(frozen_at) }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct SignupView {
+    signup_id: String,
+    contest_id: String,
+    user_id: String,
+    state: &'static str,
+    fee: u64,
+    fee_order_id: String,
+    task: ProgressView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    weight: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prize: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    claim_order_id: Option<String>,
+    version: u64,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Serialize)]
+struct ProgressView {
+    kind: String,
+    target: u64,
+    done: u64,
+}
+
+impl SignupView {
+    pub(crate) fn new(seen: &Seen) -> Self {
+        let Seen { contest, signup, done } = seen;
+        let prize = signup.state.prize();
+        let claim_order = Leg::Prize(signup.contest_id, signup.user_id.clone()).order_id();
+        Self {
+            signup_id: signup.id.to_string(),
+            contest_id: signup.contest_id.to_string(),
+            user_id: signup.user_id.to_string(),
+            state: signup.state.kind().name(),
+            fee: signup.fee.get(),
+            fee_order_id: signup.fee_order().to_string(),
+            task: ProgressView {
+                kind: contest.terms.task.kind.to_string(),
+                target: contest.terms.task.target,
+                done: *done,
+            },
+            weight: signup.state.weight().map(domain::payout::Weight::get),
+            prize: prize.map(Coins::get),
+            claim_order_id: prize.map(|_| claim_order.to_string()),
+            version: signup.version,
+            created_at: rfc3339(signup.created_at),
+            updated_at: rfc3339(signup.updated_at),
+        }
+    }
+}
+
+/// A page of a list.
+#[derive(Serialize)]
+pub(crate) struct Items<T> {
+    pub(crate) items: Vec<T>,
+    pub(crate) next_cursor: Option<String>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct PoolView {
+    amount: u64,
+    source: &'static str,
+    as_of: String,
+    finishers: u64,
+    estimated_prize: u64,
+}
+
+impl From<Pool> for PoolView {
+    fn from(Pool { amount, finishers, estimated_prize, as_of }: Pool) -> Self {
+        Self {
+            amount: amount.get(),
+            source: "funds",
+            as_of: rfc3339(as_of),
+            finishers,
+            estimated_prize: estimated_prize.get(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct CountView {
+    state: &'static str,
+    signups: u64,
+    fees: u64,
+    prizes: u64,
+}
+
+#[derive(Serialize)]
+struct LegView {
+    leg: &'static str,
+    amount: u64,
+    applied: bool,
+}
+
+#[derive(Serialize)]
+pub(crate) struct FindingView {
+    finding_id: String,
+    class: &'static str,
+    contest_id: String,
+    subject: String,
+    evidence: String,
+    found_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settled_at: Option<String>,
+}
+
+impl From<&Finding> for FindingView {
+    fn from(finding: &Finding) -> Self {
+        Self {
+            finding_id: finding.id.to_string(),
+            class: finding.class.name(),
+            contest_id: finding.contest_id.to_string(),
+            subject: finding.subject.clone(),
+            evidence: finding.evidence.clone(),
+            found_at: rfc3339(finding.found_at),
+            settled_at: finding.settled_at.map(rfc3339),
+        }
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct ReportView {
+    contest: ContestView,
+    signups: u64,
+    counts: Vec<CountView>,
+    funnel: Funnel,
+    money: Money,
+    findings: Vec<FindingView>,
+}
+
+#[derive(Serialize)]
+struct Funnel {
+    signed_up: u64,
+    paid: u64,
+    finished: u64,
+    claimed: u64,
+}
+
+#[derive(Serialize)]
+struct Money {
+    /// What the pool account holds now.
+    held: Option<u64>,
+    fees: u64,
+    prizes: u64,
+    refunds: u64,
+    own_legs: Vec<LegView>,
+}
+
+impl ReportView {
+    pub(crate) fn new(report: &Report, now: UnixMillis) -> Self {
+        use domain::contest::LegOutcome;
+        let Report { contest, counts, balance, findings } = report;
+        let signups = |wanted: &dyn Fn(StateKind) -> bool| {
+            counts.iter().filter(|count| wanted(count.state)).map(|count| count.signups).sum()
+        };
+        let coins = |wanted: &dyn Fn(StateKind) -> bool, of: fn(&StateCount) -> Coins| {
+            counts.iter().filter(|count| wanted(count.state)).map(|count| of(count).get()).sum()
+        };
+        let finished = |state| {
+            matches!(state, StateKind::Completed | StateKind::Claiming | StateKind::Shared | StateKind::Forfeited)
+        };
+        let legs = contest.legs.iter().map(|(leg, state)| LegView {
+            leg: leg.name(),
+            amount: state.amount.get(),
+            applied: matches!(state.outcome, LegOutcome::Applied(_)),
+        });
+        Self {
+            contest: ContestView::new(contest, now),
+            signups: signups(&|_| true),
+            counts: counts
+                .iter()
+                .map(|count| CountView {
+                    state: count.state.name(),
+                    signups: count.signups,
+                    fees: count.fees.get(),
+                    prizes: count.prizes.get(),
+                })
+                .collect(),
+            funnel: Funnel {
+                signed_up: signups(&|_| true),
+                paid: signups(&StateKind::is_paid),
+                finished: signups(&finished),
+                claimed: signups(&|state| state == StateKind::Shared),
+            },
+            money: Money {
+                held: balance.map(Coins::get),
+                fees: coins(&StateKind::is_paid, |count| count.fees),
+                prizes: coins(&|state| state == StateKind::Shared, |count| count.prizes),
+                refunds: coins(&|state| state == StateKind::Refunded, |count| count.fees),
+                own_legs: legs.collect(),
+            },
+            findings: findings.iter().map(FindingView::from).collect(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventBody {
+    event_id: String,
+    user_id: String,
+    room_id: String,
+    kind: String,
+    quantity: u64,
+    occurred_at: String,
+}
+
+impl EventBody {
+    fn parse(self, index: usize, faults: &mut Faults) -> Option<TaskEvent> {
+        let at = |field: &str| format!("/{index}/{field}");
+        let mut id = |field: &str, valid: bool, detail: String| {
+            if !valid {
+                faults.push(&at(field), "invalid_id", detail);
+            }
+        };
+        let detail = |error: Option<InvalidId>| error.map_or_else(String::new, |error| error.to_string());
+        let (event_id, user_id) = (self.event_id.parse(), self.user_id.parse());
+        let (room_id, kind) = (self.room_id.parse(), self.kind.parse());
+        id("event_id", event_id.is_ok(), detail(event_id.as_ref().err().copied()));
+        id("user_id", user_id.is_ok(), detail(user_id.as_ref().err().copied()));
+        id("room_id", room_id.is_ok(), detail(room_id.as_ref().err().copied()));
+        id("kind", kind.is_ok(), detail(kind.as_ref().err().copied()));
+        if !(1..=QUANTITY_MAX).contains(&self.quantity) {
+            faults.push(&at("quantity"), "out_of_range", "must be from 1 to 1000000");
+        }
+        let occurred_at = faults.check(&at("occurred_at"), "invalid_time", parse_time(&self.occurred_at))?;
+        Some(TaskEvent {
+            event_id: event_id.ok()?,
+            user_id: user_id.ok()?,
+            room_id: room_id.ok()?,
+            kind: kind.ok()?,
+            quantity: self.quantity,
+            occurred_at,
+        })
+    }
+}
+
+/// A batch, or everything that is wrong with it.
+pub(crate) fn parse_events(batch: Vec<EventBody>) -> Result<Vec<TaskEvent>, Problem> {
+    let mut faults = Faults::default();
+    if !(1..=ports::tasks::EVENTS_MAX).contains(&batch.len()) {
+        faults.push("", "out_of_range", "a batch must have 1 to 1000 events");
+        faults.finish()?;
+        return Ok(Vec::new());
+    }
+    let events: Vec<_> =
+        batch.into_iter().enumerate().filter_map(|(index, event)| event.parse(index, &mut faults)).collect();
+    faults.finish()?;
+    Ok(events)
+}
+
+#[derive(Serialize)]
+pub(crate) struct Recorded {
+    accepted: usize,
+    duplicates: usize,
+    rejected: Vec<RejectedEvent>,
+}
+
+#[derive(Serialize)]
+struct RejectedEvent {
+    event_id: String,
+    code: &'static str,
+}
+
+impl Recorded {
+    pub(crate) fn new(events: &[TaskEvent], outcomes: &[EventOutcome]) -> Self {
+        let mut recorded = Self { accepted: 0, duplicates: 0, rejected: Vec::new() };
+        for (event, outcome) in events.iter().zip(outcomes) {
+            let code = match outcome {
+                EventOutcome::Accepted => {
+                    recorded.accepted += 1;
+                    continue;
+                }
+                EventOutcome::Duplicate => {
+                    recorded.duplicates += 1;
+                    continue;
+                }
+                EventOutcome::Conflict => "event_conflict",
+                EventOutcome::TooLate => "contest_judged",
+                EventOutcome::TooOld => "too_old",
+                EventOutcome::TooFarAhead => "too_far_ahead",
+            };
+            recorded.rejected.push(RejectedEvent { event_id: event.event_id.to_string(), code });
+        }
+        recorded
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct GrantBody {
+    pub(crate) amount: u64,
+    pub(crate) grant_id: String,
+}
+
+#[derive(Serialize)]
+pub(crate) struct SandboxAccount {
+    pub(crate) user_id: String,
+    pub(crate) balance: i64,
+}

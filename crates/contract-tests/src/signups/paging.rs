@@ -1,0 +1,285 @@
+//! Lists of signups: by id, each row once, whatever happens to the rows meanwhile.
+#![deny(dead_code, reason = "a case that is not listed is never run")]
+#![allow(clippy::expect_used, reason = "these are tests")]
+
+use crate::{
+    fixture::{StoreFixture, apply, decision, now, open_contest, put, row},
+    samples::{Dice, all_states, signup_in, state, user},
+};
+use domain::{
+    contest::Contest,
+    ids::SignupId,
+    signup::{PayTry, Signup, State, StateKind},
+};
+use ports::{
+    signups::{Enrolled, SignupRepository},
+    store::PAGE_MAX,
+};
+use std::collections::BTreeSet;
+
+crate::suite::suite! { signups_paging_suite in signups::paging:
+    a_page_goes_by_id_and_by_state,
+    pages_neither_skip_nor_repeat_while_rows_change_state,
+    a_page_has_a_longest_length,
+    a_viewers_signups_come_newest_first,
+    parked_payments_are_listed_until_they_are_not,
+}
+
+/// All pages of a contest's signups.
+async fn paged(
+    signups: &dyn SignupRepository,
+    contest: &Contest,
+    states: &[StateKind],
+    limit: usize,
+) -> Vec<Signup> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = signups
+            .page(contest.id, states, after, limit)
+            .await
+            .expect("read");
+        assert!(page.items.len() <= limit);
+        found.extend(page.items);
+        after = page.next;
+        if after.is_none() {
+            return found;
+        }
+    }
+}
+
+fn ids(signups: &[Signup]) -> Vec<SignupId> {
+    signups.iter().map(|signup| signup.id).collect()
+}
+
+// clause 10
+async fn a_page_goes_by_id_and_by_state<F: StoreFixture>(store: F) {
+    let mut dice = Dice::cast();
+    let contests = [open_contest(&store).await, open_contest(&store).await];
+    let mut states = all_states(now(&store).await);
+    // Ids and states in no relation.
+    dice.shuffle(&mut states);
+    let mut rows = Vec::new();
+    for (number, state) in states.into_iter().enumerate() {
+        let viewer = user(&format!("viewer-{number}"));
+        let other = put(&store, &contests[1], viewer.clone(), state.clone()).await;
+        assert_eq!(row(&store, &other).await, other);
+        rows.push(put(&store, &contests[0], viewer, state).await);
+    }
+    rows.sort_by_key(|signup| signup.id);
+    let mut wanted: Vec<Vec<StateKind>> = StateKind::ALL.iter().map(|kind| vec![*kind]).collect();
+    wanted.push(vec![
+        StateKind::Refunding,
+        StateKind::Initialized,
+        StateKind::Shared,
+    ]);
+    wanted.push(StateKind::ALL.to_vec());
+    wanted.push(Vec::new());
+    for states in wanted {
+        let fits = |signup: &&Signup| states.is_empty() || states.contains(&signup.state.kind());
+        let expected: Vec<Signup> = rows.iter().filter(fits).cloned().collect();
+        for limit in [1, 3, expected.len(), expected.len() + 1, usize::MAX] {
+            let found = paged(&*store.signups(), &contests[0], &states, limit).await;
+            assert_eq!(found, expected, "{states:?} by {limit}");
+        }
+    }
+}
+
+// clause 10
+// hazard: F15
+async fn pages_neither_skip_nor_repeat_while_rows_change_state<F: StoreFixture>(store: F) {
+    let mut dice = Dice::cast();
+    let contest = open_contest(&store).await;
+    let time = now(&store).await;
+    let states = all_states(time);
+    for wanted in [vec![], vec![StateKind::Paid, StateKind::InProgress]] {
+        let mut staying = BTreeSet::new();
+        for number in 0..40 {
+            let viewer = user(&format!("viewer-{}-{number}", wanted.len()));
+            staying.insert(
+                put(&store, &contest, viewer, state(StateKind::Paid, time))
+                    .await
+                    .id,
+            );
+        }
+        let present = ids(&paged(&*store.signups(), &contest, &wanted, PAGE_MAX).await);
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = store
+                .signups()
+                .page(contest.id, &wanted, after, 4)
+                .await
+                .expect("read");
+            found.extend(ids(&page.items));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+            // Some move out of the wanted states and into them again, on both sides of the cursor.
+            for _ in 0..5 {
+                let id = *dice.one(&present);
+                let signup = store.signups().get(id).await.expect("read").expect("a row");
+                let next = dice.one(&states).clone();
+                staying.remove(&id);
+                apply(&store, decision(&signup, next)).await;
+            }
+        }
+        let once: BTreeSet<_> = found.iter().copied().collect();
+        assert_eq!(once.len(), found.len(), "each at most once");
+        assert!(found.is_sorted(), "by id");
+        assert!(once.is_superset(&staying), "who stayed is never skipped");
+        if wanted.is_empty() {
+            assert_eq!(found, present, "with all states wanted, nobody is");
+        }
+    }
+}
+
+// clause 10
+async fn a_page_has_a_longest_length<F: StoreFixture>(store: F) {
+    let contest = open_contest(&store).await;
+    let time = now(&store).await;
+    let signups: Vec<_> = (0..=PAGE_MAX)
+        .map(|number| {
+            let viewer = user(&format!("viewer-{number}"));
+            signup_in(state(StateKind::Paid, time), &contest, viewer, time)
+        })
+        .collect();
+    for crowd in signups.chunks(128) {
+        let calls = crowd.iter().cloned().map(|signup| {
+            let signups = store.signups();
+            async move { signups.restore(&signup).await.expect("an answer") }
+        });
+        let answers = crate::fixture::at_once(calls).await;
+        assert!(answers.iter().all(|answer| *answer == Enrolled::Inserted));
+    }
+    for limit in [PAGE_MAX, PAGE_MAX + 1, usize::MAX] {
+        let page = store
+            .signups()
+            .page(contest.id, &[], None, limit)
+            .await
+            .expect("read");
+        assert_eq!(page.items.len(), PAGE_MAX);
+        let rest = store
+            .signups()
+            .page(contest.id, &[], page.next, limit)
+            .await
+            .expect("read");
+        assert_eq!((rest.items.len(), rest.next), (1, None));
+    }
+}
+
+// clause 10
+async fn a_viewers_signups_come_newest_first<F: StoreFixture>(store: F) {
+    let time = now(&store).await;
+    let mut of_ann = Vec::new();
+    for number in 0..9 {
+        let contest = open_contest(&store).await;
+        let states = all_states(time);
+        of_ann.push(put(&store, &contest, user("ann"), states[number].clone()).await);
+        put(&store, &contest, user("Ann"), states[number].clone()).await;
+    }
+    of_ann.reverse();
+    for limit in [1, 2, 9, 10, usize::MAX] {
+        let (mut found, mut after) = (Vec::new(), None);
+        loop {
+            let page = store
+                .signups()
+                .of_user(&user("ann"), after, limit)
+                .await
+                .expect("read");
+            assert!(page.items.len() <= limit);
+            found.extend(page.items);
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(found, of_ann, "limit {limit}");
+    }
+    let nobody = store
+        .signups()
+        .of_user(&user("nobody"), None, 9)
+        .await
+        .expect("read");
+    assert_eq!((nobody.items, nobody.next), (Vec::new(), None));
+    // A change does not make a signup newer.
+    let oldest = of_ann.last().expect("the first one").clone();
+    apply(&store, decision(&oldest, state(StateKind::Expired, time))).await;
+    let page = store
+        .signups()
+        .of_user(&user("ann"), None, PAGE_MAX)
+        .await
+        .expect("read");
+    assert_eq!(ids(&page.items), ids(&of_ann));
+}
+
+fn is_parked(state: &State) -> bool {
+    matches!(
+        state,
+        State::Claiming(.., payment) | State::Refunding(_, payment)
+            if matches!(payment.last_try, PayTry::Parked(_))
+    )
+}
+
+// clause 10
+// hazard: A17
+async fn parked_payments_are_listed_until_they_are_not<F: StoreFixture>(store: F) {
+    let mut dice = Dice::cast();
+    let time = now(&store).await;
+    let contests = [open_contest(&store).await, open_contest(&store).await];
+    let mut states = all_states(time);
+    dice.shuffle(&mut states);
+    let mut parked = Vec::new();
+    for (number, state) in states.into_iter().enumerate() {
+        let viewer = user(&format!("viewer-{number}"));
+        let signup = put(&store, &contests[number % 2], viewer, state).await;
+        if is_parked(&signup.state) {
+            parked.push(signup);
+        }
+    }
+    while !parked.is_empty() {
+        for limit in [1, 5, usize::MAX] {
+            let (mut found, mut after) = (Vec::new(), None);
+            loop {
+                let page = store.signups().parked(after, limit).await.expect("read");
+                assert!(page.items.len() <= limit);
+                found.extend(page.items);
+                after = page.next;
+                if after.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, parked, "limit {limit}");
+        }
+        // An operator asks for another try, of all but each fifth.
+        let mut left = Vec::new();
+        for (number, signup) in parked.into_iter().enumerate() {
+            if number % 5 == 4 {
+                left.push(signup);
+                continue;
+            }
+            let next = match signup.state.clone() {
+                State::Claiming(fee, done, weight, prize, payment) => {
+                    let payment = domain::signup::Payment {
+                        last_try: PayTry::Unknown,
+                        ..payment
+                    };
+                    State::Claiming(fee, done, weight, prize, payment)
+                }
+                State::Refunding(fee, payment) => {
+                    let payment = domain::signup::Payment {
+                        last_try: PayTry::Unknown,
+                        ..payment
+                    };
+                    State::Refunding(fee, payment)
+                }
+                other => other,
+            };
+            apply(&store, decision(&signup, next)).await;
+        }
+        parked = left;
+    }
+    assert_eq!(
+        store.signups().parked(None, 9).await.expect("read").items,
+        []
+    );
+}

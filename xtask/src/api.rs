@@ -1,0 +1,130 @@
+//! The HTTP API as the driver calls it. An answer is data, whatever its status; no answer too.
+
+use anyhow::{Result, bail};
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request, body::Bytes};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::Value;
+use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
+
+/// The longest that one request may take before it counts as unanswered.
+const REQUEST_MAX: Duration = Duration::from_secs(10);
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// The HTTP status; 0 where there was no answer, so that nothing is known.
+    pub(crate) status: u16,
+    /// The body, or why there was none.
+    pub(crate) body: Value,
+}
+
+impl Answer {
+    /// The problem's `code`.
+    pub(crate) fn code(&self) -> &str {
+        self.text("code")
+    }
+
+    /// A field of the body as text; empty if it is not there.
+    pub(crate) fn text(&self, field: &str) -> &str {
+        self.body.get(field).and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// True where the same request is to be sent again: no answer, not known yet, or not now.
+    pub(crate) const fn is_open(&self) -> bool {
+        matches!(self.status, 0 | 202 | 429 | 502 | 503 | 504)
+    }
+}
+
+/// An instance, and how to reach it.
+#[derive(Clone)]
+pub(crate) struct Api {
+    client: Client<HttpConnector, Full<Bytes>>,
+    base: Arc<str>,
+    in_flight: Arc<Semaphore>,
+}
+
+impl Api {
+    /// At most `in_flight_max` requests are under way at a time.
+    pub(crate) fn new(base: &str, in_flight_max: usize) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(Duration::from_secs(2)));
+        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(in_flight_max).build(connector);
+        let base = base.trim_end_matches('/').into();
+        Self { client, base, in_flight: Arc::new(Semaphore::new(in_flight_max)) }
+    }
+
+    /// Where the instance is.
+    pub(crate) fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// Sends one request.
+    pub(crate) async fn send(&self, method: Method, path: &str, token: &str, body: Option<&Value>) -> Answer {
+        // Closed never: the semaphore lives as long as self.
+        let _permit = self.in_flight.acquire().await;
+        match tokio::time::timeout(REQUEST_MAX, self.exchange(method, path, token, body)).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => Answer { status: 0, body: Value::String(format!("{error:#}")) },
+            Err(_) => Answer { status: 0, body: Value::String("no answer in time".to_owned()) },
+        }
+    }
+
+    async fn exchange(&self, method: Method, path: &str, token: &str, body: Option<&Value>) -> Result<Answer> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let body = match body {
+            Some(body) => {
+                request = request.header("content-type", "application/json");
+                Bytes::from(serde_json::to_vec(body)?)
+            }
+            None => Bytes::new(),
+        };
+        let response = self.client.request(request.body(Full::new(body))?).await?;
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect().await?.to_bytes();
+        Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
+    }
+
+    /// Reads.
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Answer {
+        self.send(Method::GET, path, token, None).await
+    }
+
+    /// Sends until it is answered with success; another answer is an error at once.
+    pub(crate) async fn insist(&self, method: Method, path: &str, token: &str, body: Option<&Value>) -> Result<Value> {
+        let mut last = String::new();
+        for round in 0..60 {
+            let answer = self.send(method.clone(), path, token, body).await;
+            if (200..300).contains(&answer.status) && answer.status != 202 {
+                return Ok(answer.body);
+            }
+            last = format!("{} {}", answer.status, answer.body);
+            if !answer.is_open() {
+                break;
+            }
+            crate::clock::pause(50 + round * 10).await;
+        }
+        bail!("{method} {path} was answered {last}; look into the server's log")
+    }
+
+    /// Waits until the instance is ready.
+    pub(crate) async fn wait_ready(&self, bound: Duration) -> Result<()> {
+        let ready = async {
+            while self.get("/readyz", "").await.status != 200 {
+                crate::clock::pause(20).await;
+            }
+        };
+        if tokio::time::timeout(bound, ready).await.is_err() {
+            bail!("{} was not ready within {bound:?}; look into the server's log", self.base);
+        }
+        Ok(())
+    }
+}
