@@ -31,7 +31,10 @@ impl Answer {
 
     /// A field of the body as text; empty if it is not there.
     pub(crate) fn text(&self, field: &str) -> &str {
-        self.body.get(field).and_then(Value::as_str).unwrap_or_default()
+        self.body
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
     }
 
     /// True where the same request is to be sent again: no answer, not known yet, or not now.
@@ -54,9 +57,15 @@ impl Api {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(Duration::from_secs(2)));
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(in_flight_max).build(connector);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_max_idle_per_host(in_flight_max)
+            .build(connector);
         let base = base.trim_end_matches('/').into();
-        Self { client, base, in_flight: Arc::new(Semaphore::new(in_flight_max)) }
+        Self {
+            client,
+            base,
+            in_flight: Arc::new(Semaphore::new(in_flight_max)),
+        }
     }
 
     /// Where the instance is.
@@ -65,18 +74,38 @@ impl Api {
     }
 
     /// Sends one request.
-    pub(crate) async fn send(&self, method: Method, path: &str, token: &str, body: Option<&Value>) -> Answer {
+    pub(crate) async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Option<&Value>,
+    ) -> Answer {
         // Closed never: the semaphore lives as long as self.
         let _permit = self.in_flight.acquire().await;
         match tokio::time::timeout(REQUEST_MAX, self.exchange(method, path, token, body)).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => Answer { status: 0, body: Value::String(format!("{error:#}")) },
-            Err(_) => Answer { status: 0, body: Value::String("no answer in time".to_owned()) },
+            Ok(Err(error)) => Answer {
+                status: 0,
+                body: Value::String(format!("{error:#}")),
+            },
+            Err(_) => Answer {
+                status: 0,
+                body: Value::String("no answer in time".to_owned()),
+            },
         }
     }
 
-    async fn exchange(&self, method: Method, path: &str, token: &str, body: Option<&Value>) -> Result<Answer> {
-        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.base));
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Option<&Value>,
+    ) -> Result<Answer> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base));
         if !token.is_empty() {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -90,7 +119,10 @@ impl Api {
         let response = self.client.request(request.body(Full::new(body))?).await?;
         let status = response.status().as_u16();
         let bytes = response.into_body().collect().await?.to_bytes();
-        Ok(Answer { status, body: serde_json::from_slice(&bytes).unwrap_or(Value::Null) })
+        Ok(Answer {
+            status,
+            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+        })
     }
 
     /// Reads.
@@ -99,7 +131,13 @@ impl Api {
     }
 
     /// Sends until it is answered with success; another answer is an error at once.
-    pub(crate) async fn insist(&self, method: Method, path: &str, token: &str, body: Option<&Value>) -> Result<Value> {
+    pub(crate) async fn insist(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Option<&Value>,
+    ) -> Result<Value> {
         let mut last = String::new();
         for round in 0..60 {
             let answer = self.send(method.clone(), path, token, body).await;
@@ -123,7 +161,10 @@ impl Api {
             }
         };
         if tokio::time::timeout(bound, ready).await.is_err() {
-            bail!("{} was not ready within {bound:?}; look into the server's log", self.base);
+            bail!(
+                "{} was not ready within {bound:?}; look into the server's log",
+                self.base
+            );
         }
         Ok(())
     }

@@ -6,13 +6,23 @@ use std::path::{Path, PathBuf};
 
 /// The file that a DSN or plain path names.
 pub(crate) fn file(dsn: &str) -> PathBuf {
-    let path = dsn.strip_prefix("sqlite://").or_else(|| dsn.strip_prefix("sqlite:")).unwrap_or(dsn);
+    let path = dsn
+        .strip_prefix("sqlite://")
+        .or_else(|| dsn.strip_prefix("sqlite:"))
+        .unwrap_or(dsn);
     PathBuf::from(path.split('?').next().unwrap_or(path))
 }
 
 /// Checks the two files.
-pub(crate) async fn check(store: &Path, ledger: &Path, contest: Option<&str>, at_rest: bool) -> Result<Report> {
-    check_scope(store, ledger, Scope { contest, at_rest }).await.context("the books could not be checked")
+pub(crate) async fn check(
+    store: &Path,
+    ledger: &Path,
+    contest: Option<&str>,
+    at_rest: bool,
+) -> Result<Report> {
+    check_scope(store, ledger, Scope { contest, at_rest })
+        .await
+        .context("the books could not be checked")
 }
 
 /// Prints the report and what the model found; true if all is well.

@@ -9,14 +9,18 @@ const FORMAT: &[BorrowedFormatItem<'_>] =
 
 /// Milliseconds since 1970 UTC.
 pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 /// RFC 3339 UTC with milliseconds.
 pub(crate) fn rfc3339(ms: i64) -> Result<String> {
     let moment = OffsetDateTime::from_unix_timestamp_nanos(i128::from(ms) * 1_000_000)?;
-    moment.format(FORMAT).context("a time that cannot be written")
+    moment
+        .format(FORMAT)
+        .context("a time that cannot be written")
 }
 
 /// Waits until a moment; not at all if it is past.
@@ -35,6 +39,9 @@ pub(crate) async fn pause(ms: u64) {
 mod tests {
     #[test]
     fn times_are_written_with_milliseconds() {
-        assert_eq!(super::rfc3339(1_700_000_000_007).expect("a time"), "2023-11-14T22:13:20.007Z");
+        assert_eq!(
+            super::rfc3339(1_700_000_000_007).expect("a time"),
+            "2023-11-14T22:13:20.007Z"
+        );
     }
 }

@@ -93,7 +93,15 @@ pub(crate) fn setup(args: &PlayArgs, seed: u64) -> Setup {
     let length = window.max(stretched);
     let run = format!("v{:x}", crate::clock::now_ms());
     let scenario = args.scenario;
-    Setup { scenario, viewers: args.viewers, seed, run, signup_ms: length, task_ms: length, claim_ms: length }
+    Setup {
+        scenario,
+        viewers: args.viewers,
+        seed,
+        run,
+        signup_ms: length,
+        task_ms: length,
+        claim_ms: length,
+    }
 }
 
 /// Plays one contest on a stage.
@@ -129,7 +137,13 @@ async fn play_there(args: &PlayArgs, url: &str, seed: u64) -> Result<bool> {
     let api = Api::new(url, in_flight(args.scenario));
     api.wait_ready(Duration::from_secs(10)).await?;
     let progress = Progress::new();
-    let stage = Stage { api: &api, keys: &keys, server: None, progress: &progress, announce: &|_| {} };
+    let stage = Stage {
+        api: &api,
+        keys: &keys,
+        server: None,
+        progress: &progress,
+        announce: &|_| {},
+    };
     let played = on_stage(&stage, &setup(args, seed)).await?;
     let files = match (&args.store, &args.ledger, &args.data_dir) {
         (Some(store), Some(ledger), _) => Some((books::file(store), books::file(ledger))),
@@ -137,9 +151,13 @@ async fn play_there(args: &PlayArgs, url: &str, seed: u64) -> Result<bool> {
         _ => None,
     };
     let report = match files {
-        Some((store, ledger)) => Some(books::check(&store, &ledger, Some(&played.contest), true).await?),
+        Some((store, ledger)) => {
+            Some(books::check(&store, &ledger, Some(&played.contest), true).await?)
+        }
         None => {
-            println!("without --store and --ledger the invariants were not checked from the tables");
+            println!(
+                "without --store and --ledger the invariants were not checked from the tables"
+            );
             None
         }
     };
@@ -153,23 +171,41 @@ async fn play_here(args: &PlayArgs, seed: u64) -> Result<bool> {
         None => shell::fresh_dir("play")?,
     };
     std::fs::create_dir_all(&dir)?;
-    let treatment = args.kill_every.map_or(Treatment::Steady, |every| Treatment::KillEvery {
-        every_ms: every * 1_000,
-        kills_max: args.kills.max(20) * 2,
-        rng: Rng::new(seed),
-    });
-    let spec = Spec { binary, dir: dir.clone(), port: free_port()?, failpoint: None };
+    let treatment = args
+        .kill_every
+        .map_or(Treatment::Steady, |every| Treatment::KillEvery {
+            every_ms: every * 1_000,
+            kills_max: args.kills * 2,
+            rng: Rng::new(seed),
+        });
+    let spec = Spec {
+        binary,
+        dir: dir.clone(),
+        port: free_port()?,
+        failpoint: None,
+    };
     let server = Server::start(spec, treatment, in_flight(args.scenario)).await?;
-    println!("server {} with data in {}", server.api.base(), dir.display());
+    println!(
+        "server {} with data in {}",
+        server.api.base(),
+        dir.display()
+    );
     let keys = Keys::new(Signer::from_data_dir(&dir)?)?;
     let progress = Progress::new();
-    let stage =
-        Stage { api: &server.api, keys: &keys, server: Some(&server), progress: &progress, announce: &|_| {} };
+    let stage = Stage {
+        api: &server.api,
+        keys: &keys,
+        server: Some(&server),
+        progress: &progress,
+        announce: &|_| {},
+    };
     let played = on_stage(&stage, &setup(args, seed)).await;
     let (store, ledger) = server.files();
     let log = server.log();
     let record = server.stop().await;
-    let mut faults = played.with_context(|| format!("see {}", log.display()))?.faults;
+    let mut faults = played
+        .with_context(|| format!("see {}", log.display()))?
+        .faults;
     faults.extend(told(args, &record));
     let report = books::check(&store, &ledger, None, true).await?;
     let well = books::print(Some(&report), &faults);
@@ -187,7 +223,11 @@ fn told(args: &PlayArgs, record: &Record) -> Vec<String> {
     if args.kill_every.is_some() {
         println!("{} kills: {:?}", record.kill_count(), record.kills);
         if record.kill_count() < args.kills {
-            faults.push(format!("only {} of {} kills; give it longer windows", record.kill_count(), args.kills));
+            faults.push(format!(
+                "only {} of {} kills; give it longer windows",
+                record.kill_count(),
+                args.kills
+            ));
         }
     }
     faults
@@ -195,5 +235,9 @@ fn told(args: &PlayArgs, record: &Record) -> Vec<String> {
 
 /// How many requests may be under way. Most systems allow a process about 1,000 open files.
 const fn in_flight(scenario: Scenario) -> usize {
-    if matches!(scenario, Scenario::Claims) { 900 } else { 128 }
+    if matches!(scenario, Scenario::Claims) {
+        900
+    } else {
+        128
+    }
 }

@@ -25,13 +25,21 @@ impl Progress {
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });
-        let long_ago = Instant::now().checked_sub(PLAIN_EVERY).unwrap_or_else(Instant::now);
-        Self { bar, last: Mutex::new((long_ago, String::new())) }
+        let long_ago = Instant::now()
+            .checked_sub(PLAIN_EVERY)
+            .unwrap_or_else(Instant::now);
+        Self {
+            bar,
+            last: Mutex::new((long_ago, String::new())),
+        }
     }
 
     /// Where nobody looks.
     pub(crate) fn hidden() -> Self {
-        Self { bar: Some(ProgressBar::hidden()), last: Mutex::new((Instant::now(), String::new())) }
+        Self {
+            bar: Some(ProgressBar::hidden()),
+            last: Mutex::new((Instant::now(), String::new())),
+        }
     }
 
     /// Shows a line.
@@ -40,8 +48,15 @@ impl Progress {
             bar.set_message(line.to_owned());
             return;
         }
-        let Ok(mut last) = self.last.lock() else { return };
-        let first_word = |text: &str| text.split_whitespace().next().unwrap_or_default().to_owned();
+        let Ok(mut last) = self.last.lock() else {
+            return;
+        };
+        let first_word = |text: &str| {
+            text.split_whitespace()
+                .next()
+                .unwrap_or_default()
+                .to_owned()
+        };
         let new = first_word(&last.1) != first_word(line);
         if line != last.1 && (new || last.0.elapsed() >= PLAIN_EVERY) {
             println!("{line}");

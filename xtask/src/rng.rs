@@ -19,7 +19,11 @@ impl Rng {
 
     /// A number in `low..high`; `low` if that is empty.
     pub(crate) const fn between(&mut self, low: u64, high: u64) -> u64 {
-        if high <= low { low } else { low + self.next() % (high - low) }
+        if high <= low {
+            low
+        } else {
+            low + self.next() % (high - low)
+        }
     }
 
     /// True in `percent` of a hundred cases.

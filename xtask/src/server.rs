@@ -97,7 +97,10 @@ pub(crate) fn free_port() -> Result<u16> {
 
 fn spawn(spec: &Spec, failpoint: Option<&str>) -> Result<Child> {
     let log_path = spec.dir.join("server.log");
-    let log = OpenOptions::new().create(true).append(true).open(&log_path)?;
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&log_path)?;
     let mut command = Command::new(&spec.binary);
     command
         .args(["serve", "--embedded", "--data-dir"])
@@ -111,23 +114,48 @@ fn spawn(spec: &Spec, failpoint: Option<&str>) -> Result<Child> {
     if let Some(failpoint) = failpoint {
         command.env("GUAFEN_FAILPOINT", failpoint);
     }
-    command.spawn().with_context(|| format!("cannot start {}; build it first", spec.binary.display()))
+    command
+        .spawn()
+        .with_context(|| format!("cannot start {}; build it first", spec.binary.display()))
 }
 
 impl Server {
     /// Starts it and waits until it is ready.
-    pub(crate) async fn start(spec: Spec, treatment: Treatment, in_flight_max: usize) -> Result<Self> {
+    pub(crate) async fn start(
+        spec: Spec,
+        treatment: Treatment,
+        in_flight_max: usize,
+    ) -> Result<Self> {
         let api = Api::new(&format!("http://127.0.0.1:{}", spec.port), in_flight_max);
         let child = spawn(&spec, spec.failpoint.as_deref())?;
         let record = Arc::new(Mutex::new(Record::default()));
         let (stop, stopped) = watch::channel(false);
         let (moments, at) = mpsc::unbounded_channel();
         let (phase, phases) = watch::channel("start".to_owned());
-        let keeper = Keeper { spec: spec.clone(), record: record.clone(), treatment, stopped, at, phases };
+        let keeper = Keeper {
+            spec: spec.clone(),
+            record: record.clone(),
+            treatment,
+            stopped,
+            at,
+            phases,
+        };
         let keeper = tokio::spawn(keeper.run(child));
-        let server = Self { api, spec, record, stop, moments, phase, keeper };
+        let server = Self {
+            api,
+            spec,
+            record,
+            stop,
+            moments,
+            phase,
+            keeper,
+        };
         let log = server.log();
-        server.api.wait_ready(READY_MAX).await.with_context(|| format!("see {}", log.display()))?;
+        server
+            .api
+            .wait_ready(READY_MAX)
+            .await
+            .with_context(|| format!("see {}", log.display()))?;
         Ok(server)
     }
 
@@ -162,14 +190,20 @@ impl Server {
 
     /// What happened so far.
     pub(crate) fn record(&self) -> Record {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.record
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Asks it to end and waits until it has.
     pub(crate) async fn stop(self) -> Record {
         let _ = self.stop.send(true);
         let _ = self.keeper.await;
-        self.record.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.record
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 
@@ -209,11 +243,14 @@ impl Keeper {
                     next = self.next_kill();
                 }
                 Event::Exit(status) => {
-                    let expected = matches!(self.treatment, Treatment::Failpoint) && !self.record_now().failpoint_hit;
+                    let expected = matches!(self.treatment, Treatment::Failpoint)
+                        && !self.record_now().failpoint_hit;
                     self.note(|record| {
                         record.failpoint_hit |= expected;
                         if !expected {
-                            record.faults.push(format!("the server ended by itself: {status}"));
+                            record
+                                .faults
+                                .push(format!("the server ended by itself: {status}"));
                         }
                     });
                 }
@@ -228,7 +265,12 @@ impl Keeper {
         }
     }
 
-    async fn next_event(&mut self, child: &mut Child, moments: &mut Vec<i64>, next: Option<i64>) -> Event {
+    async fn next_event(
+        &mut self,
+        child: &mut Child,
+        moments: &mut Vec<i64>,
+        next: Option<i64>,
+    ) -> Event {
         loop {
             let soonest = next.map(|next| moments.iter().copied().fold(next, i64::min));
             tokio::select! {
@@ -245,7 +287,11 @@ impl Keeper {
     fn next_kill(&mut self) -> Option<i64> {
         let kills = self.record_now().kill_count();
         match &mut self.treatment {
-            Treatment::KillEvery { every_ms, kills_max, rng } if kills < *kills_max => {
+            Treatment::KillEvery {
+                every_ms,
+                kills_max,
+                rng,
+            } if kills < *kills_max => {
                 let wait = rng.between(*every_ms / 2, *every_ms * 3 / 2);
                 Some(clock::now_ms().saturating_add_unsigned(wait))
             }
@@ -254,7 +300,10 @@ impl Keeper {
     }
 
     fn record_now(&self) -> Record {
-        self.record.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.record
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     fn note(&self, change: impl FnOnce(&mut Record)) {
@@ -267,7 +316,10 @@ async fn end(mut child: Child) {
     if let Some(pid) = child.id() {
         let _ = Command::new("kill").arg(pid.to_string()).status().await;
     }
-    if tokio::time::timeout(Duration::from_secs(10), child.wait()).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(10), child.wait())
+        .await
+        .is_err()
+    {
         let _ = child.kill().await;
     }
 }

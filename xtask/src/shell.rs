@@ -27,7 +27,9 @@ pub(crate) fn cargo() -> Command {
 /// Runs a command with its output passed on; its failure is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let text = format!("{command:?}").replace('"', "");
-    let status = command.status().with_context(|| format!("cannot start {text}"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {text}"))?;
     if !status.success() {
         bail!("{text} ended with {status}; its output above says why");
     }
@@ -45,12 +47,21 @@ pub(crate) fn build_api() -> Result<PathBuf> {
 /// starts is put back.
 pub(crate) fn build_api_with_failpoints() -> Result<PathBuf> {
     println!("building app-api with failpoints (release) ...");
-    run(cargo().args(["build", "--release", "--locked", "--package", "app-api", "--features", "failpoints"]))?;
+    run(cargo().args([
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "app-api",
+        "--features",
+        "failpoints",
+    ]))?;
     let copy = binary("xtask/app-api-failpoints");
     std::fs::create_dir_all(target_dir().join("xtask"))?;
     // A running copy cannot be written over, but it can be replaced.
     let _ = std::fs::remove_file(&copy);
-    std::fs::copy(binary("release/app-api"), &copy).with_context(|| format!("cannot write {}", copy.display()))?;
+    std::fs::copy(binary("release/app-api"), &copy)
+        .with_context(|| format!("cannot write {}", copy.display()))?;
     build_api()?;
     Ok(copy)
 }

@@ -13,14 +13,21 @@ impl Signer {
     /// The secret that an embedded instance keeps in its data directory.
     pub(crate) fn from_data_dir(dir: &Path) -> Result<Self> {
         let path = dir.join("secret");
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}: name the data directory of a running instance", path.display()))?;
+        let text = std::fs::read_to_string(&path).with_context(|| {
+            format!(
+                "cannot read {}: name the data directory of a running instance",
+                path.display()
+            )
+        })?;
         Self::from_hex(text.trim())
     }
 
     /// A secret as hexadecimal text.
     pub(crate) fn from_hex(text: &str) -> Result<Self> {
-        let byte = |at: usize| text.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let byte = |at: usize| {
+            text.get(at..at + 2)
+                .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+        };
         let bytes: Option<Vec<u8>> = (0..text.len()).step_by(2).map(byte).collect();
         match bytes {
             Some(bytes) if bytes.len() >= 32 => Ok(Self(bytes)),
@@ -34,9 +41,13 @@ impl Signer {
         let head = base64url(br#"{"alg":"HS256","typ":"JWT"}"#);
         let claims = serde_json::json!({ "sub": user, "role": role, "exp": exp }).to_string();
         let signed = format!("{head}.{}", base64url(claims.as_bytes()));
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).context("a secret of an impossible length")?;
+        let mut mac =
+            Hmac::<Sha256>::new_from_slice(&self.0).context("a secret of an impossible length")?;
         mac.update(signed.as_bytes());
-        Ok(format!("{signed}.{}", base64url(&mac.finalize().into_bytes())))
+        Ok(format!(
+            "{signed}.{}",
+            base64url(&mac.finalize().into_bytes())
+        ))
     }
 }
 
@@ -47,7 +58,9 @@ fn base64url(bytes: &[u8]) -> String {
         let byte = |at: usize| u32::from(chunk.get(at).copied().unwrap_or(0));
         let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
         for place in 0..=chunk.len() {
-            text.push(char::from(ALPHABET[(bits >> (18 - 6 * place) & 63) as usize]));
+            text.push(char::from(
+                ALPHABET[(bits >> (18 - 6 * place) & 63) as usize],
+            ));
         }
     }
     text
@@ -59,7 +72,13 @@ mod tests {
 
     #[test]
     fn base64url_has_no_padding() {
-        let cases: [(&[u8], &str); 5] = [(b"", ""), (b"f", "Zg"), (b"fo", "Zm8"), (b"foo", "Zm9v"), (&[0xfb, 0xff], "-_8")];
+        let cases: [(&[u8], &str); 5] = [
+            (b"", ""),
+            (b"f", "Zg"),
+            (b"fo", "Zm8"),
+            (b"foo", "Zm9v"),
+            (&[0xfb, 0xff], "-_8"),
+        ];
         for (bytes, text) in cases {
             assert_eq!(base64url(bytes), text);
         }
@@ -68,7 +87,14 @@ mod tests {
     #[test]
     fn a_token_has_three_parts_and_a_secret_32_bytes() {
         let signer = Signer::from_hex(&"ab".repeat(32)).expect("a secret");
-        assert_eq!(signer.token("ann", "player").expect("a token").split('.').count(), 3);
+        assert_eq!(
+            signer
+                .token("ann", "player")
+                .expect("a token")
+                .split('.')
+                .count(),
+            3
+        );
         assert!(Signer::from_hex("abc").is_err());
         assert!(Signer::from_hex(&"ab".repeat(31)).is_err());
         assert!(Signer::from_hex(&"zz".repeat(32)).is_err());

@@ -72,7 +72,10 @@ impl Ledger {
             source,
         };
         let mut database = sqlite::open(path, STEPS, READERS).await.map_err(failed)?;
-        sqlx::query(sql::FOLD_AT).execute(&mut database.writer).await.map_err(failed)?;
+        sqlx::query(sql::FOLD_AT)
+            .execute(&mut database.writer)
+            .await
+            .map_err(failed)?;
         let (gone, writer_gone) = oneshot::channel();
         let writer = GroupCommit::start(Writer::new(database.writer, gone), BATCH_MAX, QUEUE_MAX);
         Ok(Self {

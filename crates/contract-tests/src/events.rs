@@ -27,7 +27,7 @@ crate::suite::suite! { events_suite in events:
     an_event_counts_for_every_contest_that_it_fits,
     an_event_of_no_contest_is_kept_and_recognised,
     an_event_after_the_judging_began_is_too_late_and_not_kept,
-    an_event_that_fits_a_judged_and_a_running_contest_counts_for_the_running_one,
+    an_event_of_a_judged_and_a_running_contest_counts_for_one,
     events_of_another_time_are_not_taken,
     one_bad_event_does_not_touch_the_others,
     a_batch_may_repeat_itself,
@@ -348,11 +348,7 @@ async fn an_event_after_the_judging_began_is_too_late_and_not_kept<F: StoreFixtu
 }
 
 // clause 2
-async fn an_event_that_fits_a_judged_and_a_running_contest_counts_for_the_running_one<
-    F: StoreFixture,
->(
-    store: F,
-) {
+async fn an_event_of_a_judged_and_a_running_contest_counts_for_one<F: StoreFixture>(store: F) {
     let judged = open_contest(&store).await;
     let running = open_contest(&store).await;
     let in_judged = paid_at_opening(&store, &judged).await;

@@ -22,14 +22,14 @@ use std::{future::Future, sync::Arc, time::Duration};
 /// A store under test. Every case opens one of its own, empty.
 pub trait StoreFixture: Sized + Send + Sync + 'static {
     /// A new, empty store whose outbox keeps `effects` alone.
-    fn open(effects: &'static [Effect]) -> impl Future<Output = Self> + Send;
+    fn open(effects: &'static [Effect]) -> impl Future<Output = Self>;
 
     /// The same store after a crash: nothing is flushed or closed first.
-    fn reopen(self) -> impl Future<Output = Self> + Send;
+    fn reopen(self) -> impl Future<Output = Self>;
 
     /// Comes back when the store's clock shows `at`, which is at most seconds ahead. Adapters
     /// whose clock can be set, set it; others look at it until then.
-    fn reach(&self, at: UnixMillis) -> impl Future<Output = ()> + Send {
+    fn reach(&self, at: UnixMillis) -> impl Future<Output = ()> {
         let contests = self.contests();
         async move {
             let reached = async {
@@ -180,4 +180,52 @@ where
         answers.push(task.await.expect("no call panics"));
     }
     answers
+}
+
+/// Inserts contests, all at once.
+pub(crate) async fn insert_all<F: StoreFixture>(store: &F, contests: &[Contest]) {
+    let calls = contests.iter().cloned().map(|contest| {
+        let contests = store.contests();
+        async move { contests.insert(&contest).await.expect("an answer") }
+    });
+    assert!(at_once(calls).await.into_iter().all(|is_new| is_new));
+}
+
+/// As [`put`], all at once; their ids rise in the given order.
+pub(crate) async fn put_all<F: StoreFixture>(
+    store: &F,
+    wanted: impl IntoIterator<Item = (&Contest, UserId, State)>,
+) -> Vec<Signup> {
+    let time = now(store).await;
+    let made: Vec<Signup> = wanted
+        .into_iter()
+        .map(|(contest, user, state)| signup_in(state, contest, user, time))
+        .collect();
+    let calls = made.clone().into_iter().map(|signup| {
+        let signups = store.signups();
+        async move { signups.restore(&signup).await.expect("an answer") }
+    });
+    let answers = at_once(calls).await;
+    assert!(answers.iter().all(|answer| *answer == Enrolled::Inserted));
+    made.into_iter().map(Signup::recalled).collect()
+}
+
+/// As [`apply`], all at once.
+pub(crate) async fn apply_all<F: StoreFixture>(
+    store: &F,
+    commits: impl IntoIterator<Item = SignupCommit>,
+) -> Vec<Signup> {
+    let calls = commits.into_iter().map(|commit| {
+        let (signups, id) = (store.signups(), commit.signup.id);
+        async move {
+            let answer = signups.commit(commit).await.expect("an answer");
+            assert_eq!(answer, Committed::Applied);
+            signups
+                .get(id)
+                .await
+                .expect("read")
+                .expect("the signup is there")
+        }
+    });
+    at_once(calls).await
 }

@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, reason = "these are tests")]
 
 use crate::{
-    fixture::{StoreFixture, apply, at_once, decision, now, open_contest, put, row},
+    fixture::{StoreFixture, apply, at_once, decision, now, open_contest, put, put_all, row},
     samples::{CROWD, signup_id, state, user},
 };
 use domain::{
@@ -254,10 +254,13 @@ async fn of_many_changes_at_once_every_effect_is_there_once<F: StoreFixture>(sto
     let contest = open_contest(&store).await;
     let mut calls = Vec::new();
     let mut expected = BTreeSet::new();
-    for number in 0..CROWD {
-        let viewer = user(&format!("viewer-{number}"));
-        let paid = state(StateKind::Paid, contest.created_at);
-        let signup = put(&store, &contest, viewer, paid).await;
+    let viewer = |number| user(&format!("viewer-{number}"));
+    let paid = || state(StateKind::Paid, contest.created_at);
+    let rows = put_all(
+        &store,
+        (0..CROWD).map(|number| (&contest, viewer(number), paid())),
+    );
+    for (number, signup) in rows.await.into_iter().enumerate() {
         let mut commit = change(&signup, &PROMPT);
         // Every fourth change fails.
         if number % 4 == 0 {

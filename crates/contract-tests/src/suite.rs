@@ -62,6 +62,10 @@ macro_rules! store_suite {
             use super::*;
             $crate::signups_suite!($fixture);
         }
+        mod signups_enrolling {
+            use super::*;
+            $crate::signups_enrolling_suite!($fixture);
+        }
         mod signups_commits {
             use super::*;
             $crate::signups_commits_suite!($fixture);
@@ -120,7 +124,7 @@ mod tests {
             &Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
             &mut names,
         );
-        assert!(names.len() >= 10, "{names:?}");
+        assert!(names.len() >= 11, "{names:?}");
         for name in names {
             assert!(
                 include_str!("suite.rs").contains(&format!("$crate::{name}!")),

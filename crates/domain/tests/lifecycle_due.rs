@@ -1,5 +1,5 @@
 //! The due step of a contest in every phase, by who is in it, by its legs and by the clock.
-// hazard: B3 B13
+// hazard: B3, B13
 
 mod common;
 
@@ -15,8 +15,12 @@ use domain::{
 
 use StateKind::{Completed, Initialized, Missed, Paid};
 
-const OVER: &[StateKind] =
-    &[StateKind::Shared, StateKind::Forfeited, StateKind::Expired, StateKind::Refunded];
+const OVER: &[StateKind] = &[
+    StateKind::Shared,
+    StateKind::Forfeited,
+    StateKind::Expired,
+    StateKind::Refunded,
+];
 const UNCHARGED: &[StateKind] = &[Initialized, Paid];
 const UNDECIDED: &[StateKind] = &[Initialized, Paid, StateKind::InProgress, Completed];
 const REFUNDABLE: &[StateKind] = &[Initialized, Paid, StateKind::InProgress, Completed, Missed];
@@ -24,14 +28,28 @@ const REFUNDABLE: &[StateKind] = &[Initialized, Paid, StateKind::InProgress, Com
 fn with_legs(mut contest: Contest, legs: &[(OwnLeg, LegOutcome)]) -> Contest {
     contest.legs.clear();
     for (leg, outcome) in legs {
-        contest.legs.insert(*leg, LegState { amount: coins(5), outcome: *outcome });
+        contest.legs.insert(
+            *leg,
+            LegState {
+                amount: coins(5),
+                outcome: *outcome,
+            },
+        );
     }
     contest
 }
 
 fn check(contest: &Contest, present: &[StateKind], now: i64, wanted: ContestStep) {
-    let found = due(contest, Presence::of(present.iter().copied(), false), UnixMillis(now));
-    assert_eq!(found, wanted, "{:?} with {present:?} at {now}", contest.phase);
+    let found = due(
+        contest,
+        Presence::of(present.iter().copied(), false),
+        UnixMillis(now),
+    );
+    assert_eq!(
+        found, wanted,
+        "{:?} with {present:?} at {now}",
+        contest.phase
+    );
 }
 
 #[test]
@@ -82,9 +100,18 @@ fn phases_that_do_not_wait_for_signups() {
     let (guarantee, carry) = (OwnLeg::Guarantee, OwnLeg::Carry);
     let (pending, applied) = (LegOutcome::Pending, LegOutcome::Applied(receipt(1)));
     for (legs, wanted) in [
-        ([(guarantee, pending), (carry, pending)], ContestStep::SendLeg(guarantee)),
-        ([(guarantee, applied), (carry, pending)], ContestStep::SendLeg(carry)),
-        ([(guarantee, applied), (carry, applied)], ContestStep::Decide(ContestFact::Funded)),
+        (
+            [(guarantee, pending), (carry, pending)],
+            ContestStep::SendLeg(guarantee),
+        ),
+        (
+            [(guarantee, applied), (carry, pending)],
+            ContestStep::SendLeg(carry),
+        ),
+        (
+            [(guarantee, applied), (carry, applied)],
+            ContestStep::Decide(ContestFact::Funded),
+        ),
     ] {
         check(&with_legs(funding.clone(), &legs), &[], 0, wanted);
     }
@@ -96,10 +123,19 @@ fn a_running_contest_charges_nobody_and_gives_the_charged_their_task() {
     for kind in StateKind::ALL {
         let sweep = ContestStep::Sweep(UNCHARGED);
         let rest = ContestStep::Rest(Some(UnixMillis(3_100)));
-        let wanted = if UNCHARGED.contains(kind) { sweep } else { rest };
+        let wanted = if UNCHARGED.contains(kind) {
+            sweep
+        } else {
+            rest
+        };
         check(&running, &[*kind], 2_000, wanted);
         check(&running, &[*kind], 3_099, wanted);
-        check(&running, &[*kind], 3_100, ContestStep::Decide(ContestFact::SettlingDue));
+        check(
+            &running,
+            &[*kind],
+            3_100,
+            ContestStep::Decide(ContestFact::SettlingDue),
+        );
     }
 }
 
@@ -109,7 +145,11 @@ fn judging_freezes_when_nobody_is_undecided() {
     let sweep = ContestStep::Sweep(UNDECIDED);
     for kind in StateKind::ALL {
         let undecided = UNDECIDED.contains(kind) && *kind != Completed;
-        let wanted = if undecided { sweep } else { ContestStep::Freeze };
+        let wanted = if undecided {
+            sweep
+        } else {
+            ContestStep::Freeze
+        };
         check(&judging, &[*kind], 3_100, wanted);
     }
     let provisional = Presence::of([Completed], true);
@@ -121,16 +161,38 @@ fn judging_freezes_when_nobody_is_undecided() {
 fn a_claimable_contest_closes_when_nothing_is_open() {
     let end = CLAIMS_END;
     for (claim_mode, unclaimed, before) in [
-        (ClaimMode::Automatic, Unclaimed::Pay, ContestStep::Sweep(&[Completed])),
-        (ClaimMode::Manual, Unclaimed::Pay, ContestStep::Rest(Some(end))),
-        (ClaimMode::Manual, Unclaimed::Platform, ContestStep::Rest(Some(end))),
-        (ClaimMode::Manual, Unclaimed::Rollover, ContestStep::Rest(Some(end))),
+        (
+            ClaimMode::Automatic,
+            Unclaimed::Pay,
+            ContestStep::Sweep(&[Completed]),
+        ),
+        (
+            ClaimMode::Manual,
+            Unclaimed::Pay,
+            ContestStep::Rest(Some(end)),
+        ),
+        (
+            ClaimMode::Manual,
+            Unclaimed::Platform,
+            ContestStep::Rest(Some(end)),
+        ),
+        (
+            ClaimMode::Manual,
+            Unclaimed::Rollover,
+            ContestStep::Rest(Some(end)),
+        ),
     ] {
-        let terms = Terms { claim_mode, unclaimed, ..series_terms(0) };
+        let terms = Terms {
+            claim_mode,
+            unclaimed,
+            ..series_terms(0)
+        };
         let claimable = contest(terms, Phase::Claimable(settlement()));
         let rake = with_legs(claimable.clone(), &[(OwnLeg::Rake, LegOutcome::Pending)]);
-        let claimable =
-            with_legs(claimable, &[(OwnLeg::Carry, LegOutcome::Applied(receipt(1)))]);
+        let claimable = with_legs(
+            claimable,
+            &[(OwnLeg::Carry, LegOutcome::Applied(receipt(1)))],
+        );
         for (now, wanted) in [
             (end.0 - 1, before),
             (end.0, ContestStep::Sweep(&[Completed])),
@@ -151,7 +213,10 @@ fn a_claimable_contest_closes_when_nothing_is_open() {
                 check(&rake, &[open], now, ContestStep::SendLeg(OwnLeg::Rake));
             }
         }
-        for kind in OVER.iter().chain(&[Initialized, Paid, StateKind::InProgress, Missed]) {
+        for kind in OVER
+            .iter()
+            .chain(&[Initialized, Paid, StateKind::InProgress, Missed])
+        {
             check(&claimable, &[*kind], 3_200, ContestStep::Close);
         }
         check(&claimable, &[], 3_200, ContestStep::Close);
@@ -168,11 +233,26 @@ fn cancelling_closes_credits_then_refunds_then_returns_then_ends() {
     let (pending, applied) = (LegOutcome::Pending, LegOutcome::Applied(receipt(1)));
     let (guarantee, carry) = (OwnLeg::Guarantee, OwnLeg::Carry);
     let (back, rollover) = (OwnLeg::GuaranteeReturn, OwnLeg::Rollover);
-    check(&cancelling(false, &[]), StateKind::ALL, 0, ContestStep::CloseCredits);
-    check(&cancelling(false, &[(guarantee, pending)]), &[], 0, ContestStep::CloseCredits);
+    check(
+        &cancelling(false, &[]),
+        StateKind::ALL,
+        0,
+        ContestStep::CloseCredits,
+    );
+    check(
+        &cancelling(false, &[(guarantee, pending)]),
+        &[],
+        0,
+        ContestStep::CloseCredits,
+    );
     for leg in [guarantee, carry] {
         let step = ContestStep::LookUpLeg(leg);
-        check(&cancelling(true, &[(leg, pending)]), StateKind::ALL, 0, step);
+        check(
+            &cancelling(true, &[(leg, pending)]),
+            StateKind::ALL,
+            0,
+            step,
+        );
     }
     let funded = [(guarantee, applied), (carry, applied)];
     for kind in StateKind::ALL {
@@ -186,14 +266,32 @@ fn cancelling_closes_credits_then_refunds_then_returns_then_ends() {
     let returns = ContestStep::Decide(ContestFact::ReturnsFixed);
     for (legs, wanted) in [
         (vec![], ContestStep::Close),
-        (vec![(guarantee, LegOutcome::Void), (carry, LegOutcome::Void)], ContestStep::Close),
+        (
+            vec![(guarantee, LegOutcome::Void), (carry, LegOutcome::Void)],
+            ContestStep::Close,
+        ),
         (vec![(guarantee, applied)], returns),
         (vec![(carry, applied)], returns),
-        (vec![(guarantee, applied), (back, pending)], ContestStep::SendLeg(back)),
-        (vec![(carry, applied), (rollover, pending)], ContestStep::SendLeg(rollover)),
-        (vec![(guarantee, applied), (carry, applied), (back, applied)], returns),
-        (vec![(guarantee, applied), (back, applied)], ContestStep::Close),
-        (vec![(carry, applied), (rollover, applied)], ContestStep::Close),
+        (
+            vec![(guarantee, applied), (back, pending)],
+            ContestStep::SendLeg(back),
+        ),
+        (
+            vec![(carry, applied), (rollover, pending)],
+            ContestStep::SendLeg(rollover),
+        ),
+        (
+            vec![(guarantee, applied), (carry, applied), (back, applied)],
+            returns,
+        ),
+        (
+            vec![(guarantee, applied), (back, applied)],
+            ContestStep::Close,
+        ),
+        (
+            vec![(carry, applied), (rollover, applied)],
+            ContestStep::Close,
+        ),
     ] {
         check(&cancelling(true, &legs), OVER, 0, wanted);
         check(&cancelling(true, &legs), &[], 0, wanted);

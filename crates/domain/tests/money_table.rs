@@ -28,7 +28,11 @@ fn census(fees: u64, finishers: u64) -> Census {
 }
 
 fn priced(rake: u16, guaranteed: u64, carry: u64) -> Terms {
-    Terms { rake_bps: bps(rake), guaranteed_pool: coins(guaranteed), ..series_terms(carry) }
+    Terms {
+        rake_bps: bps(rake),
+        guaranteed_pool: coins(guaranteed),
+        ..series_terms(carry)
+    }
 }
 
 // hazard: C6
@@ -57,9 +61,17 @@ fn rake_pool_and_guarantee_return_by_hand() {
         let held = coins(fees + guarantee + carry);
         let terms = priced(bps, guarantee, carry);
         let frozen = freeze(&terms, &census(fees, finishers), held).expect("balanced books");
-        let Totals { rake, pool, guarantee_return, .. } = *frozen.get();
+        let Totals {
+            rake,
+            pool,
+            guarantee_return,
+            ..
+        } = *frozen.get();
         let found = (rake.get(), pool.get(), guarantee_return.get());
-        assert_eq!(found, wanted, "{bps} {guarantee} {carry} {fees} {finishers}");
+        assert_eq!(
+            found, wanted,
+            "{bps} {guarantee} {carry} {fees} {finishers}"
+        );
         let numbers = frozen.get();
         assert_eq!((numbers.fees, numbers.finishers), (coins(fees), finishers));
         assert_eq!(numbers.weight_sum, finishers.into());
@@ -78,15 +90,35 @@ fn the_freeze_refuses_what_is_undecided_unbalanced_or_too_large() {
         (147, 10, Ok(())),
         (148, 10, Err(())),
     ] {
-        let census = Census { refunding: coins(refunding), ..balanced };
+        let census = Census {
+            refunding: coins(refunding),
+            ..balanced
+        };
         let found = freeze(&priced(0, 100, 7), &census, coins(held));
         let high = coins(137 + refunding);
-        let differ = NotFrozen::BooksDiffer { held: coins(held), low: coins(137), high };
-        assert_eq!(found.map(|_| ()), wanted.map_err(|()| differ), "{held} {refunding}");
+        let differ = NotFrozen::BooksDiffer {
+            held: coins(held),
+            low: coins(137),
+            high,
+        };
+        assert_eq!(
+            found.map(|_| ()),
+            wanted.map_err(|()| differ),
+            "{held} {refunding}"
+        );
     }
-    let undecided = Census { undecided: 1, ..balanced };
-    assert_eq!(freeze(&terms(), &undecided, coins(0)), Err(NotFrozen::Undecided(1)));
-    let largest = Census { fees: Coins::MAX, ..balanced };
+    let undecided = Census {
+        undecided: 1,
+        ..balanced
+    };
+    assert_eq!(
+        freeze(&terms(), &undecided, coins(0)),
+        Err(NotFrozen::Undecided(1))
+    );
+    let largest = Census {
+        fees: Coins::MAX,
+        ..balanced
+    };
     assert!(freeze(&terms(), &largest, Coins::MAX).is_ok());
     let range = Err(NotFrozen::Range(CoinsOutOfRange));
     assert_eq!(freeze(&priced(0, 1, 0), &largest, Coins::MAX), range);
@@ -98,10 +130,17 @@ fn the_legs_of_the_freeze_are_its_numbers() {
     for (rake, guarantee, wanted) in [
         (0, 0, vec![]),
         (1_000, 0, vec![(OwnLeg::Rake, 3)]),
-        (1_000, 100, vec![(OwnLeg::GuaranteeReturn, 27), (OwnLeg::Rake, 3)]),
+        (
+            1_000,
+            100,
+            vec![(OwnLeg::GuaranteeReturn, 27), (OwnLeg::Rake, 3)],
+        ),
         (0, 100, vec![(OwnLeg::GuaranteeReturn, 30)]),
     ] {
-        let terms = Terms { series: None, ..priced(rake, guarantee, 0) };
+        let terms = Terms {
+            series: None,
+            ..priced(rake, guarantee, 0)
+        };
         let frozen = freeze(&terms, &census(30, 3), coins(30 + guarantee)).expect("balanced");
         let judging = contest(terms, Phase::Judging(CLOSED));
         let listing = judging.apply(ContestFact::Frozen(frozen), UnixMillis(3_200));
@@ -129,25 +168,51 @@ fn what_is_left_over_goes_where_the_terms_say() {
         (R::Rollover, U::Rollover, 0, 40),
     ] {
         for no_winner in NoWinner::ALL {
-            let terms = Terms { remainder, unclaimed, no_winner: *no_winner, ..series_terms(0) };
+            let terms = Terms {
+                remainder,
+                unclaimed,
+                no_winner: *no_winner,
+                ..series_terms(0)
+            };
             let contest = contest(terms, Phase::Draft);
             let found = leftover(&contest, &totals(100, 3, 3), coins(60), coins(30));
-            let wanted = Leftover { sweep: coins(sweep), rollover: coins(rollover) };
-            assert_eq!(found, Ok(wanted), "{remainder:?} {unclaimed:?} {no_winner:?}");
+            let wanted = Leftover {
+                sweep: coins(sweep),
+                rollover: coins(rollover),
+            };
+            assert_eq!(
+                found,
+                Ok(wanted),
+                "{remainder:?} {unclaimed:?} {no_winner:?}"
+            );
         }
     }
     // Without finishers the whole pool is left over, and `no_winner` alone decides.
-    for (no_winner, sweep, rollover) in
-        [(NoWinner::Refund, 100, 0), (NoWinner::Platform, 100, 0), (NoWinner::Rollover, 0, 100)]
-    {
+    for (no_winner, sweep, rollover) in [
+        (NoWinner::Refund, 100, 0),
+        (NoWinner::Platform, 100, 0),
+        (NoWinner::Rollover, 0, 100),
+    ] {
         for remainder in R::ALL {
             for unclaimed in U::ALL {
                 let (remainder, unclaimed) = (*remainder, *unclaimed);
-                let terms = Terms { remainder, unclaimed, no_winner, ..series_terms(0) };
+                let terms = Terms {
+                    remainder,
+                    unclaimed,
+                    no_winner,
+                    ..series_terms(0)
+                };
                 let contest = contest(terms, Phase::Draft);
                 let found = leftover(&contest, &totals(100, 0, 0), Coins::ZERO, Coins::ZERO);
-                let wanted = Leftover { sweep: coins(sweep), rollover: coins(rollover) };
-                assert_eq!(found, Ok(wanted), "{no_winner:?} {remainder:?} {unclaimed:?}");
+                let wanted = Leftover {
+                    sweep: coins(sweep),
+                    rollover: coins(rollover),
+                };
+                assert_eq!(
+                    found,
+                    Ok(wanted),
+                    "{no_winner:?} {remainder:?} {unclaimed:?}"
+                );
             }
         }
     }
@@ -156,10 +221,19 @@ fn what_is_left_over_goes_where_the_terms_say() {
 #[test]
 fn more_than_the_pool_is_never_left_over() {
     let contest = contest(terms(), Phase::Draft);
-    for (shared, forfeited, fits) in
-        [(100, 0, true), (0, 100, true), (101, 0, false), (0, 101, false), (51, 50, false)]
-    {
-        let found = leftover(&contest, &totals(100, 3, 3), coins(shared), coins(forfeited));
+    for (shared, forfeited, fits) in [
+        (100, 0, true),
+        (0, 100, true),
+        (101, 0, false),
+        (0, 101, false),
+        (51, 50, false),
+    ] {
+        let found = leftover(
+            &contest,
+            &totals(100, 3, 3),
+            coins(shared),
+            coins(forfeited),
+        );
         assert_eq!(found.is_ok(), fits, "{shared} {forfeited}");
     }
 }
@@ -177,7 +251,10 @@ fn the_estimate_is_the_pool_as_it_would_be_frozen() {
     ] {
         let found = estimate(&priced(rake, guarantee, carry), coins(fees), finishers);
         let wanted = Advisory((coins(wanted.0), coins(wanted.1)));
-        assert_eq!(found, wanted, "{rake} {guarantee} {carry} {fees} {finishers}");
+        assert_eq!(
+            found, wanted,
+            "{rake} {guarantee} {carry} {fees} {finishers}"
+        );
     }
 }
 
@@ -185,18 +262,45 @@ fn the_estimate_is_the_pool_as_it_would_be_frozen() {
 fn every_own_leg_moves_between_the_pool_and_its_counterparty() {
     let pool = format!("pool/{}", contest_id());
     for (leg, other, order) in [
-        (OwnLeg::Guarantee, "platform/issuing", "36ab63a7ccf61203e93fafcfd4158f7f"),
-        (OwnLeg::Carry, "series/daily", "383dba356f20d6a6cf4a33bdd33febf1"),
-        (OwnLeg::GuaranteeReturn, "platform/issuing", "c6ee1c9396c7556cc20224822881df9e"),
-        (OwnLeg::Rake, "platform/revenue", "f3a9a38548b4821f814fbc30a9d9af8a"),
-        (OwnLeg::Sweep, "platform/revenue", "9fdf028f15188f81e9f782ce36e74ab7"),
-        (OwnLeg::Rollover, "series/daily", "2184f4d85474b33e95b51900d876a630"),
+        (
+            OwnLeg::Guarantee,
+            "platform/issuing",
+            "36ab63a7ccf61203e93fafcfd4158f7f",
+        ),
+        (
+            OwnLeg::Carry,
+            "series/daily",
+            "383dba356f20d6a6cf4a33bdd33febf1",
+        ),
+        (
+            OwnLeg::GuaranteeReturn,
+            "platform/issuing",
+            "c6ee1c9396c7556cc20224822881df9e",
+        ),
+        (
+            OwnLeg::Rake,
+            "platform/revenue",
+            "f3a9a38548b4821f814fbc30a9d9af8a",
+        ),
+        (
+            OwnLeg::Sweep,
+            "platform/revenue",
+            "9fdf028f15188f81e9f782ce36e74ab7",
+        ),
+        (
+            OwnLeg::Rollover,
+            "series/daily",
+            "2184f4d85474b33e95b51900d876a630",
+        ),
     ] {
         for (terms, in_series) in [(series_terms(0), true), (terms(), false)] {
             let mut contest = contest(terms, Phase::Draft);
             assert_eq!(contest.own_transfer(leg), None, "{leg:?} has no amount");
             let outcome = domain::contest::LegOutcome::Pending;
-            let state = domain::contest::LegState { amount: coins(5), outcome };
+            let state = domain::contest::LegState {
+                amount: coins(5),
+                outcome,
+            };
             contest.legs.insert(leg, state);
             let found = contest.own_transfer(leg).map(|(id, content)| {
                 let accounts = (content.from.to_string(), content.to.to_string());
@@ -204,7 +308,11 @@ fn every_own_leg_moves_between_the_pool_and_its_counterparty() {
             });
             let incoming = matches!(leg, OwnLeg::Guarantee | OwnLeg::Carry);
             let (pool, other) = (pool.clone(), other.to_owned());
-            let accounts = if incoming { (other, pool) } else { (pool, other) };
+            let accounts = if incoming {
+                (other, pool)
+            } else {
+                (pool, other)
+            };
             let exists = in_series || !accounts.0.starts_with("series");
             let exists = exists && (in_series || !accounts.1.starts_with("series"));
             let wanted = exists.then(|| (order.to_owned(), accounts, 5));
@@ -217,20 +325,42 @@ fn every_own_leg_moves_between_the_pool_and_its_counterparty() {
 fn the_viewers_legs_move_between_the_pool_and_the_viewer_or_holding() {
     let signup = signup(State::Expired);
     let text = |content: domain::transfer::Content| {
-        (content.from.to_string(), content.to.to_string(), content.amount.get())
+        (
+            content.from.to_string(),
+            content.to.to_string(),
+            content.amount.get(),
+        )
     };
     let pool = format!("pool/{}", contest_id());
-    assert_eq!(text(signup.fee_content()), ("user/user-1".to_owned(), pool.clone(), 10));
-    for (payee, to) in [(Payee::Viewer, "user/user-1"), (Payee::Holding, "platform/holding")] {
+    assert_eq!(
+        text(signup.fee_content()),
+        ("user/user-1".to_owned(), pool.clone(), 10)
+    );
+    for (payee, to) in [
+        (Payee::Viewer, "user/user-1"),
+        (Payee::Holding, "platform/holding"),
+    ] {
         let content = signup.payment_content(payee, coins(7));
         assert_eq!(text(content), (pool.clone(), to.to_owned(), 7));
     }
-    assert_eq!(signup.fee_order(), Leg::Fee(contest_id(), user(1)).order_id());
-    assert_eq!(Leg::Grant("g-1".parse().expect("an id")).memo(), "guafen/1/grant/g-1");
+    assert_eq!(
+        signup.fee_order(),
+        Leg::Fee(contest_id(), user(1)).order_id()
+    );
+    assert_eq!(
+        Leg::Grant("g-1".parse().expect("an id")).memo(),
+        "guafen/1/grant/g-1"
+    );
 }
 
 fn signup(state: State) -> Signup {
-    let new = Signup::new(signup_id(1), contest_id(), user(1), coins(10), UnixMillis(1_200));
+    let new = Signup::new(
+        signup_id(1),
+        contest_id(),
+        user(1),
+        coins(10),
+        UnixMillis(1_200),
+    );
     Signup { state, ..new }
 }
 
@@ -239,7 +369,11 @@ fn a_change_of_state_is_announced_and_a_finisher_counted_once() {
     let initialized = signup(State::Initialized(FeeTry::NotSent));
     let unknown = signup(State::Initialized(FeeTry::Unknown));
     let paid = signup(State::Paid(receipt(1)));
-    let provisional = signup(State::Completed(receipt(1), common::done(1), Share::Provisional));
+    let provisional = signup(State::Completed(
+        receipt(1),
+        common::done(1),
+        Share::Provisional,
+    ));
     let share = Share::Fixed(common::weight(1));
     let fixed = signup(State::Completed(receipt(1), common::done(1), share));
     for (before, after, announced, counted) in [

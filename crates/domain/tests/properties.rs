@@ -20,7 +20,13 @@ use proptest::prelude::*;
 const WEIGHT_MAX: u64 = 10_000_000_000;
 
 fn weights() -> impl Strategy<Value = Vec<u64>> {
-    let weight = prop_oneof![Just(1), 1..10u64, 1..1_001u64, 1..=FEE_MAX, Just(WEIGHT_MAX)];
+    let weight = prop_oneof![
+        Just(1),
+        1..10u64,
+        1..1_001u64,
+        1..=FEE_MAX,
+        Just(WEIGHT_MAX)
+    ];
     prop::collection::vec(weight, 1..80)
 }
 
@@ -35,7 +41,10 @@ fn frozen(pool: u64, weights: &[u64]) -> Frozen<Totals> {
 }
 
 fn finishers(weights: &[u64]) -> Vec<Finisher> {
-    (1..).zip(weights).map(|(number, weight)| finisher(number, *weight)).collect()
+    (1..)
+        .zip(weights)
+        .map(|(number, weight)| finisher(number, *weight))
+        .collect()
 }
 
 type Sheet = Result<(Vec<SheetLine>, SheetCursor), SheetMismatch>;
@@ -69,7 +78,7 @@ fn sum(sheet: &[SheetLine]) -> u128 {
 }
 
 proptest! {
-    // hazard: C1 C2 C8
+    // hazard: C1, C2, C8
     #[test]
     fn spread_prizes_add_up_to_the_pool_and_are_within_one_coin(
         pool in pools(), weights in weights(),
@@ -108,7 +117,7 @@ proptest! {
         }
     }
 
-    // hazard: C4 C7
+    // hazard: C4, C7
     #[test]
     fn pages_of_any_size_make_the_same_sheet(
         pool in pools(), weights in weights(), cuts in prop::collection::vec(1usize..9, 1..6),
@@ -170,7 +179,7 @@ proptest! {
         }
     }
 
-    // hazard: A2 A3
+    // hazard: A2, A3
     #[test]
     fn absence_is_proven_only_at_or_past_the_close(
         found in prop_oneof![0..20u64, any::<u64>()], closed in prop_oneof![0..20u64, any::<u64>()],
@@ -195,7 +204,13 @@ proptest! {
 
 fn census(fees: u64, finishers: u64) -> Census {
     let (fees, refunding, weight_sum) = (coins(fees), Coins::ZERO, finishers.into());
-    Census { undecided: 0, finishers, weight_sum, fees, refunding }
+    Census {
+        undecided: 0,
+        finishers,
+        weight_sum,
+        fees,
+        refunding,
+    }
 }
 
 // hazard: C8
@@ -234,9 +249,20 @@ fn the_largest_contest_that_can_be_is_exact() {
         let floored = prize(&totals, Remainder::Platform, before, weight).expect("a prize");
         assert_eq!(u128::from(floored.get()), upto(1), "{nth}");
     }
-    assert_eq!(prize(&totals, Remainder::Spread, weight_sum, weight), None, "past the sum");
-    assert_eq!(prize(&totals, Remainder::Spread, u128::MAX, weight), None, "no overflow");
-    assert_eq!(prize(&common::totals(1, 0, 0), Remainder::Platform, 0, weight), None);
+    assert_eq!(
+        prize(&totals, Remainder::Spread, weight_sum, weight),
+        None,
+        "past the sum"
+    );
+    assert_eq!(
+        prize(&totals, Remainder::Spread, u128::MAX, weight),
+        None,
+        "no overflow"
+    );
+    assert_eq!(
+        prize(&common::totals(1, 0, 0), Remainder::Platform, 0, weight),
+        None
+    );
 }
 
 // hazard: C9
@@ -265,7 +291,10 @@ fn a_sheet_that_does_not_fit_the_totals_is_refused() {
             assert_eq!(found, Err(SheetMismatch), "{what}, {remainder:?}");
         }
         let (_, half) = one_page(&totals, *remainder, page(&[3, 4])).expect("a page");
-        assert_eq!((half.lines, half.before, half.is_complete(&totals)), (2, 7, false));
+        assert_eq!(
+            (half.lines, half.before, half.is_complete(&totals)),
+            (2, 7, false)
+        );
         for (what, page) in [
             ("a page again", page(&[3, 4])),
             ("the last one again", vec![finisher(2, 5)]),
@@ -277,7 +306,10 @@ fn a_sheet_that_does_not_fit_the_totals_is_refused() {
         }
         let last = sheet_page(&totals, *remainder, &half, vec![finisher(3, 5)]);
         let (_, whole) = last.expect("the last page");
-        assert_eq!(sheet_page(&totals, *remainder, &whole, vec![]), Ok((vec![], whole)));
+        assert_eq!(
+            sheet_page(&totals, *remainder, &whole, vec![]),
+            Ok((vec![], whole))
+        );
         let empty = frozen(100, &[]);
         let none = one_page(&empty, *remainder, vec![]);
         assert_eq!(none, Ok((vec![], SheetCursor::START)), "nobody to pay");
@@ -290,7 +322,10 @@ fn a_cursor_that_spent_another_amount_is_refused() {
     let totals = frozen(100, &[1, 1]);
     let (_, half) = one_page(&totals, Remainder::Spread, finishers(&[1])).expect("a page");
     for (prizes, fits) in [(49, false), (50, true), (51, false)] {
-        let cursor = SheetCursor { prizes: coins(prizes), ..half };
+        let cursor = SheetCursor {
+            prizes: coins(prizes),
+            ..half
+        };
         let last = sheet_page(&totals, Remainder::Spread, &cursor, vec![finisher(2, 1)]);
         assert_eq!(last.is_ok(), fits, "{prizes}");
     }
@@ -299,6 +334,15 @@ fn a_cursor_that_spent_another_amount_is_refused() {
 #[test]
 fn terms_are_checked_at_both_ends() {
     for (fee, lawful) in [(0, false), (1, true), (FEE_MAX, true), (FEE_MAX + 1, false)] {
-        assert_eq!(Terms { fee: coins(fee), ..terms() }.check().is_ok(), lawful, "{fee}");
+        assert_eq!(
+            Terms {
+                fee: coins(fee),
+                ..terms()
+            }
+            .check()
+            .is_ok(),
+            lawful,
+            "{fee}"
+        );
     }
 }

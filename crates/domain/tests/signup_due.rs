@@ -1,6 +1,6 @@
 //! The due step of every state of a signup in every phase of its contest, and when it may be
 //! written and is taken up again.
-// hazard: B5 B6 B11 B12
+// hazard: B5, B6, B11, B12
 
 mod common;
 
@@ -18,12 +18,21 @@ use domain::{
 const PARKED: PayTry = PayTry::Parked(Refusal::AccountClosed);
 
 fn signup(state: State) -> Signup {
-    let new = Signup::new(signup_id(1), contest_id(), user(1), coins(10), UnixMillis(1_200));
+    let new = Signup::new(
+        signup_id(1),
+        contest_id(),
+        user(1),
+        coins(10),
+        UnixMillis(1_200),
+    );
     Signup { state, ..new }
 }
 
 fn claiming(prize: u64, last_try: PayTry) -> State {
-    let payment = Payment { payee: Payee::Viewer, last_try };
+    let payment = Payment {
+        payee: Payee::Viewer,
+        last_try,
+    };
     State::Claiming(receipt(1), done(1), weight(2), coins(prize), payment)
 }
 
@@ -41,7 +50,18 @@ fn shared(prize: u64, paid: Option<Paid>) -> State {
 
 /// The columns of the table: a phase, and times that must not make a difference in it.
 fn columns(kind: PhaseKind) -> Vec<(Phase, Vec<i64>)> {
-    let any = vec![0, 999, 1_000, 1_999, 2_000, 3_000, 3_100, 4_199, 4_200, i64::MAX];
+    let any = vec![
+        0,
+        999,
+        1_000,
+        1_999,
+        2_000,
+        3_000,
+        3_100,
+        4_199,
+        4_200,
+        i64::MAX,
+    ];
     let mut phases = phases_of(kind).into_iter();
     match kind {
         PhaseKind::Draft => vec![
@@ -80,7 +100,10 @@ fn step(letter: char) -> Step {
 }
 
 fn check(state: &State, expected: &str) {
-    let columns: Vec<_> = PhaseKind::ALL.iter().flat_map(|kind| columns(*kind)).collect();
+    let columns: Vec<_> = PhaseKind::ALL
+        .iter()
+        .flat_map(|kind| columns(*kind))
+        .collect();
     let letters: Vec<char> = expected.chars().filter(|letter| *letter != ' ').collect();
     assert_eq!(letters.len(), columns.len(), "{state:?}");
     for (letter, (phase, times)) in letters.into_iter().zip(columns) {
@@ -109,7 +132,12 @@ fn policies() -> Vec<Terms> {
 
 #[test]
 fn every_state_in_every_phase_has_its_step() {
-    let paid = |payee| Some(Paid { payee, receipt: receipt(9) });
+    let paid = |payee| {
+        Some(Paid {
+            payee,
+            receipt: receipt(9),
+        })
+    };
     let refused = FeeTry::Refused(Refusal::InsufficientBalance);
     let (viewer, holding) = (Payee::Viewer, Payee::Holding);
     // Preparing, Funding; Draft before and from the close of signups; Running, Judging, Listing;
@@ -132,7 +160,10 @@ fn every_state_in_every_phase_has_its_step() {
         (shared(7, paid(holding)), ".. .. ... .. ..."),
         (shared(0, None), ".. .. ... .. ..."),
         (State::Missed(receipt(1), 0), ".. .. ... .. .FF"),
-        (State::Forfeited(receipt(1), done(1), weight(2)), ".. .. ... .. ..."),
+        (
+            State::Forfeited(receipt(1), done(1), weight(2)),
+            ".. .. ... .. ...",
+        ),
         (State::Expired, ".. .. ... .. ..."),
         (refunding(viewer, PayTry::NotSent), "PP PP PPP PP PPP"),
         (refunding(holding, PayTry::NotSent), "PP PP PPP PP PPP"),
@@ -140,7 +171,10 @@ fn every_state_in_every_phase_has_its_step() {
         (refunding(holding, PayTry::Unknown), "?? ?? ??? ?? ???"),
         (refunding(viewer, PARKED), ".. .. ... .. ..."),
         (refunding(holding, PARKED), ".. .. ... .. ..."),
-        (State::Refunded(receipt(1), paid(viewer).expect("a payment")), ".. .. ... .. ..."),
+        (
+            State::Refunded(receipt(1), paid(viewer).expect("a payment")),
+            ".. .. ... .. ...",
+        ),
     ] {
         check(&state, expected);
     }
@@ -154,27 +188,52 @@ fn the_house_pays_or_takes_back_what_was_not_claimed_by_the_terms() {
         (ClaimMode::Automatic, Unclaimed::Platform, &pay, &pay),
         (ClaimMode::Automatic, Unclaimed::Rollover, &pay, &pay),
         (ClaimMode::Manual, Unclaimed::Pay, &Step::Rest, &pay),
-        (ClaimMode::Manual, Unclaimed::Platform, &Step::Rest, &forfeit),
-        (ClaimMode::Manual, Unclaimed::Rollover, &Step::Rest, &forfeit),
+        (
+            ClaimMode::Manual,
+            Unclaimed::Platform,
+            &Step::Rest,
+            &forfeit,
+        ),
+        (
+            ClaimMode::Manual,
+            Unclaimed::Rollover,
+            &Step::Rest,
+            &forfeit,
+        ),
     ] {
-        let terms = Terms { claim_mode, unclaimed, ..series_terms(0) };
+        let terms = Terms {
+            claim_mode,
+            unclaimed,
+            ..series_terms(0)
+        };
         let contest = contest(terms, Phase::Claimable(common::settlement()));
         let signup = signup(completed(Share::Fixed(weight(2))));
         for (millis, expected) in [(-1_000, before), (-1, before), (0, after), (1, after)] {
             let now = CLAIMS_END.plus(millis);
-            assert_eq!(&due(&signup, &contest, now), expected, "{claim_mode:?} {unclaimed:?}");
+            assert_eq!(
+                &due(&signup, &contest, now),
+                expected,
+                "{claim_mode:?} {unclaimed:?}"
+            );
             let house = match expected {
                 Step::DrawPrize => HousePayout::Pay,
                 Step::Decide(_) => HousePayout::Forfeit,
                 _ => HousePayout::Wait,
             };
-            assert_eq!(house_payout(&contest, now), house, "{claim_mode:?} {unclaimed:?}");
+            assert_eq!(
+                house_payout(&contest, now),
+                house,
+                "{claim_mode:?} {unclaimed:?}"
+            );
         }
     }
 }
 
 fn claimable(claim_mode: ClaimMode) -> Contest {
-    let terms = Terms { claim_mode, ..common::terms() };
+    let terms = Terms {
+        claim_mode,
+        ..common::terms()
+    };
     contest(terms, Phase::Claimable(common::settlement()))
 }
 
@@ -194,12 +253,20 @@ fn viewers_claim_before_the_end_and_the_house_from_it_on() {
     ] {
         let window = window(fact, &claimable(mode));
         for (millis, expected) in [(-1, before), (0, after), (1, after)] {
-            assert_eq!(window.allows(CLAIMS_END.plus(millis)), expected, "{fact:?} {mode:?}");
+            assert_eq!(
+                window.allows(CLAIMS_END.plus(millis)),
+                expected,
+                "{fact:?} {mode:?}"
+            );
         }
     }
     for fact in [viewer, house, Fact::ClaimsEnded] {
         let judging = contest(common::terms(), Phase::Judging(CLOSED));
-        assert_eq!(domain::due::window(&fact, &judging), Window::ALWAYS, "{fact:?}");
+        assert_eq!(
+            domain::due::window(&fact, &judging),
+            Window::ALWAYS,
+            "{fact:?}"
+        );
     }
 }
 
@@ -210,7 +277,13 @@ fn a_window_begins_with_its_first_moment_and_ends_before_its_last() {
         (Window::ALWAYS, [true, true, true]),
         (Window::from(at), [false, true, true]),
         (Window::until(at), [true, false, false]),
-        (Window { not_before: Some(at), before: Some(at.plus(1)) }, [false, true, false]),
+        (
+            Window {
+                not_before: Some(at),
+                before: Some(at.plus(1)),
+            },
+            [false, true, false],
+        ),
     ] {
         let found = [-1, 0, 1].map(|millis| window.allows(at.plus(millis)));
         assert_eq!(found, expected, "{window:?}");
@@ -220,7 +293,11 @@ fn a_window_begins_with_its_first_moment_and_ends_before_its_last() {
 #[test]
 fn only_charging_and_paying_move_money() {
     for letter in ".CLARF0P?".chars() {
-        assert_eq!(step(letter).moves_money(), matches!(letter, 'C' | 'P'), "{letter}");
+        assert_eq!(
+            step(letter).moves_money(),
+            matches!(letter, 'C' | 'P'),
+            "{letter}"
+        );
     }
     assert!(!Step::DrawPrize.moves_money());
 }
@@ -248,7 +325,11 @@ fn the_compensation_takes_up_what_it_can_move_by_itself() {
         (refunding(Payee::Viewer, PayTry::Unknown), true),
         (refunding(Payee::Viewer, PARKED), false),
     ] {
-        assert_eq!(wake_at(&signup(state.clone()), now).is_some(), wakes, "{state:?}");
+        assert_eq!(
+            wake_at(&signup(state.clone()), now).is_some(),
+            wakes,
+            "{state:?}"
+        );
     }
 }
 
@@ -270,8 +351,16 @@ fn waits_double_up_to_a_minute_and_are_spread_by_id() {
     ] {
         let id = signup_id(last_byte);
         let state = State::Initialized(FeeTry::Unknown);
-        let signup = Signup { id, tries, ..signup(state) };
+        let signup = Signup {
+            id,
+            tries,
+            ..signup(state)
+        };
         let woken = wake_at(&signup, UnixMillis(10_000));
-        assert_eq!(woken, Some(UnixMillis(10_000 + wait)), "{tries} {last_byte}");
+        assert_eq!(
+            woken,
+            Some(UnixMillis(10_000 + wait)),
+            "{tries} {last_byte}"
+        );
     }
 }

@@ -1,194 +1,15 @@
 //! Every pair of a signup's state and a fact, with its outcome spelled out.
-// hazard: B9 B10
+// hazard: B9, B10
 
 mod common;
 
-use common::{absence, coins, contest_id, done, line, receipt, signup_id, user, weight};
+use common::signups::{all_samples, fact_label, facts, fee, label, signup, two};
+use common::{coins, contest_id, done, weight};
 use domain::{
-    payout::{Achievement, Weight},
-    signup::{
-        Claimant, Fact, FeeTry, Paid, PayTry, Payee, Payment, Share, Signup, State, StateKind,
-        TransitionError,
-    },
-    transfer::{Receipt, Refusal},
+    signup::{Fact, FeeTry, PayTry, Payee, Payment, Signup, State, StateKind, TransitionError},
+    transfer::Refusal,
 };
 use std::collections::BTreeSet;
-
-const TRIES: [PayTry; 3] =
-    [PayTry::NotSent, PayTry::Unknown, PayTry::Parked(Refusal::UnknownAccount)];
-
-fn fee() -> Receipt {
-    receipt(11)
-}
-
-fn two() -> Weight {
-    weight(2)
-}
-
-/// Those who did 3 weigh 2; those who did 5 weigh 5, for which no sample of a line fits.
-fn fixed(quantity: u64) -> Share {
-    Share::Fixed(weight(if quantity == 5 { 5 } else { 2 }))
-}
-
-fn paid(payee: Payee) -> Paid {
-    Paid { payee, receipt: receipt(60) }
-}
-
-fn payments() -> Vec<Payment> {
-    let payments = |payee: &Payee| TRIES.map(|last_try| Payment { payee: *payee, last_try });
-    Payee::ALL.iter().flat_map(payments).collect()
-}
-
-/// Every sample of a state. Exhaustive on purpose: a new state must find its way into the table.
-fn samples(kind: StateKind) -> Vec<State> {
-    match kind {
-        StateKind::Initialized => {
-            let refused = FeeTry::Refused(Refusal::InsufficientBalance);
-            [FeeTry::NotSent, FeeTry::Unknown, refused].map(State::Initialized).into()
-        }
-        StateKind::Paid => vec![State::Paid(fee())],
-        StateKind::InProgress => vec![State::InProgress(fee())],
-        StateKind::Completed => [3, 5]
-            .into_iter()
-            .flat_map(|n| {
-                [Share::Provisional, fixed(n)].map(|share| State::Completed(fee(), done(n), share))
-            })
-            .collect(),
-        StateKind::Claiming => [7, 0]
-            .into_iter()
-            .flat_map(|prize| {
-                let state =
-                    move |payment| State::Claiming(fee(), done(3), two(), coins(prize), payment);
-                payments().into_iter().map(state)
-            })
-            .collect(),
-        StateKind::Shared => [(7, Some(Payee::Viewer)), (7, Some(Payee::Holding)), (0, None)]
-            .into_iter()
-            .chain([(0, Some(Payee::Viewer)), (0, Some(Payee::Holding))])
-            .map(|(prize, payee)| {
-                State::Shared(fee(), done(3), two(), coins(prize), payee.map(paid))
-            })
-            .collect(),
-        StateKind::Missed => vec![State::Missed(fee(), 1)],
-        StateKind::Forfeited => {
-            [(3, 2), (5, 5)].map(|(n, w)| State::Forfeited(fee(), done(n), weight(w))).into()
-        }
-        StateKind::Expired => vec![State::Expired],
-        StateKind::Refunding => {
-            payments().into_iter().map(|payment| State::Refunding(fee(), payment)).collect()
-        }
-        StateKind::Refunded => {
-            Payee::ALL.iter().map(|payee| State::Refunded(fee(), paid(*payee))).collect()
-        }
-    }
-}
-
-/// What the table calls a state; each sample has a label of its own.
-fn label(state: &State) -> String {
-    let name = state.kind().name();
-    let share = |share: &Share| match share {
-        Share::Provisional => "provisional",
-        Share::Fixed(_) => "fixed",
-    };
-    let payment = |payment: &Payment| {
-        let last_try = match payment.last_try {
-            PayTry::NotSent => "not_sent",
-            PayTry::Unknown => "unknown",
-            PayTry::Parked(_) => "parked",
-        };
-        format!("{} {last_try}", payment.payee.name())
-    };
-    match state {
-        State::Initialized(FeeTry::NotSent) => format!("{name} not_sent"),
-        State::Initialized(FeeTry::Unknown) => format!("{name} unknown"),
-        State::Initialized(FeeTry::Refused(_)) => format!("{name} refused"),
-        State::Paid(_) | State::InProgress(_) | State::Expired => name.to_owned(),
-        State::Missed(..) => name.to_owned(),
-        State::Forfeited(_, done, _) => format!("{name} {}", done.quantity),
-        State::Completed(_, Achievement { quantity, .. }, part) => {
-            format!("{name} {quantity} {}", share(part))
-        }
-        State::Claiming(_, _, _, prize, pay) => format!("{name} {prize} {}", payment(pay)),
-        State::Shared(_, _, _, prize, to) => {
-            format!("{name} {prize} {}", to.map_or("none", |paid| paid.payee.name()))
-        }
-        State::Refunding(_, pay) => format!("{name} {}", payment(pay)),
-        State::Refunded(_, paid) => format!("{name} {}", paid.payee.name()),
-    }
-}
-
-/// What the table calls a fact. Exhaustive on purpose: a new fact must be labelled here, sampled
-/// in [`facts`] and counted in `every_pair`.
-fn fact_label(fact: &Fact) -> String {
-    let name = fact.name();
-    match fact {
-        Fact::SignUpAsked
-        | Fact::FeeApplied(_)
-        | Fact::FeeRefused(_)
-        | Fact::FeeNotSent
-        | Fact::FeeUnknown
-        | Fact::FeeNotFound
-        | Fact::FeeCannotArrive(_)
-        | Fact::TaskAssigned
-        | Fact::TaskUnanswered
-        | Fact::TaskOpen
-        | Fact::TaskMissed(_)
-        | Fact::NothingToPay
-        | Fact::ClaimsEnded
-        | Fact::FeeReturned
-        | Fact::PaymentRefused(_)
-        | Fact::PaymentNotSent
-        | Fact::PaymentUnknown
-        | Fact::PaymentNotFound
-        | Fact::RetryAsked
-        | Fact::RedirectAsked => name.to_owned(),
-        Fact::TaskMet(done, Share::Provisional) => format!("{name} {} provisional", done.quantity),
-        Fact::TaskMet(done, Share::Fixed(_)) => format!("{name} {} fixed", done.quantity),
-        Fact::PrizeDrawn(line, who) => {
-            let whose = if line.finisher.signup_id == signup_id(1) { "own" } else { "foreign" };
-            let weight = line.finisher.weight.get();
-            format!("{name} {whose} weight {weight} prize {} {who:?}", line.prize)
-        }
-        Fact::PaymentApplied(paid) => format!("{name} {}", paid.payee.name()),
-    }
-}
-
-fn facts() -> Vec<Fact> {
-    let (viewer, house) = (Claimant::Viewer, Claimant::House);
-    vec![
-        Fact::SignUpAsked,
-        Fact::FeeApplied(fee()),
-        Fact::FeeRefused(Refusal::InsufficientBalance),
-        Fact::FeeNotSent,
-        Fact::FeeUnknown,
-        Fact::FeeNotFound,
-        Fact::FeeCannotArrive(absence()),
-        Fact::TaskAssigned,
-        Fact::TaskUnanswered,
-        Fact::TaskMet(done(3), Share::Provisional),
-        Fact::TaskMet(done(3), fixed(3)),
-        Fact::TaskMet(done(5), Share::Provisional),
-        Fact::TaskMet(done(5), fixed(5)),
-        Fact::TaskOpen,
-        Fact::TaskMissed(1),
-        Fact::PrizeDrawn(line(1, 2, 7), viewer),
-        Fact::PrizeDrawn(line(1, 2, 7), house),
-        Fact::PrizeDrawn(line(1, 2, 0), house),
-        Fact::PrizeDrawn(line(2, 2, 7), viewer),
-        Fact::PrizeDrawn(line(1, 3, 7), viewer),
-        Fact::NothingToPay,
-        Fact::ClaimsEnded,
-        Fact::FeeReturned,
-        Fact::PaymentApplied(paid(Payee::Viewer)),
-        Fact::PaymentApplied(paid(Payee::Holding)),
-        Fact::PaymentRefused(Refusal::UnknownAccount),
-        Fact::PaymentNotSent,
-        Fact::PaymentUnknown,
-        Fact::PaymentNotFound,
-        Fact::RetryAsked,
-        Fact::RedirectAsked,
-    ]
-}
 
 /// The allowed moves: from a state, by a fact, to a state. Whatever is not listed is refused.
 const ALLOWED: &[(&str, &[(&str, &str)])] = &[
@@ -251,16 +72,28 @@ const ALLOWED: &[(&str, &[(&str, &str)])] = &[
     (
         "completed 3 fixed",
         &[
-            ("prize_drawn own weight 2 prize 7 Viewer", "claiming 7 viewer not_sent"),
-            ("prize_drawn own weight 2 prize 7 House", "claiming 7 viewer not_sent"),
-            ("prize_drawn own weight 2 prize 0 House", "claiming 0 viewer not_sent"),
+            (
+                "prize_drawn own weight 2 prize 7 Viewer",
+                "claiming 7 viewer not_sent",
+            ),
+            (
+                "prize_drawn own weight 2 prize 7 House",
+                "claiming 7 viewer not_sent",
+            ),
+            (
+                "prize_drawn own weight 2 prize 0 House",
+                "claiming 0 viewer not_sent",
+            ),
             ("claims_ended", "forfeited 3"),
             ("fee_returned", "refunding viewer not_sent"),
         ],
     ),
     (
         "completed 5 fixed",
-        &[("claims_ended", "forfeited 5"), ("fee_returned", "refunding viewer not_sent")],
+        &[
+            ("claims_ended", "forfeited 5"),
+            ("fee_returned", "refunding viewer not_sent"),
+        ],
     ),
     ("missed", &[("fee_returned", "refunding viewer not_sent")]),
     ("expired", &[("fee_applied", "refunding viewer not_sent")]),
@@ -348,39 +181,54 @@ fn expected(state: &str, fact: &str) -> Option<String> {
         return allowed.map(|(_, to)| (*to).to_owned());
     }
     let legs = ["claiming 7", "claiming 0", "refunding"];
-    let leg = legs.into_iter().find(|leg| state.starts_with(leg)).expect("a row of the table");
-    if let Some((.., to)) = PAID_OUT.iter().find(|(of, by, _)| *of == leg && *by == fact) {
+    let leg = legs
+        .into_iter()
+        .find(|leg| state.starts_with(leg))
+        .expect("a row of the table");
+    if let Some((.., to)) = PAID_OUT
+        .iter()
+        .find(|(of, by, _)| *of == leg && *by == fact)
+    {
         return Some((*to).to_owned());
     }
     let payment = &state[leg.len() + 1..];
-    let row = PAYING.iter().find(|(from, _)| *from == payment).expect("a row of the table");
-    row.1.iter().find(|(by, _)| *by == fact).map(|(_, to)| format!("{leg} {to}"))
+    let row = PAYING
+        .iter()
+        .find(|(from, _)| *from == payment)
+        .expect("a row of the table");
+    row.1
+        .iter()
+        .find(|(by, _)| *by == fact)
+        .map(|(_, to)| format!("{leg} {to}"))
 }
 
-fn signup(state: State) -> Signup {
-    let now = domain::time::UnixMillis(1_200);
-    let new = Signup::new(signup_id(1), contest_id(), user(1), coins(10), now);
-    Signup { state, ..new }
-}
-
-fn all_samples() -> Vec<State> {
-    StateKind::ALL.iter().flat_map(|kind| samples(*kind)).collect()
-}
-
-const UNANSWERED: [&str; 5] =
-    ["fee_not_sent", "fee_unknown", "task_unanswered", "payment_not_sent", "payment_unknown"];
+const UNANSWERED: [&str; 5] = [
+    "fee_not_sent",
+    "fee_unknown",
+    "task_unanswered",
+    "payment_not_sent",
+    "payment_unknown",
+];
 
 /// Applies `fact` in `state` and compares the whole signup, not its state alone.
 fn check(state: &State, fact: &Fact, moves: &mut BTreeSet<(StateKind, StateKind)>) {
     let (from, by) = (label(state), fact_label(fact));
-    let before = Signup { tries: 3, ..signup(state.clone()) };
+    let before = Signup {
+        tries: 3,
+        ..signup(state.clone())
+    };
     let outcome = before.clone().apply(fact.clone());
     let Some(wanted) = expected(&from, &by) else {
-        let refused = TransitionError { state: state.kind(), fact: fact.name() };
+        let refused = TransitionError {
+            state: state.kind(),
+            fact: fact.name(),
+        };
         assert_eq!(outcome, Err(refused), "{from} + {by}");
         return;
     };
-    let next = all_samples().into_iter().find(|sample| label(sample) == wanted);
+    let next = all_samples()
+        .into_iter()
+        .find(|sample| label(sample) == wanted);
     let next = next.unwrap_or_else(|| panic!("{from} + {by}: no sample is called {wanted}"));
     moves.insert((state.kind(), next.kind()));
     let unanswered = UNANSWERED.contains(&&*by);
@@ -389,16 +237,32 @@ fn check(state: &State, fact: &Fact, moves: &mut BTreeSet<(StateKind, StateKind)
         (true, false) => 3,
         (false, _) => 0,
     };
-    assert_eq!(outcome, Ok(Signup { state: next, tries, ..before }), "{from} + {by}");
+    assert_eq!(
+        outcome,
+        Ok(Signup {
+            state: next,
+            tries,
+            ..before
+        }),
+        "{from} + {by}"
+    );
 }
 
 #[test]
 fn every_pair_of_state_and_fact_has_its_outcome() {
     let (states, facts) = (all_samples(), facts());
     let labels: BTreeSet<_> = states.iter().map(label).collect();
-    assert_eq!(labels.len(), states.len(), "each state has a label of its own");
+    assert_eq!(
+        labels.len(),
+        states.len(),
+        "each state has a label of its own"
+    );
     let labels: BTreeSet<_> = facts.iter().map(fact_label).collect();
-    assert_eq!(labels.len(), facts.len(), "each fact has a label of its own");
+    assert_eq!(
+        labels.len(),
+        facts.len(),
+        "each fact has a label of its own"
+    );
     let names: BTreeSet<_> = facts.iter().map(Fact::name).collect();
     assert_eq!(names.len(), 23, "each fact has a sample");
     let mut moves = BTreeSet::new();
@@ -413,15 +277,29 @@ fn every_pair_of_state_and_fact_has_its_outcome() {
 
 /// The column *ends in* of domain.md.
 const FOLLOWS: &[(StateKind, &[StateKind])] = &[
-    (StateKind::Initialized, &[StateKind::Paid, StateKind::Expired]),
-    (StateKind::Paid, &[StateKind::InProgress, StateKind::Refunding]),
+    (
+        StateKind::Initialized,
+        &[StateKind::Paid, StateKind::Expired],
+    ),
+    (
+        StateKind::Paid,
+        &[StateKind::InProgress, StateKind::Refunding],
+    ),
     (
         StateKind::InProgress,
-        &[StateKind::Completed, StateKind::Missed, StateKind::Refunding],
+        &[
+            StateKind::Completed,
+            StateKind::Missed,
+            StateKind::Refunding,
+        ],
     ),
     (
         StateKind::Completed,
-        &[StateKind::Claiming, StateKind::Forfeited, StateKind::Refunding],
+        &[
+            StateKind::Claiming,
+            StateKind::Forfeited,
+            StateKind::Refunding,
+        ],
     ),
     (StateKind::Claiming, &[StateKind::Shared]),
     (StateKind::Shared, &[]),
@@ -435,10 +313,17 @@ const FOLLOWS: &[(StateKind, &[StateKind])] = &[
 /// FORWARD_ONLY: `apply` makes exactly the moves of domain.md, and `may_become` names them.
 fn assert_forward_only(moves: &BTreeSet<(StateKind, StateKind)>) {
     for from in StateKind::ALL {
-        let row = FOLLOWS.iter().find(|(kind, _)| kind == from).expect("a row for each state");
+        let row = FOLLOWS
+            .iter()
+            .find(|(kind, _)| kind == from)
+            .expect("a row for each state");
         for to in StateKind::ALL {
             let listed = row.1.contains(to);
-            assert_eq!(from.may_become(*to), listed, "{from:?} -> {to:?} by may_become");
+            assert_eq!(
+                from.may_become(*to),
+                listed,
+                "{from:?} -> {to:?} by may_become"
+            );
             let made = from != to && moves.contains(&(*from, *to));
             assert_eq!(made, listed, "{from:?} -> {to:?} by apply");
         }
@@ -448,18 +333,26 @@ fn assert_forward_only(moves: &BTreeSet<(StateKind, StateKind)>) {
 #[test]
 fn the_last_refusal_is_the_one_that_stands() {
     let other = Refusal::PastNotAfter;
-    let fee = signup(State::Initialized(FeeTry::Refused(Refusal::InsufficientBalance)))
-        .apply(Fact::FeeRefused(other))
-        .expect("an allowed fact");
-    assert_eq!(fee.state, State::Initialized(FeeTry::Refused(other)));
+    let refused = signup(State::Initialized(FeeTry::Refused(
+        Refusal::InsufficientBalance,
+    )))
+    .apply(Fact::FeeRefused(other))
+    .expect("an allowed fact");
+    assert_eq!(refused.state, State::Initialized(FeeTry::Refused(other)));
     for payee in Payee::ALL {
         let last_try = PayTry::Parked(Refusal::UnknownAccount);
-        let payment = Payment { payee: *payee, last_try };
-        let refund = signup(State::Refunding(self::fee(), payment))
+        let payment = Payment {
+            payee: *payee,
+            last_try,
+        };
+        let refund = signup(State::Refunding(fee(), payment))
             .apply(Fact::PaymentRefused(other))
             .expect("an allowed fact");
-        let parked = Payment { payee: *payee, last_try: PayTry::Parked(other) };
-        assert_eq!(refund.state, State::Refunding(self::fee(), parked));
+        let parked = Payment {
+            payee: *payee,
+            last_try: PayTry::Parked(other),
+        };
+        assert_eq!(refund.state, State::Refunding(fee(), parked));
     }
 }
 
@@ -481,13 +374,25 @@ fn what_a_state_knows_is_what_is_in_it() {
         assert_eq!(state.kind().is_paid(), paid, "{label}");
         let has = |kinds: &[&str]| kinds.iter().any(|kind| label.starts_with(kind));
         let finished = has(&["completed", "claiming", "shared", "forfeited"]);
-        let quantity = if has(&["completed 5", "forfeited 5"]) { 5 } else { 3 };
-        assert_eq!(state.achievement(), finished.then(|| done(quantity)), "{label}");
+        let quantity = if has(&["completed 5", "forfeited 5"]) {
+            5
+        } else {
+            3
+        };
+        assert_eq!(
+            state.achievement(),
+            finished.then(|| done(quantity)),
+            "{label}"
+        );
         let fixed = finished && !label.ends_with("provisional");
         let weight = if quantity == 5 { weight(5) } else { two() };
         assert_eq!(state.weight(), fixed.then_some(weight), "{label}");
         let drawn = has(&["claiming", "shared"]);
-        let prize = if has(&["claiming 7", "shared 7"]) { 7 } else { 0 };
+        let prize = if has(&["claiming 7", "shared 7"]) {
+            7
+        } else {
+            0
+        };
         assert_eq!(state.prize(), drawn.then(|| coins(prize)), "{label}");
         let payment = if drawn && label != "shared 0 none" {
             Some((memo("prize"), prize))
@@ -495,7 +400,9 @@ fn what_a_state_knows_is_what_is_in_it() {
             has(&["refund"]).then(|| (memo("refund"), 10))
         };
         assert_eq!(
-            signup(state).payment().map(|(leg, amount)| (leg.memo(), amount.get())),
+            signup(state)
+                .payment()
+                .map(|(leg, amount)| (leg.memo(), amount.get())),
             payment,
             "{label}"
         );
@@ -508,17 +415,30 @@ fn memo(leg: &str) -> String {
 
 #[test]
 fn facts_that_say_wait_are_those_without_an_answer_or_an_end() {
-    let waiting = ["task_open", "task_met 3 provisional", "task_met 5 provisional"];
+    let waiting = [
+        "task_open",
+        "task_met 3 provisional",
+        "task_met 5 provisional",
+    ];
     for fact in facts() {
         let label = fact_label(&fact);
         let is_unanswered = UNANSWERED.contains(&&*label);
         assert_eq!(fact.is_unanswered(), is_unanswered, "{label}");
-        assert_eq!(fact.says_wait(), is_unanswered || waiting.contains(&&*label), "{label}");
+        assert_eq!(
+            fact.says_wait(),
+            is_unanswered || waiting.contains(&&*label),
+            "{label}"
+        );
     }
 }
 
 #[test]
 fn errors_name_the_state_and_the_fact() {
-    let error = signup(State::Expired).apply(Fact::TaskOpen).expect_err("expired is over");
-    assert_eq!(error.to_string(), "task_open is not possible while the signup is expired");
+    let error = signup(State::Expired)
+        .apply(Fact::TaskOpen)
+        .expect_err("expired is over");
+    assert_eq!(
+        error.to_string(),
+        "task_open is not possible while the signup is expired"
+    );
 }

@@ -1,11 +1,11 @@
 //! Random walks of `apply`, and random but lawful worlds around `due` and `apply`.
-// hazard: A1 A2 B3 B10 B17
+// hazard: A1, A2, B3, B10, B17
 
 mod common;
 
+use common::world::{Answer, World};
 use common::{CLOSED, absence, bps, coins, contest, cursor, done, line, receipt, series_terms};
 use common::{contest_id, signup_id, totals, user, weight};
-use common::world::{Answer, World};
 use domain::{
     contest::{ContestFact, LegOutcome, Phase, PhaseKind},
     due::{Step, due},
@@ -28,7 +28,8 @@ fn facts() -> impl Strategy<Value = Fact> {
         (1..3u64).prop_map(|number| Share::Fixed(weight(number)))
     ];
     let lines = (1..3u64, 1..3u64, 0..3u64).prop_map(|(id, weight, prize)| line(id, weight, prize));
-    let paid = (select(Payee::ALL), receipts()).prop_map(|(payee, receipt)| Paid { payee, receipt });
+    let paid =
+        (select(Payee::ALL), receipts()).prop_map(|(payee, receipt)| Paid { payee, receipt });
     prop_oneof![
         select(vec![
             Fact::SignUpAsked,
@@ -68,9 +69,16 @@ fn kept<T: PartialEq>(before: Option<T>, after: Option<T>) -> bool {
 fn contest_facts() -> impl Strategy<Value = ContestFact> {
     let own = || select(OwnLeg::ALL.to_vec());
     let legs = (own(), 1..4u64).prop_map(|(leg, at)| ContestFact::LegApplied(leg, receipt(at)));
-    let close = |at| ContestFact::CreditsClosed(CreditsClosed { position: Position(at) });
+    let close = |at| {
+        ContestFact::CreditsClosed(CreditsClosed {
+            position: Position(at),
+        })
+    };
     let left = |sweep, rollover| {
-        ContestFact::LeftoverFixed(Leftover { sweep: coins(sweep), rollover: coins(rollover) })
+        ContestFact::LeftoverFixed(Leftover {
+            sweep: coins(sweep),
+            rollover: coins(rollover),
+        })
     };
     prop_oneof![
         4 => legs,
@@ -91,8 +99,6 @@ fn contest_facts() -> impl Strategy<Value = ContestFact> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
     // hazard: B9
     #[test]
     fn a_signup_moves_forward_only_and_forgets_nothing(walk in prop::collection::vec(facts(), 1..120)) {
@@ -117,7 +123,7 @@ proptest! {
         }
     }
 
-    // hazard: B7 B9 B14
+    // hazard: B7, B9, B14
     #[test]
     fn a_contest_moves_forward_only_and_fixes_everything_once(
         walk in prop::collection::vec(contest_facts(), 1..200), no_winner in select(NoWinner::ALL),
@@ -146,22 +152,28 @@ proptest! {
 }
 
 fn terms() -> impl Strategy<Value = Terms> {
-    let payout = (select(Rule::ALL), select(Remainder::ALL), select(ClaimMode::ALL));
+    let payout = (
+        select(Rule::ALL),
+        select(Remainder::ALL),
+        select(ClaimMode::ALL),
+    );
     let ends = (select(NoWinner::ALL), select(Unclaimed::ALL));
     let money = (0..=10_000u16, 0..100u64, 0..20u64);
-    (payout, ends, money).prop_map(|(payout, (no_winner, unclaimed), (rake, guaranteed, carry))| {
-        let (rule, remainder, claim_mode) = payout;
-        Terms {
-            rule,
-            remainder,
-            claim_mode,
-            no_winner,
-            unclaimed,
-            rake_bps: bps(rake),
-            guaranteed_pool: coins(guaranteed),
-            ..series_terms(carry)
-        }
-    })
+    (payout, ends, money).prop_map(
+        |(payout, (no_winner, unclaimed), (rake, guaranteed, carry))| {
+            let (rule, remainder, claim_mode) = payout;
+            Terms {
+                rule,
+                remainder,
+                claim_mode,
+                no_winner,
+                unclaimed,
+                rake_bps: bps(rake),
+                guaranteed_pool: coins(guaranteed),
+                ..series_terms(carry)
+            }
+        },
+    )
 }
 
 fn players() -> impl Strategy<Value = Vec<(u64, Option<i64>)>> {
@@ -193,8 +205,6 @@ fn assert_at_rest(world: &World) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
-
     /// The loop around `due` and `apply` ends wherever answers are lost or refused, and once the
     /// world answers honestly the contest ends, every coin in its place.
     #[test]
@@ -242,24 +252,43 @@ fn ended(kind: StateKind) -> bool {
 // hazard: A1
 #[test]
 fn a_fee_whose_answer_was_lost_is_not_charged_again() {
-    for (lost, fees) in [(Answer::LostAfter, 1), (Answer::LostBefore, 0), (Answer::NotSent, 0)] {
+    for (lost, fees) in [
+        (Answer::LostAfter, 1),
+        (Answer::LostBefore, 0),
+        (Answer::NotSent, 0),
+    ] {
         for forgetful in [false, true] {
             let mut world = World::signed_up(common::terms(), &[(0, None)]);
             world.answers = vec![lost];
             world.drive(0);
             assert_eq!(world.transfers.len(), fees, "{lost:?}");
             let unknown = lost != Answer::NotSent;
-            let wanted = if unknown { FeeTry::Unknown } else { FeeTry::NotSent };
-            assert_eq!(world.signups[0].state, State::Initialized(wanted), "{lost:?}");
+            let wanted = if unknown {
+                FeeTry::Unknown
+            } else {
+                FeeTry::NotSent
+            };
+            assert_eq!(
+                world.signups[0].state,
+                State::Initialized(wanted),
+                "{lost:?}"
+            );
             world.forgetful = forgetful;
             for _ in 0..3 {
                 let asked = world.signups[0].clone().apply(Fact::SignUpAsked);
                 world.signups[0] = asked.unwrap_or_else(|_| world.signups[0].clone());
                 world.drive(0);
             }
-            assert_eq!(world.signups[0].state.kind(), StateKind::InProgress, "{lost:?}");
+            assert_eq!(
+                world.signups[0].state.kind(),
+                StateKind::InProgress,
+                "{lost:?}"
+            );
             let order = Leg::Fee(contest_id(), user(1)).order_id();
-            let fees = world.transfers.iter().filter(|transfer| transfer.order_id == order);
+            let fees = world
+                .transfers
+                .iter()
+                .filter(|transfer| transfer.order_id == order);
             assert_eq!(fees.count(), 1, "{lost:?}");
         }
     }
@@ -270,7 +299,10 @@ fn a_fee_whose_answer_was_lost_is_not_charged_again() {
 // hazard: B4
 #[test]
 fn the_loop_waits_for_a_task_system_that_is_behind() {
-    let terms = Terms { rule: Rule::ByScore, ..common::terms() };
+    let terms = Terms {
+        rule: Rule::ByScore,
+        ..common::terms()
+    };
     let mut world = World::signed_up(terms, &[(3, Some(1_500))]);
     world.drive_all();
     world.contest.phase = Phase::Judging(CLOSED);
@@ -278,7 +310,11 @@ fn the_loop_waits_for_a_task_system_that_is_behind() {
     for _ in 0..3 {
         world.drive(0);
         let share = |state: &State| matches!(state, State::Completed(_, _, Share::Provisional));
-        assert!(share(&world.signups[0].state), "{:?}", world.signups[0].state);
+        assert!(
+            share(&world.signups[0].state),
+            "{:?}",
+            world.signups[0].state
+        );
     }
     world.now = UnixMillis(3_000);
     world.drive(0);
@@ -298,17 +334,69 @@ fn a_parked_payment_waits_for_an_operator_and_goes_where_they_say() {
             let State::Claiming(.., payment) = &world.signups[0].state else {
                 panic!("not parked: {:?}", world.signups[0].state)
             };
-            assert_eq!(payment.last_try, PayTry::Parked(Refusal::InsufficientBalance));
+            assert_eq!(
+                payment.last_try,
+                PayTry::Parked(Refusal::InsufficientBalance)
+            );
         }
-        let word = if redirect { Fact::RedirectAsked } else { Fact::RetryAsked };
+        let word = if redirect {
+            Fact::RedirectAsked
+        } else {
+            Fact::RetryAsked
+        };
         world.signups[0] = world.signups[0].clone().apply(word).expect("it is parked");
         world.drive(0);
-        let payee = if redirect { Payee::Holding } else { Payee::Viewer };
+        let payee = if redirect {
+            Payee::Holding
+        } else {
+            Payee::Viewer
+        };
         let State::Shared(.., Some(paid)) = &world.signups[0].state else {
             panic!("not shared: {:?}", world.signups[0].state)
         };
         assert_eq!(paid.payee, payee);
         world.run();
         assert_eq!(world.violations(), []);
+    }
+}
+
+#[test]
+fn every_kind_of_contest_ends_with_clean_books_and_an_empty_pool() {
+    let base = series_terms(5);
+    let base = Terms {
+        rake_bps: bps(1_000),
+        guaranteed_pool: coins(20),
+        ..base
+    };
+    let played: &[_] = &[
+        (1, Some(1_500)),
+        (4, Some(2_000)),
+        (9, Some(2_999)),
+        (0, None),
+    ];
+    let nobody: &[(u64, Option<i64>)] = &[(0, None), (0, None)];
+    for players in [played, nobody, &[]] {
+        for remainder in Remainder::ALL {
+            for unclaimed in Unclaimed::ALL {
+                for no_winner in NoWinner::ALL {
+                    for claim_mode in ClaimMode::ALL {
+                        let (remainder, unclaimed) = (*remainder, *unclaimed);
+                        let (no_winner, claim_mode) = (*no_winner, *claim_mode);
+                        let terms = Terms {
+                            remainder,
+                            unclaimed,
+                            no_winner,
+                            claim_mode,
+                            ..base.clone()
+                        };
+                        let mut world = World::signed_up(terms, players);
+                        world.drive_all();
+                        world.run();
+                        assert_eq!(world.violations(), [], "{:?}", world.contest.terms);
+                        assert_eq!(world.held(), Coins::ZERO);
+                    }
+                }
+            }
+        }
     }
 }

@@ -17,13 +17,27 @@ use proptest::prelude::*;
 
 fn ruled(rule: Rule, target: u64) -> Terms {
     let kind = "open_chest".parse().expect("a task kind");
-    Terms { rule, task: Task { kind, target }, ..terms() }.check().expect("lawful terms")
+    Terms {
+        rule,
+        task: Task { kind, target },
+        ..terms()
+    }
+    .check()
+    .expect("lawful terms")
 }
 
 fn check(terms: &Terms, fee: u64, quantity: u64, met_at: i64, wanted: u64) {
-    let done = Achievement { quantity, met_at: UnixMillis(met_at) };
+    let done = Achievement {
+        quantity,
+        met_at: UnixMillis(met_at),
+    };
     let found = weight(terms, contest_id(), &user(1), coins(fee), done, None);
-    assert_eq!(found.map(Weight::get), Some(wanted), "{:?} {fee} {done:?}", terms.rule);
+    assert_eq!(
+        found.map(Weight::get),
+        Some(wanted),
+        "{:?} {fee} {done:?}",
+        terms.rule
+    );
 }
 
 #[test]
@@ -93,8 +107,14 @@ fn the_early_bird_is_1000_at_the_opening_and_1_at_the_end() {
 }
 
 fn lucky(secret: [u8; 32], user: &UserId, position: u64) -> u64 {
-    let draw = Draw { secret, position: Position(position) };
-    let done = Achievement { quantity: 1, met_at: UnixMillis(2_500) };
+    let draw = Draw {
+        secret,
+        position: Position(position),
+    };
+    let done = Achievement {
+        quantity: 1,
+        met_at: UnixMillis(2_500),
+    };
     let terms = ruled(Rule::Lucky, 1);
     let found = weight(&terms, contest_id(), user, coins(10), done, Some(&draw));
     found.expect("a drawn weight").get()
@@ -123,8 +143,18 @@ fn the_draw_is_the_published_vectors() {
         let id = user.parse().expect("a user id");
         assert_eq!(lucky(secret, &id, position), wanted, "{user} at {position}");
     }
-    let done = Achievement { quantity: 1, met_at: UnixMillis(2_500) };
-    let none = weight(&ruled(Rule::Lucky, 1), contest_id(), &user(1), coins(10), done, None);
+    let done = Achievement {
+        quantity: 1,
+        met_at: UnixMillis(2_500),
+    };
+    let none = weight(
+        &ruled(Rule::Lucky, 1),
+        contest_id(),
+        &user(1),
+        coins(10),
+        done,
+        None,
+    );
     assert_eq!(none, None, "not before the draw");
 }
 
@@ -155,19 +185,38 @@ fn progress_is_judged_only_when_nothing_can_still_arrive() {
                 let judge = |rule, met_at| {
                     let contest = contest(ruled(rule, 1), phase.clone());
                     let complete_until = UnixMillis(complete_until);
-                    let known = Progress { quantity: 4, met_at, complete_until };
+                    let known = Progress {
+                        quantity: 4,
+                        met_at,
+                        complete_until,
+                    };
                     progress(&contest, &signup(), known, None)
                 };
-                let done = Achievement { quantity: 4, met_at: UnixMillis(2_500) };
+                let done = Achievement {
+                    quantity: 4,
+                    met_at: UnixMillis(2_500),
+                };
                 let score = Share::Fixed(common::weight(4));
                 let score = if last { score } else { Share::Provisional };
-                let missed = if last { Fact::TaskMissed(4) } else { Fact::TaskOpen };
+                let missed = if last {
+                    Fact::TaskMissed(4)
+                } else {
+                    Fact::TaskOpen
+                };
                 let equal = Fact::TaskMet(done, Share::Fixed(Weight::ONE));
                 assert_eq!(judge(Rule::Equal, met), equal, "{kind:?} {complete_until}");
                 let by_score = Fact::TaskMet(done, score);
-                assert_eq!(judge(Rule::ByScore, met), by_score, "{kind:?} {complete_until}");
+                assert_eq!(
+                    judge(Rule::ByScore, met),
+                    by_score,
+                    "{kind:?} {complete_until}"
+                );
                 let undrawn = Fact::TaskMet(done, Share::Provisional);
-                assert_eq!(judge(Rule::Lucky, met), undrawn, "{kind:?} {complete_until}");
+                assert_eq!(
+                    judge(Rule::Lucky, met),
+                    undrawn,
+                    "{kind:?} {complete_until}"
+                );
                 for rule in Rule::ALL {
                     assert_eq!(judge(*rule, None), missed, "{kind:?} {complete_until}");
                 }
@@ -177,6 +226,15 @@ fn progress_is_judged_only_when_nothing_can_still_arrive() {
 }
 
 fn signup() -> Signup {
-    let new = Signup::new(signup_id(1), contest_id(), user(1), coins(10), UnixMillis(1_200));
-    Signup { state: State::InProgress(common::receipt(1)), ..new }
+    let new = Signup::new(
+        signup_id(1),
+        contest_id(),
+        user(1),
+        coins(10),
+        UnixMillis(1_200),
+    );
+    Signup {
+        state: State::InProgress(common::receipt(1)),
+        ..new
+    }
 }

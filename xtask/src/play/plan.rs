@@ -61,17 +61,30 @@ impl Setup {
         let opens = now + LEAD_MS;
         let closes = opens + self.signup_ms;
         let ends = closes + self.task_ms;
-        Windows { opens, closes, ends, claims_close: ends + GRACE_MS + self.claim_ms }
+        Windows {
+            opens,
+            closes,
+            ends,
+            claims_close: ends + GRACE_MS + self.claim_ms,
+        }
     }
 
     /// Basis points that the platform takes.
     pub(crate) const fn rake_bps(&self) -> u64 {
-        if matches!(self.scenario, Scenario::Guarantee) { 777 } else { 0 }
+        if matches!(self.scenario, Scenario::Guarantee) {
+            777
+        } else {
+            0
+        }
     }
 
     /// What the pool holds at least.
     pub(crate) const fn guaranteed_pool(&self) -> u64 {
-        if matches!(self.scenario, Scenario::Guarantee) { FEE * self.viewers as u64 * 2 + 7 } else { 0 }
+        if matches!(self.scenario, Scenario::Guarantee) {
+            FEE * self.viewers as u64 * 2 + 7
+        } else {
+            0
+        }
     }
 
     /// The body that creates the contest.
@@ -98,7 +111,9 @@ impl Setup {
     /// The audience.
     pub(crate) fn audience(&self) -> Vec<Plan> {
         let mut rng = Rng::new(self.seed);
-        (0..self.viewers).map(|number| self.viewer(number, &mut rng)).collect()
+        (0..self.viewers)
+            .map(|number| self.viewer(number, &mut rng))
+            .collect()
     }
 
     fn viewer(&self, number: u32, rng: &mut Rng) -> Plan {
@@ -182,21 +197,42 @@ mod tests {
     use super::*;
 
     fn setup(scenario: Scenario) -> Setup {
-        Setup { scenario, viewers: 2_000, seed: 7, run: "t".into(), signup_ms: 1, task_ms: 1, claim_ms: 1 }
+        Setup {
+            scenario,
+            viewers: 2_000,
+            seed: 7,
+            run: "t".into(),
+            signup_ms: 1,
+            task_ms: 1,
+            claim_ms: 1,
+        }
     }
 
     #[test]
     fn one_seed_is_one_audience_of_every_kind() {
         let audience = setup(Scenario::Normal).audience();
         let again = setup(Scenario::Normal).audience();
-        assert!(audience.iter().zip(&again).all(|(one, other)| one.seed == other.seed && one.task == other.task));
-        let share = |kind: fn(&Plan) -> bool| audience.iter().filter(|plan| kind(plan)).count() / 20;
+        assert!(
+            audience
+                .iter()
+                .zip(&again)
+                .all(|(one, other)| one.seed == other.seed && one.task == other.task)
+        );
+        let share =
+            |kind: fn(&Plan) -> bool| audience.iter().filter(|plan| kind(plan)).count() / 20;
         assert!((6..=10).contains(&share(|plan| plan.purse != Purse::Full)));
-        assert!((66..=74).contains(&share(|plan| matches!(plan.task, Deed::Finishes | Deed::ArrivesInGrace))));
+        assert!((66..=74).contains(&share(|plan| matches!(
+            plan.task,
+            Deed::Finishes | Deed::ArrivesInGrace
+        ))));
         for task in [Deed::Late, Deed::Early, Deed::Partly, Deed::Nothing] {
             assert!(audience.iter().any(|plan| plan.task == task), "{task:?}");
         }
-        assert!(audience.iter().all(|plan| (plan.coins >= FEE) == (plan.purse == Purse::Full)));
+        assert!(
+            audience
+                .iter()
+                .all(|plan| (plan.coins >= FEE) == (plan.purse == Purse::Full))
+        );
     }
 
     #[test]

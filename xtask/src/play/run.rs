@@ -35,7 +35,11 @@ impl Keys {
     pub(crate) fn new(signer: Signer) -> Result<Self> {
         let operator = signer.token("play-operator", "operator")?;
         let service = signer.token("play-tasks", "service")?;
-        Ok(Self { signer, operator, service })
+        Ok(Self {
+            signer,
+            operator,
+            service,
+        })
     }
 }
 
@@ -94,13 +98,29 @@ pub(crate) async fn play(stage: &Stage<'_>, setup: &Setup) -> Result<Played> {
     let faults = judge(stage, setup, &contest, &stories).await?;
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let phase = seen.borrow().clone();
-    let (joined, finished, claimed) = (count(&game.joined), count(&game.finished), count(&game.claimed));
-    Ok(Played { contest, phase, joined, finished, claimed, faults })
+    let (joined, finished, claimed) = (
+        count(&game.joined),
+        count(&game.finished),
+        count(&game.claimed),
+    );
+    Ok(Played {
+        contest,
+        phase,
+        joined,
+        finished,
+        claimed,
+        faults,
+    })
 }
 
 /// Where a crash hurts most: at the close, while judging and listing, when claims open and end.
 fn critical_moments(windows: Windows) -> Vec<i64> {
-    let Windows { closes, ends, claims_close, .. } = windows;
+    let Windows {
+        closes,
+        ends,
+        claims_close,
+        ..
+    } = windows;
     let settles = ends + GRACE_MS;
     vec![
         closes + 20,
@@ -121,12 +141,18 @@ async fn grant(stage: &Stage<'_>, audience: &[Plan]) -> Result<()> {
         let (api, operator) = (stage.api.clone(), stage.keys.operator.clone());
         let path = format!("/v1/sandbox/accounts/{}/grant", plan.user);
         let body = json!({ "amount": plan.coins, "grant_id": format!("{}-first", plan.user) });
-        grants.spawn(async move { api.insist(Method::POST, &path, &operator, Some(&body)).await });
+        grants.spawn(async move {
+            api.insist(Method::POST, &path, &operator, Some(&body))
+                .await
+        });
     }
     let all = grants.len();
     while let Some(done) = grants.join_next().await {
         done?.context("the viewers could not be given their coins")?;
-        stage.progress.show(&format!("granting coins: {} of {all} viewers", all - grants.len()));
+        stage.progress.show(&format!(
+            "granting coins: {} of {all} viewers",
+            all - grants.len()
+        ));
     }
     Ok(())
 }
@@ -136,7 +162,15 @@ async fn grant(stage: &Stage<'_>, audience: &[Plan]) -> Result<()> {
 async fn create(stage: &Stage<'_>, setup: &Setup, windows: Windows) -> Result<String> {
     let body = setup.contest(windows)?;
     for _ in 0..100 {
-        let answer = stage.api.send(Method::POST, "/v1/admin/contests", &stage.keys.operator, Some(&body)).await;
+        let answer = stage
+            .api
+            .send(
+                Method::POST,
+                "/v1/admin/contests",
+                &stage.keys.operator,
+                Some(&body),
+            )
+            .await;
         match answer.status {
             201 => return Ok(answer.text("contest_id").to_owned()),
             _ if answer.is_open() => clock::pause(50).await,
@@ -153,7 +187,12 @@ async fn watch_to_the_end(
     mut viewers: JoinSet<Story>,
     seen: &watch::Sender<String>,
 ) -> Result<Vec<Story>> {
-    let Windows { closes, ends, claims_close, .. } = game.windows;
+    let Windows {
+        closes,
+        ends,
+        claims_close,
+        ..
+    } = game.windows;
     let mut stories = Vec::new();
     let mut ticks = interval(Duration::from_millis(100));
     let mut cancelled = setup.scenario != Scenario::Cancel;
@@ -185,7 +224,10 @@ async fn watch_to_the_end(
 async fn cancel(stage: &Stage<'_>, contest: &str) -> Result<bool> {
     let path = format!("/v1/admin/contests/{contest}/cancel");
     let body = json!({});
-    let answer = stage.api.send(Method::POST, &path, &stage.keys.operator, Some(&body)).await;
+    let answer = stage
+        .api
+        .send(Method::POST, &path, &stage.keys.operator, Some(&body))
+        .await;
     match answer.status {
         202 => Ok(true),
         // The first try may have been taken without an answer.
@@ -195,7 +237,13 @@ async fn cancel(stage: &Stage<'_>, contest: &str) -> Result<bool> {
     }
 }
 
-async fn see(stage: &Stage<'_>, game: &Game, phase: &str, seen: &watch::Sender<String>, playing: usize) {
+async fn see(
+    stage: &Stage<'_>,
+    game: &Game,
+    phase: &str,
+    seen: &watch::Sender<String>,
+    playing: usize,
+) {
     seen.send_if_modified(|before| {
         let new = before != phase;
         if new {
@@ -206,20 +254,43 @@ async fn see(stage: &Stage<'_>, game: &Game, phase: &str, seen: &watch::Sender<S
     if let Some(server) = stage.server {
         server.see_phase(phase);
     }
-    let pool = stage.api.get(&format!("/v1/contests/{}/pool", game.contest), &stage.keys.operator).await;
+    let pool = stage
+        .api
+        .get(
+            &format!("/v1/contests/{}/pool", game.contest),
+            &stage.keys.operator,
+        )
+        .await;
     let amount = pool.body.get("amount").and_then(Value::as_u64).unwrap_or(0);
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
-    let (joined, finished, claimed) = (count(&game.joined), count(&game.finished), count(&game.claimed));
-    let kills = stage.server.map_or(0, |server| server.record().kill_count());
-    let kills = if kills > 0 { format!(", {kills} kills") } else { String::new() };
+    let (joined, finished, claimed) = (
+        count(&game.joined),
+        count(&game.finished),
+        count(&game.claimed),
+    );
+    let kills = stage
+        .server
+        .map_or(0, |server| server.record().kill_count());
+    let kills = if kills > 0 {
+        format!(", {kills} kills")
+    } else {
+        String::new()
+    };
     stage.progress.show(&format!(
         "{phase:<10} joined {joined}, finished {finished}, claimed {claimed}, pool {amount}, {playing} viewers at it{kills}"
     ));
 }
 
 /// Reads how everything ended and holds it against the model.
-async fn judge(stage: &Stage<'_>, setup: &Setup, contest: &str, stories: &[Story]) -> Result<Vec<String>> {
-    stage.progress.show("comparing every viewer's coins with the model");
+async fn judge(
+    stage: &Stage<'_>,
+    setup: &Setup,
+    contest: &str,
+    stories: &[Story],
+) -> Result<Vec<String>> {
+    stage
+        .progress
+        .show("comparing every viewer's coins with the model");
     let promise = Promise {
         fee: FEE,
         rake_bps: setup.rake_bps(),
@@ -231,13 +302,29 @@ async fn judge(stage: &Stage<'_>, setup: &Setup, contest: &str, stories: &[Story
     let mut faults = model::compare(promise, stories, &ended, &balances);
     let prediction = model::predict(promise, stories, &ended);
     let path = format!("/v1/contests/{contest}");
-    let found = stage.api.insist(Method::GET, &path, &stage.keys.operator, None).await?;
-    let frozen = |field: &str| found.pointer(&format!("/settlement/{field}")).and_then(Value::as_u64);
-    let phase = found.get("phase").and_then(Value::as_str).unwrap_or_default();
+    let found = stage
+        .api
+        .insist(Method::GET, &path, &stage.keys.operator, None)
+        .await?;
+    let frozen = |field: &str| {
+        found
+            .pointer(&format!("/settlement/{field}"))
+            .and_then(Value::as_u64)
+    };
+    let phase = found
+        .get("phase")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if phase != prediction.phase {
-        faults.push(format!("the contest is {phase}, must be {}", prediction.phase));
+        faults.push(format!(
+            "the contest is {phase}, must be {}",
+            prediction.phase
+        ));
     }
-    if phase == "closed" && (frozen("pool"), frozen("finishers")) != (Some(prediction.pool), Some(prediction.finishers)) {
+    if phase == "closed"
+        && (frozen("pool"), frozen("finishers"))
+            != (Some(prediction.pool), Some(prediction.finishers))
+    {
         faults.push(format!(
             "frozen {:?} over {:?} finishers, must be {} over {}",
             frozen("pool"),
@@ -255,8 +342,16 @@ pub(crate) async fn ended(stage: &Stage<'_>, contest: &str) -> Result<HashMap<St
     let mut cursor = String::new();
     loop {
         let path = format!("/v1/admin/contests/{contest}/signups?limit=200{cursor}");
-        let page = stage.api.insist(Method::GET, &path, &stage.keys.operator, None).await?;
-        for item in page.get("items").and_then(Value::as_array).into_iter().flatten() {
+        let page = stage
+            .api
+            .insist(Method::GET, &path, &stage.keys.operator, None)
+            .await?;
+        for item in page
+            .get("items")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             let text = |field: &str| item.get(field).and_then(Value::as_str).map(str::to_owned);
             let end = Ended {
                 signup_id: text("signup_id").unwrap_or_default(),
@@ -277,7 +372,11 @@ pub(crate) async fn ended(stage: &Stage<'_>, contest: &str) -> Result<HashMap<St
 async fn balances(stage: &Stage<'_>, stories: &[Story]) -> Result<HashMap<String, u64>> {
     let mut reads = JoinSet::new();
     for story in stories {
-        let (api, operator, user) = (stage.api.clone(), stage.keys.operator.clone(), story.user.clone());
+        let (api, operator, user) = (
+            stage.api.clone(),
+            stage.keys.operator.clone(),
+            story.user.clone(),
+        );
         let granted = story.granted;
         reads.spawn(async move {
             let path = format!("/v1/sandbox/accounts/{user}");
@@ -285,7 +384,10 @@ async fn balances(stage: &Stage<'_>, stories: &[Story]) -> Result<HashMap<String
                 return Ok((user, 0));
             }
             let body = api.insist(Method::GET, &path, &operator, None).await?;
-            let balance = body.get("balance").and_then(Value::as_u64).context("an account without a balance")?;
+            let balance = body
+                .get("balance")
+                .and_then(Value::as_u64)
+                .context("an account without a balance")?;
             Ok::<_, anyhow::Error>((user, balance))
         });
     }

@@ -48,7 +48,13 @@ pub(crate) async fn play(game: Arc<Game>, plan: Plan, token: String) -> Story {
         claim: None,
         complaints: Vec::new(),
     };
-    let mut viewer = Viewer { game, plan, token, rng, story };
+    let mut viewer = Viewer {
+        game,
+        plan,
+        token,
+        rng,
+        story,
+    };
     viewer.sign_up().await;
     if viewer.story.paid == Known::Open {
         viewer.find_out().await;
@@ -68,7 +74,13 @@ struct Viewer {
 
 impl Viewer {
     /// The same request one to five times at once.
-    async fn send(&mut self, method: Method, path: String, token: &str, body: Option<Value>) -> Vec<Answer> {
+    async fn send(
+        &mut self,
+        method: Method,
+        path: String,
+        token: &str,
+        body: Option<Value>,
+    ) -> Vec<Answer> {
         let copies = self.rng.between(1, 6);
         let mut sent = JoinSet::new();
         for _ in 0..copies {
@@ -95,7 +107,10 @@ impl Viewer {
         for other in yes {
             for field in fields {
                 if first.body.get(field) != other.body.get(field) {
-                    self.complain(format!("two answers differ in {field}: {} and {}", first.body, other.body));
+                    self.complain(format!(
+                        "two answers differ in {field}: {} and {}",
+                        first.body, other.body
+                    ));
                 }
             }
         }
@@ -109,15 +124,25 @@ impl Viewer {
     async fn sign_up(&mut self) {
         let Windows { opens, closes, .. } = self.game.windows;
         let length = u64::try_from(closes - opens).unwrap_or(0);
-        let wait = if self.plan.hurry { 0 } else { self.rng.between(0, length * 6 / 10) };
+        let wait = if self.plan.hurry {
+            0
+        } else {
+            self.rng.between(0, length * 6 / 10)
+        };
         clock::until(opens.saturating_add_unsigned(wait)).await;
         if self.plan.task == Deed::Early {
-            self.send_events("early", clock::now_ms() - 100, TARGET).await;
+            self.send_events("early", clock::now_ms() - 100, TARGET)
+                .await;
         }
         while clock::now_ms() < closes {
             let token = self.token.clone();
-            let answers = self.send(Method::PUT, self.signup_path(), &token, None).await;
-            if self.agreed(&answers, &["signup_id", "fee_order_id", "fee"]).is_some() {
+            let answers = self
+                .send(Method::PUT, self.signup_path(), &token, None)
+                .await;
+            if self
+                .agreed(&answers, &["signup_id", "fee_order_id", "fee"])
+                .is_some()
+            {
                 self.story.paid = Known::Yes;
                 self.game.joined.fetch_add(1, Ordering::Relaxed);
                 if self.story.granted < FEE {
@@ -129,7 +154,10 @@ impl Viewer {
             if refused && !self.after_refusal().await {
                 return;
             }
-            if let Some(odd) = answers.iter().find(|answer| !answer.is_open() && !matches!(answer.status, 402 | 409)) {
+            if let Some(odd) = answers
+                .iter()
+                .find(|answer| !answer.is_open() && !matches!(answer.status, 402 | 409))
+            {
                 self.complain(format!("signup was answered {} {}", odd.status, odd.body));
                 return;
             }
@@ -137,7 +165,11 @@ impl Viewer {
             if self.story.granted >= FEE && !answers.is_empty() {
                 self.story.paid = Known::Open;
             }
-            if answers.iter().any(|answer| answer.code() == "signup_closed") && clock::now_ms() >= closes - 5 {
+            if answers
+                .iter()
+                .any(|answer| answer.code() == "signup_closed")
+                && clock::now_ms() >= closes - 5
+            {
                 return;
             }
             self.rest().await;
@@ -159,7 +191,12 @@ impl Viewer {
         let path = format!("/v1/sandbox/accounts/{}/grant", self.plan.user);
         let body = json!({ "amount": more, "grant_id": format!("{}-more", self.plan.user) });
         let operator = self.game.operator.clone();
-        match self.game.api.insist(Method::POST, &path, &operator, Some(&body)).await {
+        match self
+            .game
+            .api
+            .insist(Method::POST, &path, &operator, Some(&body))
+            .await
+        {
             Ok(_) => self.story.granted += more,
             Err(error) => self.complain(format!("the second grant failed: {error:#}")),
         }
@@ -183,7 +220,10 @@ impl Viewer {
                     return;
                 }
                 (status, _) => {
-                    self.complain(format!("reading the signup was answered {status} {}", answer.body));
+                    self.complain(format!(
+                        "reading the signup was answered {status} {}",
+                        answer.body
+                    ));
                     return;
                 }
             }
@@ -224,8 +264,14 @@ impl Viewer {
 
     /// Sends a target's worth of events in a few pieces. Yes: acknowledged before judging began.
     async fn send_events(&mut self, kind: &str, occurred: i64, quantity: u64) -> Known {
-        let Ok(occurred_at) = clock::rfc3339(occurred) else { return Known::No };
-        let pieces = if quantity > 1 && self.rng.chance(50) { vec![1, quantity - 1] } else { vec![quantity] };
+        let Ok(occurred_at) = clock::rfc3339(occurred) else {
+            return Known::No;
+        };
+        let pieces = if quantity > 1 && self.rng.chance(50) {
+            vec![1, quantity - 1]
+        } else {
+            vec![quantity]
+        };
         let events: Vec<Value> = pieces
             .iter()
             .enumerate()
@@ -244,13 +290,26 @@ impl Viewer {
         let service = self.game.service.clone();
         while clock::now_ms() < judged_at {
             let body = Value::Array(events.clone());
-            let answers = self.send(Method::POST, "/v1/task-events".to_owned(), &service, Some(body)).await;
+            let answers = self
+                .send(
+                    Method::POST,
+                    "/v1/task-events".to_owned(),
+                    &service,
+                    Some(body),
+                )
+                .await;
             let whole = answers.iter().any(|answer| {
-                let count = |field: &str| answer.body.get(field).and_then(Value::as_u64).unwrap_or(0);
-                answer.status == 200 && count("accepted") + count("duplicates") == events.len() as u64
+                let count =
+                    |field: &str| answer.body.get(field).and_then(Value::as_u64).unwrap_or(0);
+                answer.status == 200
+                    && count("accepted") + count("duplicates") == events.len() as u64
             });
             if whole {
-                return if clock::now_ms() < judged_at { Known::Yes } else { Known::Open };
+                return if clock::now_ms() < judged_at {
+                    Known::Yes
+                } else {
+                    Known::Open
+                };
             }
             if let Some(odd) = answers.iter().find(|answer| !answer.is_open()) {
                 if odd.status != 200 || odd.body.to_string().contains("event_conflict") {
@@ -265,24 +324,33 @@ impl Viewer {
 
     async fn claim(&mut self) {
         let finished = self.story.finished == Known::Yes;
-        let wants = if finished { self.plan.claims } else { self.plan.tries_wrongly };
+        let wants = if finished {
+            self.plan.claims
+        } else {
+            self.plan.tries_wrongly
+        };
         let ready = |phase: &String| phase == "claimable" || is_over(phase);
         let mut phase = self.game.phase.clone();
         if !wants || phase.wait_for(ready).await.is_err() {
             return;
         }
-        let length = u64::try_from(self.game.windows.claims_close - self.game.windows.ends).unwrap_or(0);
+        let length =
+            u64::try_from(self.game.windows.claims_close - self.game.windows.ends).unwrap_or(0);
         let wait = self.rng.between(0, length / 2);
         clock::pause(wait).await;
         while !is_over(&phase.borrow().clone()) {
             let token = self.token.clone();
             let path = format!("/v1/contests/{}/claim", self.game.contest);
             let answers = self.send(Method::PUT, path, &token, None).await;
-            if let Some(signup) = self.agreed(&answers, &["state", "prize", "claim_order_id", "signup_id"]) {
+            if let Some(signup) =
+                self.agreed(&answers, &["state", "prize", "claim_order_id", "signup_id"])
+            {
                 self.told(&signup, finished);
                 return;
             }
-            let settled = answers.iter().find(|answer| !answer.is_open() && answer.code() != "not_claimable_yet");
+            let settled = answers
+                .iter()
+                .find(|answer| !answer.is_open() && answer.code() != "not_claimable_yet");
             if let Some(no) = settled {
                 let expected = match no.code() {
                     "claim_closed" => true,

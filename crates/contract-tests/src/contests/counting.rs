@@ -3,11 +3,14 @@
 #![allow(clippy::expect_used, reason = "these are tests")]
 
 use crate::{
-    fixture::{StoreFixture, apply, at_once, decided, decision, open_contest, put, row, stored},
-    samples::{Dice, all_states, coins, contest_id, sheet_line, state, user, weight},
+    fixture::{
+        StoreFixture, apply, apply_all, at_once, decided, decision, insert_all, open_contest, put,
+        put_all, row, stored,
+    },
+    samples::{Dice, all_states, coins, contest_id, contest_in, sheet_line, state, user, weight},
 };
 use domain::{
-    contest::Contest,
+    contest::{Contest, PhaseKind},
     ids::SignupId,
     lifecycle::Presence,
     money::Coins,
@@ -127,27 +130,38 @@ async fn presence_census_and_counts_agree_with_a_plain_model<F: StoreFixture>(st
     let states = all_states(time);
     let contests = [open_contest(&store).await, open_contest(&store).await];
     let mut rows = [Vec::new(), Vec::new()];
-    for number in 0..120 {
+    for round in 0..8 {
         let which = dice.roll(2);
-        let state = weighed(&mut dice, &states);
-        let viewer = user(&format!("viewer-{number}"));
-        rows[which].push(put(&store, &contests[which], viewer, state).await);
-        if number % 10 == 0 {
-            assert_counted(&*store.contests(), &contests[which], &rows[which]).await;
-        }
+        let some = (0..15).map(|number| {
+            let viewer = user(&format!("viewer-{round}-{number}"));
+            (&contests[which], viewer, weighed(&mut dice, &states))
+        });
+        rows[which].extend(put_all(&store, some.collect::<Vec<_>>()).await);
+        assert_counted(&*store.contests(), &contests[which], &rows[which]).await;
     }
     // The same after rows have changed where they are.
-    for signup in rows.iter_mut().flatten() {
-        *signup = apply(&store, decision(signup, weighed(&mut dice, &states))).await;
-    }
-    for (contest, rows) in contests.iter().zip(&rows) {
+    for (contest, rows) in contests.iter().zip(&mut rows) {
+        let changes: Vec<_> = rows
+            .iter()
+            .map(|signup| decision(signup, weighed(&mut dice, &states)))
+            .collect();
+        *rows = apply_all(&store, changes).await;
         assert_counted(&*store.contests(), contest, rows).await;
     }
     // And with each state alone, so that none can hide behind another.
-    for state in states {
-        let contest = open_contest(&store).await;
-        let only = put(&store, &contest, user("ann"), state).await;
-        assert_counted(&*store.contests(), &contest, &[only]).await;
+    let time = crate::fixture::now(&store).await;
+    let alone: Vec<_> = states
+        .iter()
+        .map(|_| contest_in(PhaseKind::Draft, time))
+        .collect();
+    insert_all(&store, &alone).await;
+    let only = alone
+        .iter()
+        .zip(states)
+        .map(|(contest, state)| (contest, user("ann"), state));
+    let rows = put_all(&store, only).await;
+    for (contest, only) in alone.iter().zip(rows) {
+        assert_counted(&*store.contests(), contest, &[only]).await;
     }
 }
 
@@ -197,11 +211,9 @@ async fn each_count_is_one_snapshot<F: StoreFixture>(store: F) {
     const ROWS: usize = 16;
     let contest = open_contest(&store).await;
     let time = crate::fixture::now(&store).await;
-    let mut rows = Vec::new();
-    for number in 0..ROWS {
-        let viewer = user(&format!("viewer-{number}"));
-        rows.push(put(&store, &contest, viewer, state(StateKind::Paid, time)).await);
-    }
+    let viewer = |number| user(&format!("viewer-{number}"));
+    let paid = (0..ROWS).map(|number| (&contest, viewer(number), state(StateKind::Paid, time)));
+    let rows = put_all(&store, paid).await;
     let store = Arc::new(store);
     let movers = rows.into_iter().map(|mut signup| {
         let store = Arc::clone(&store);
@@ -249,11 +261,8 @@ async fn finishers_go_by_signup_id_and_have_fixed_weights<F: StoreFixture>(store
     let time = crate::fixture::now(&store).await;
     let mut states = all_states(time);
     states.retain(|state| !matches!(state.kind(), StateKind::Initialized));
-    let mut expected = Vec::new();
-    let mut number = 0;
-    while expected.len() < 11 {
-        number += 1;
-        let which = dice.roll(2);
+    let mut wanted = Vec::new();
+    for number in 1..=48 {
         // Every other one finishes for good, the rest is in any state.
         let state = match (number % 2, state(StateKind::Completed, time)) {
             (0, State::Completed(fee, done, _)) => {
@@ -262,9 +271,15 @@ async fn finishers_go_by_signup_id_and_have_fixed_weights<F: StoreFixture>(store
             _ => weighed(&mut dice, &states),
         };
         let viewer = user(&format!("viewer-{number}"));
-        let signup = put(&store, &contests[which], viewer, state).await;
-        if let (0, State::Completed(_, _, Share::Fixed(weight))) = (which, &signup.state) {
-            let (signup_id, user_id, weight) = (signup.id, signup.user_id.clone(), *weight);
+        wanted.push((&contests[dice.roll(2)], viewer, state));
+    }
+    let mut expected = Vec::new();
+    for signup in put_all(&store, wanted).await {
+        let State::Completed(_, _, Share::Fixed(weight)) = signup.state else {
+            continue;
+        };
+        if signup.contest_id == contests[0].id {
+            let (signup_id, user_id) = (signup.id, signup.user_id);
             expected.push(Finisher {
                 signup_id,
                 user_id,
@@ -273,7 +288,8 @@ async fn finishers_go_by_signup_id_and_have_fixed_weights<F: StoreFixture>(store
         }
     }
     expected.sort_by_key(|finisher| finisher.signup_id);
-    for limit in [1, 2, 10, 11, PAGE_MAX, usize::MAX] {
+    let count = expected.len().max(1);
+    for limit in [1, 2, count, count + 1, PAGE_MAX, usize::MAX] {
         let mut found: Vec<Finisher> = Vec::new();
         loop {
             let after = found.last().map(|finisher| finisher.signup_id);
@@ -371,12 +387,14 @@ async fn a_line_of_the_sheet_is_never_changed<F: StoreFixture>(store: F) {
 async fn the_sheet_goes_by_signup_id<F: StoreFixture>(store: F) {
     let contest = open_contest(&store).await;
     let time = crate::fixture::now(&store).await;
-    let mut lines = Vec::new();
-    for number in 0..11_u64 {
-        let viewer = user(&format!("viewer-{number}"));
-        let signup = put(&store, &contest, viewer, state(StateKind::Completed, time)).await;
-        lines.push(sheet_line(&signup, u128::from(number) << 64, coins(number)));
-    }
+    let viewer = |number| user(&format!("viewer-{number}"));
+    let completed =
+        (0..11).map(|number| (&contest, viewer(number), state(StateKind::Completed, time)));
+    let rows = put_all(&store, completed).await;
+    let lines: Vec<_> = (0..)
+        .zip(&rows)
+        .map(|(number, signup)| sheet_line(signup, u128::from(number) << 64, coins(number)))
+        .collect();
     // In several pages and not in order: the order is the sheet's, not that of writing.
     let mut shuffled = lines.clone();
     Dice::cast().shuffle(&mut shuffled);

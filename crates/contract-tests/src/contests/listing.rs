@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, reason = "these are tests")]
 
 use crate::{
-    fixture::{StoreFixture, enter, insert, now},
+    fixture::{StoreFixture, enter, insert, insert_all, now},
     samples::{Dice, HOUR, all_contests, contest_id, contest_in},
 };
 use domain::{
@@ -52,20 +52,14 @@ fn ids(contests: &[Contest]) -> Vec<ContestId> {
 /// first.
 async fn populate<F: StoreFixture>(store: &F) -> Vec<Contest> {
     let time = now(store).await;
-    let mut visible = Vec::new();
-    for (number, contest) in all_contests(time).into_iter().enumerate() {
-        let created_at = time.plus(number as i64 - HOUR);
-        let contest = Contest {
-            created_at,
-            ..contest
-        };
-        insert(store, &contest).await;
-        if !HIDDEN.contains(&contest.phase.kind()) {
-            visible.push(contest);
-        }
+    let mut contests = all_contests(time);
+    for (number, contest) in contests.iter_mut().enumerate() {
+        contest.created_at = time.plus(number as i64 - HOUR);
     }
-    visible.reverse();
-    visible
+    insert_all(store, &contests).await;
+    contests.retain(|contest| !HIDDEN.contains(&contest.phase.kind()));
+    contests.reverse();
+    contests
 }
 
 // clause 9
@@ -114,11 +108,11 @@ async fn a_list_is_narrowed_by_room_phase_and_opening<F: StoreFixture>(store: F)
                 let mut contest = contest_in(phase, time);
                 contest.terms.room_id = room.parse().expect("a room id");
                 contest.terms.signup_opens_at = time.plus(opens_at * HOUR / 2);
-                insert(&store, &contest).await;
                 all.push(contest);
             }
         }
     }
+    insert_all(&store, &all).await;
     all.reverse();
     let rooms = [None, Some("room"), Some("Room"), Some("elsewhere")];
     let phases: [&[PhaseKind]; 4] = [
@@ -155,12 +149,10 @@ async fn a_list_is_narrowed_by_room_phase_and_opening<F: StoreFixture>(store: F)
 async fn a_list_neither_skips_nor_repeats_while_contests_move<F: StoreFixture>(store: F) {
     let mut dice = Dice::cast();
     let time = now(&store).await;
-    let mut contests = Vec::new();
-    for _ in 0..20 {
-        let contest = contest_in(PhaseKind::Draft, time);
-        insert(&store, &contest).await;
-        contests.push(contest);
-    }
+    let contests: Vec<_> = (0..20)
+        .map(|_| contest_in(PhaseKind::Draft, time))
+        .collect();
+    insert_all(&store, &contests).await;
     let (mut found, mut after) = (Vec::new(), None);
     loop {
         let page = store
@@ -201,9 +193,7 @@ async fn sleepers<F: StoreFixture>(store: &F, time: UnixMillis) -> Vec<Contest> 
         contests.push(draft);
     }
     dice.shuffle(&mut contests);
-    for contest in &contests {
-        insert(store, contest).await;
-    }
+    insert_all(store, &contests).await;
     contests
 }
 

@@ -6,7 +6,7 @@ use super::{event, paid_at_opening, progress, record, record_one, sender};
 use crate::{
     fixture::{
         StoreFixture, apply, decided, decision, enter, insert, new_signup, now, open_contest, put,
-        stored,
+        put_all, stored,
     },
     samples::{CROWD, Dice, HOUR, all_states, contest_in, receipt, user},
 };
@@ -250,9 +250,9 @@ async fn progress_is_answered_in_the_order_of_the_question<F: StoreFixture>(stor
     let fee = receipt(5, contest.terms.signup_opens_at);
     let mut expected = Vec::new();
     let mut events = Vec::new();
-    for number in 0..CROWD {
-        let viewer = user(&format!("viewer-{number}"));
-        let signup = put(&store, &contest, viewer.clone(), State::InProgress(fee)).await;
+    let viewer = |number| user(&format!("viewer-{number}"));
+    let working = (0..CROWD).map(|number| (&contest, viewer(number), State::InProgress(fee)));
+    for (number, signup) in put_all(&store, working).await.into_iter().enumerate() {
         // Every fourth did nothing.
         let quantity = if number % 4 == 0 { 0 } else { number as u64 };
         if quantity > 0 {
@@ -263,7 +263,7 @@ async fn progress_is_answered_in_the_order_of_the_question<F: StoreFixture>(stor
                 time.plus(-5),
             );
             events.push(TaskEvent {
-                user_id: viewer,
+                user_id: signup.user_id.clone(),
                 ..one
             });
         }

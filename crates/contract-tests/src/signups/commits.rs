@@ -3,7 +3,9 @@
 #![allow(clippy::expect_used, reason = "these are tests")]
 
 use crate::{
-    fixture::{StoreFixture, apply, at_once, decision, new_signup, now, open_contest, put, row},
+    fixture::{
+        StoreFixture, apply, at_once, decision, new_signup, now, open_contest, put, put_all, row,
+    },
     samples::{CROWD, Dice, HOUR, coins, contest_id, signup_id, signup_in, state, user},
 };
 use domain::{
@@ -303,9 +305,9 @@ async fn one_bad_commit_among_many_fails_alone<F: StoreFixture>(store: F) {
     let time = now(&store).await;
     let mut calls = Vec::new();
     let mut expected = Vec::new();
-    for number in 0..CROWD {
-        let viewer = user(&format!("viewer-{number}"));
-        let signup = put(&store, &contest, viewer, state(StateKind::Paid, time)).await;
+    let viewer = |number| user(&format!("viewer-{number}"));
+    let paid = (0..CROWD).map(|number| (&contest, viewer(number), state(StateKind::Paid, time)));
+    for (number, signup) in put_all(&store, paid).await.into_iter().enumerate() {
         let mut commit = sweeping(&signup);
         expected.push(match number % 8 {
             1 => {
@@ -381,34 +383,21 @@ async fn signups_wake_when_their_time_has_come_the_longest_waiting_first<F: Stor
     waits.extend([60_000, HOUR]);
     dice.shuffle(&mut waits);
     let mut waiting = Vec::new();
+    let mut calls = Vec::new();
     for (number, wait) in waits.into_iter().enumerate() {
-        let signup = new_signup(
-            &contests[number % 2],
-            user(&format!("viewer-{number}")),
-            time,
-        );
-        let wake_at = Some(time.plus(wait));
-        let answer = store
-            .signups()
-            .enroll(&signup, wake_at)
-            .await
-            .expect("an answer");
-        assert_eq!(answer, Enrolled::Inserted);
+        let contest = &contests[number % 2];
+        let signup = new_signup(contest, user(&format!("viewer-{number}")), time);
         if wait <= 0 {
-            waiting.push((wait, signup.recalled()));
+            waiting.push((wait, signup.clone().recalled()));
         }
-        let asleep = new_signup(
-            &contests[number % 2],
-            user(&format!("asleep-{number}")),
-            time,
-        );
-        let answer = store
-            .signups()
-            .enroll(&asleep, None)
-            .await
-            .expect("an answer");
-        assert_eq!(answer, Enrolled::Inserted);
+        let asleep = new_signup(contest, user(&format!("asleep-{number}")), time);
+        for (signup, wake_at) in [(signup, Some(time.plus(wait))), (asleep, None)] {
+            let signups = store.signups();
+            calls.push(async move { signups.enroll(&signup, wake_at).await.expect("an answer") });
+        }
     }
+    let answers = at_once(calls).await;
+    assert!(answers.iter().all(|answer| *answer == Enrolled::Inserted));
     waiting.sort_by_key(|(wait, _)| *wait);
     let expected: Vec<Signup> = waiting.into_iter().map(|(_, signup)| signup).collect();
     for limit in [1, 7, expected.len(), expected.len() + 1, usize::MAX] {

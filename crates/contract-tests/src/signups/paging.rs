@@ -3,18 +3,15 @@
 #![allow(clippy::expect_used, reason = "these are tests")]
 
 use crate::{
-    fixture::{StoreFixture, apply, decision, now, open_contest, put, row},
-    samples::{Dice, all_states, signup_in, state, user},
+    fixture::{StoreFixture, apply, apply_all, decision, insert_all, now, open_contest, put_all},
+    samples::{Dice, all_states, contest_in, state, user},
 };
 use domain::{
-    contest::Contest,
+    contest::{Contest, PhaseKind},
     ids::SignupId,
-    signup::{PayTry, Signup, State, StateKind},
+    signup::{PayTry, Payment, Signup, State, StateKind},
 };
-use ports::{
-    signups::{Enrolled, SignupRepository},
-    store::PAGE_MAX,
-};
+use ports::{signups::SignupRepository, store::PAGE_MAX};
 use std::collections::BTreeSet;
 
 crate::suite::suite! { signups_paging_suite in signups::paging:
@@ -58,13 +55,14 @@ async fn a_page_goes_by_id_and_by_state<F: StoreFixture>(store: F) {
     let mut states = all_states(now(&store).await);
     // Ids and states in no relation.
     dice.shuffle(&mut states);
-    let mut rows = Vec::new();
-    for (number, state) in states.into_iter().enumerate() {
+    let wanted = states.into_iter().enumerate().flat_map(|(number, state)| {
         let viewer = user(&format!("viewer-{number}"));
-        let other = put(&store, &contests[1], viewer.clone(), state.clone()).await;
-        assert_eq!(row(&store, &other).await, other);
-        rows.push(put(&store, &contests[0], viewer, state).await);
-    }
+        contests
+            .iter()
+            .map(move |contest| (contest, viewer.clone(), state.clone()))
+    });
+    let mut rows = put_all(&store, wanted).await;
+    rows.retain(|signup| signup.contest_id == contests[0].id);
     rows.sort_by_key(|signup| signup.id);
     let mut wanted: Vec<Vec<StateKind>> = StateKind::ALL.iter().map(|kind| vec![*kind]).collect();
     wanted.push(vec![
@@ -92,15 +90,10 @@ async fn pages_neither_skip_nor_repeat_while_rows_change_state<F: StoreFixture>(
     let time = now(&store).await;
     let states = all_states(time);
     for wanted in [vec![], vec![StateKind::Paid, StateKind::InProgress]] {
-        let mut staying = BTreeSet::new();
-        for number in 0..40 {
-            let viewer = user(&format!("viewer-{}-{number}", wanted.len()));
-            staying.insert(
-                put(&store, &contest, viewer, state(StateKind::Paid, time))
-                    .await
-                    .id,
-            );
-        }
+        let viewer = |number| user(&format!("viewer-{}-{number}", wanted.len()));
+        let paid = (0..40).map(|number| (&contest, viewer(number), state(StateKind::Paid, time)));
+        let rows = put_all(&store, paid).await;
+        let mut staying: BTreeSet<_> = rows.iter().map(|signup| signup.id).collect();
         let present = ids(&paged(&*store.signups(), &contest, &wanted, PAGE_MAX).await);
         let (mut found, mut after) = (Vec::new(), None);
         loop {
@@ -137,19 +130,11 @@ async fn pages_neither_skip_nor_repeat_while_rows_change_state<F: StoreFixture>(
 async fn a_page_has_a_longest_length<F: StoreFixture>(store: F) {
     let contest = open_contest(&store).await;
     let time = now(&store).await;
-    let signups: Vec<_> = (0..=PAGE_MAX)
-        .map(|number| {
-            let viewer = user(&format!("viewer-{number}"));
-            signup_in(state(StateKind::Paid, time), &contest, viewer, time)
-        })
-        .collect();
-    for crowd in signups.chunks(128) {
-        let calls = crowd.iter().cloned().map(|signup| {
-            let signups = store.signups();
-            async move { signups.restore(&signup).await.expect("an answer") }
-        });
-        let answers = crate::fixture::at_once(calls).await;
-        assert!(answers.iter().all(|answer| *answer == Enrolled::Inserted));
+    let viewer = |number| user(&format!("viewer-{number}"));
+    let numbers: Vec<_> = (0..=PAGE_MAX).collect();
+    for crowd in numbers.chunks(250) {
+        let paid = |number: &usize| (&contest, viewer(*number), state(StateKind::Paid, time));
+        put_all(&store, crowd.iter().map(paid)).await;
     }
     for limit in [PAGE_MAX, PAGE_MAX + 1, usize::MAX] {
         let page = store
@@ -170,13 +155,16 @@ async fn a_page_has_a_longest_length<F: StoreFixture>(store: F) {
 // clause 10
 async fn a_viewers_signups_come_newest_first<F: StoreFixture>(store: F) {
     let time = now(&store).await;
-    let mut of_ann = Vec::new();
-    for number in 0..9 {
-        let contest = open_contest(&store).await;
-        let states = all_states(time);
-        of_ann.push(put(&store, &contest, user("ann"), states[number].clone()).await);
-        put(&store, &contest, user("Ann"), states[number].clone()).await;
-    }
+    let contests: Vec<_> = (0..9).map(|_| contest_in(PhaseKind::Draft, time)).collect();
+    insert_all(&store, &contests).await;
+    let wanted = contests
+        .iter()
+        .zip(all_states(time))
+        .flat_map(|(contest, state)| {
+            ["ann", "Ann"].map(|name| (contest, user(name), state.clone()))
+        });
+    let mut of_ann = put_all(&store, wanted).await;
+    of_ann.retain(|signup| signup.user_id == user("ann"));
     of_ann.reverse();
     for limit in [1, 2, 9, 10, usize::MAX] {
         let (mut found, mut after) = (Vec::new(), None);
@@ -228,14 +216,11 @@ async fn parked_payments_are_listed_until_they_are_not<F: StoreFixture>(store: F
     let contests = [open_contest(&store).await, open_contest(&store).await];
     let mut states = all_states(time);
     dice.shuffle(&mut states);
-    let mut parked = Vec::new();
-    for (number, state) in states.into_iter().enumerate() {
-        let viewer = user(&format!("viewer-{number}"));
-        let signup = put(&store, &contests[number % 2], viewer, state).await;
-        if is_parked(&signup.state) {
-            parked.push(signup);
-        }
-    }
+    let viewer = |number| user(&format!("viewer-{number}"));
+    let wanted = states.into_iter().enumerate();
+    let wanted = wanted.map(|(number, state)| (&contests[number % 2], viewer(number), state));
+    let mut parked = put_all(&store, wanted).await;
+    parked.retain(|signup| is_parked(&signup.state));
     while !parked.is_empty() {
         for limit in [1, 5, usize::MAX] {
             let (mut found, mut after) = (Vec::new(), None);
@@ -251,7 +236,7 @@ async fn parked_payments_are_listed_until_they_are_not<F: StoreFixture>(store: F
             assert_eq!(found, parked, "limit {limit}");
         }
         // An operator asks for another try, of all but each fifth.
-        let mut left = Vec::new();
+        let (mut left, mut retried) = (Vec::new(), Vec::new());
         for (number, signup) in parked.into_iter().enumerate() {
             if number % 5 == 4 {
                 left.push(signup);
@@ -259,14 +244,14 @@ async fn parked_payments_are_listed_until_they_are_not<F: StoreFixture>(store: F
             }
             let next = match signup.state.clone() {
                 State::Claiming(fee, done, weight, prize, payment) => {
-                    let payment = domain::signup::Payment {
+                    let payment = Payment {
                         last_try: PayTry::Unknown,
                         ..payment
                     };
                     State::Claiming(fee, done, weight, prize, payment)
                 }
                 State::Refunding(fee, payment) => {
-                    let payment = domain::signup::Payment {
+                    let payment = Payment {
                         last_try: PayTry::Unknown,
                         ..payment
                     };
@@ -274,8 +259,9 @@ async fn parked_payments_are_listed_until_they_are_not<F: StoreFixture>(store: F
                 }
                 other => other,
             };
-            apply(&store, decision(&signup, next)).await;
+            retried.push(decision(&signup, next));
         }
+        apply_all(&store, retried).await;
         parked = left;
     }
     assert_eq!(

@@ -2,6 +2,7 @@
 // Every test binary compiles this module and takes only its part of it.
 #![allow(dead_code)]
 
+pub(crate) mod signups;
 pub(crate) mod world;
 
 use domain::{
@@ -10,15 +11,15 @@ use domain::{
     money::Coins,
     payout::{Achievement, Rule, Weight},
     settlement::{Finisher, Frozen, SheetCursor, SheetLine, Totals},
-    terms::{
-        BasisPoints, Carried, ClaimMode, NoWinner, Remainder, Task, Terms, Unclaimed,
-    },
+    terms::{BasisPoints, Carried, ClaimMode, NoWinner, Remainder, Task, Terms, Unclaimed},
     time::UnixMillis,
     transfer::{CreditsClosed, Position, ProofOfAbsence, Receipt},
 };
 
 /// Where the pool account of every sample was closed to credits.
-pub(crate) const CLOSED: CreditsClosed = CreditsClosed { position: Position(50) };
+pub(crate) const CLOSED: CreditsClosed = CreditsClosed {
+    position: Position(50),
+};
 
 /// When the claim window of a sample settlement ends: it opened 200 ms late.
 pub(crate) const CLAIMS_END: UnixMillis = UnixMillis(4_200);
@@ -32,11 +33,15 @@ pub(crate) fn weight(weight: u64) -> Weight {
 }
 
 pub(crate) fn contest_id() -> ContestId {
-    "0198c9f2-0000-7000-8000-00000000000a".parse().expect("a contest id")
+    "0198c9f2-0000-7000-8000-00000000000a"
+        .parse()
+        .expect("a contest id")
 }
 
 pub(crate) fn signup_id(number: u64) -> SignupId {
-    format!("0198c9f2-0000-7000-8000-{number:012x}").parse().expect("a signup id")
+    format!("0198c9f2-0000-7000-8000-{number:012x}")
+        .parse()
+        .expect("a signup id")
 }
 
 pub(crate) fn user(number: u64) -> UserId {
@@ -44,7 +49,10 @@ pub(crate) fn user(number: u64) -> UserId {
 }
 
 pub(crate) fn receipt(position: u64) -> Receipt {
-    Receipt { position: Position(position), applied_at: UnixMillis(1_500) }
+    Receipt {
+        position: Position(position),
+        applied_at: UnixMillis(1_500),
+    }
 }
 
 pub(crate) fn absence() -> ProofOfAbsence {
@@ -52,7 +60,10 @@ pub(crate) fn absence() -> ProofOfAbsence {
 }
 
 pub(crate) fn done(quantity: u64) -> Achievement {
-    Achievement { quantity, met_at: UnixMillis(2_500) }
+    Achievement {
+        quantity,
+        met_at: UnixMillis(2_500),
+    }
 }
 
 pub(crate) fn finisher(number: u64, weight_of_it: u64) -> Finisher {
@@ -64,7 +75,11 @@ pub(crate) fn finisher(number: u64, weight_of_it: u64) -> Finisher {
 }
 
 pub(crate) fn line(number: u64, weight_of_it: u64, prize: u64) -> SheetLine {
-    SheetLine { finisher: finisher(number, weight_of_it), before: 0, prize: coins(prize) }
+    SheetLine {
+        finisher: finisher(number, weight_of_it),
+        before: 0,
+        prize: coins(prize),
+    }
 }
 
 /// A fee of 10, one unit to do, windows at 1,000, 2,000, 3,000 and 4,000, a grace of 100.
@@ -72,7 +87,10 @@ pub(crate) fn terms() -> Terms {
     Terms {
         room_id: "room".parse().expect("a room id"),
         fee: coins(10),
-        task: Task { kind: "open_chest".parse().expect("a task kind"), target: 1 },
+        task: Task {
+            kind: "open_chest".parse().expect("a task kind"),
+            target: 1,
+        },
         rule: Rule::Equal,
         rake_bps: BasisPoints::ZERO,
         guaranteed_pool: Coins::ZERO,
@@ -92,7 +110,13 @@ pub(crate) fn terms() -> Terms {
 /// The same in a series that brings `carry` along.
 pub(crate) fn series_terms(carry: u64) -> Terms {
     let series_id = "daily".parse().expect("a series id");
-    Terms { series: Some(Carried { series_id, carry: coins(carry) }), ..terms() }
+    Terms {
+        series: Some(Carried {
+            series_id,
+            carry: coins(carry),
+        }),
+        ..terms()
+    }
 }
 
 pub(crate) fn bps(points: u16) -> BasisPoints {
@@ -143,7 +167,9 @@ pub(crate) fn phases_of(kind: PhaseKind) -> Vec<Phase> {
         PhaseKind::Judging => vec![Phase::Judging(CLOSED)],
         PhaseKind::Listing => {
             let frozen_at = UnixMillis(3_100);
-            [0, 2].map(|n| Phase::Listing(CLOSED, totals(30, 3, 6), frozen_at, cursor(n))).into()
+            [0, 2]
+                .map(|n| Phase::Listing(CLOSED, totals(30, 3, 6), frozen_at, cursor(n)))
+                .into()
         }
         PhaseKind::Claimable => vec![Phase::Claimable(settlement())],
         PhaseKind::Closed => vec![Phase::Closed(settlement())],
@@ -151,7 +177,9 @@ pub(crate) fn phases_of(kind: PhaseKind) -> Vec<Phase> {
             .into_iter()
             .flat_map(|reason| [None, Some(CLOSED)].map(|closed| Phase::Cancelling(reason, closed)))
             .collect(),
-        PhaseKind::Cancelled => reasons.map(|reason| Phase::Cancelled(reason, CLOSED)).into(),
+        PhaseKind::Cancelled => reasons
+            .map(|reason| Phase::Cancelled(reason, CLOSED))
+            .into(),
     }
 }
 

@@ -15,9 +15,7 @@ use domain::{
     signup::{Claimant, Fact, Payee, Share, Signup, State, StateKind},
     terms::Terms,
     time::UnixMillis,
-    transfer::{
-        Content, CreditsClosed, Position, ProofOfAbsence, Receipt, Refusal, Transfer,
-    },
+    transfer::{Content, CreditsClosed, Position, ProofOfAbsence, Receipt, Refusal, Transfer},
 };
 use std::collections::BTreeMap;
 
@@ -83,7 +81,9 @@ impl World {
         for (number, (quantity, met_at)) in (1..).zip(reached) {
             world.sign_up(number);
             let met_at = met_at.map(UnixMillis);
-            world.progress.insert(super::signup_id(number), (*quantity, met_at));
+            world
+                .progress
+                .insert(super::signup_id(number), (*quantity, met_at));
         }
         world
     }
@@ -91,11 +91,15 @@ impl World {
     fn sign_up(&mut self, number: u64) {
         let (id, user) = (super::signup_id(number), super::user(number));
         let fee = self.contest.terms.fee;
-        self.signups.push(Signup::new(id, self.contest.id, user, fee, self.now));
+        self.signups
+            .push(Signup::new(id, self.contest.id, user, fee, self.now));
     }
 
     pub(crate) fn found(&self, order_id: OrderId) -> Option<Transfer> {
-        self.transfers.iter().find(|transfer| transfer.order_id == order_id).cloned()
+        self.transfers
+            .iter()
+            .find(|transfer| transfer.order_id == order_id)
+            .cloned()
     }
 
     pub(crate) fn held(&self) -> Coins {
@@ -104,13 +108,23 @@ impl World {
             let amounts = self.transfers.iter().filter(|t| *side(&t.content) == pool);
             Coins::sum(amounts.map(|t| t.content.amount)).expect("a sum")
         };
-        side(|content| &content.to).minus(side(|content| &content.from)).expect("no overdraft")
+        side(|content| &content.to)
+            .minus(side(|content| &content.from))
+            .expect("no overdraft")
     }
 
     pub(crate) fn violations(&self) -> Vec<Violation> {
         let (contest, balance) = (&self.contest, self.held());
         let (signups, transfers) = (&self.signups[..], &self.transfers[..]);
-        invariant::check(Books { contest, signups, transfers, balance }, self.now)
+        invariant::check(
+            Books {
+                contest,
+                signups,
+                transfers,
+                balance,
+            },
+            self.now,
+        )
     }
 
     /// The bank: one order applies once, and nothing is credited after the close.
@@ -125,8 +139,15 @@ impl World {
         }
         assert!(!content.amount.is_zero(), "{} moves nothing", leg.memo());
         self.position += 1;
-        let receipt = Receipt { position: Position(self.position), applied_at: self.now };
-        self.transfers.push(Transfer { order_id, content, receipt });
+        let receipt = Receipt {
+            position: Position(self.position),
+            applied_at: self.now,
+        };
+        self.transfers.push(Transfer {
+            order_id,
+            content,
+            receipt,
+        });
         self.held();
         Ok(receipt)
     }
@@ -170,13 +191,23 @@ impl World {
                 let known = self.progress.get(&signup.id).copied();
                 let (quantity, met_at) = known.unwrap_or((0, None));
                 let met_at = met_at.filter(|met_at| *met_at <= self.now);
-                let progress = Progress { quantity, met_at, complete_until: self.now };
+                let progress = Progress {
+                    quantity,
+                    met_at,
+                    complete_until: self.now,
+                };
                 let position = self.closed.map_or(Position(0), |closed| closed.position);
-                let draw = Draw { secret: [7; 32], position };
+                let draw = Draw {
+                    secret: [7; 32],
+                    position,
+                };
                 judge::progress(&self.contest, signup, progress, Some(&draw))
             }
             Step::DrawPrize => {
-                let line = self.sheet.iter().find(|line| line.finisher.signup_id == signup.id);
+                let line = self
+                    .sheet
+                    .iter()
+                    .find(|line| line.finisher.signup_id == signup.id);
                 Fact::PrizeDrawn(line.expect("a line on the sheet").clone(), Claimant::House)
             }
             Step::Pay => self.pay(signup),
@@ -224,7 +255,10 @@ impl World {
                 return;
             }
         }
-        panic!("the loop around {:?} does not end", self.signups[index].state);
+        panic!(
+            "the loop around {:?} does not end",
+            self.signups[index].state
+        );
     }
 
     pub(crate) fn drive_all(&mut self) {
@@ -236,7 +270,11 @@ impl World {
     /// Asks for a prize as its winner does, and pays it.
     pub(crate) fn claim(&mut self, index: usize) {
         let id = self.signups[index].id;
-        let line = self.sheet.iter().find(|line| line.finisher.signup_id == id).cloned();
+        let line = self
+            .sheet
+            .iter()
+            .find(|line| line.finisher.signup_id == id)
+            .cloned();
         let fact = Fact::PrizeDrawn(line.expect("a line on the sheet"), Claimant::Viewer);
         self.signups[index] = self.signups[index].clone().apply(fact).expect("a finisher");
         self.drive(index);
@@ -244,17 +282,24 @@ impl World {
 
     fn presence(&self) -> Presence {
         let states = self.signups.iter().map(|signup| signup.state.kind());
-        let provisional = |s: &Signup| matches!(s.state, State::Completed(_, _, Share::Provisional));
+        let provisional =
+            |s: &Signup| matches!(s.state, State::Completed(_, _, Share::Provisional));
         Presence::of(states, self.signups.iter().any(provisional))
     }
 
     pub(crate) fn apply(&mut self, fact: ContestFact) {
         let before = self.contest.clone();
-        let after = before.clone().apply(fact, self.now).expect("a due step is possible");
+        let after = before
+            .clone()
+            .apply(fact, self.now)
+            .expect("a due step is possible");
         let (from, to) = (before.phase.kind(), after.phase.kind());
         assert!(from == to || from.may_become(to), "{from:?} became {to:?}");
         for (leg, state) in &before.legs {
-            assert_eq!(after.legs[leg].amount, state.amount, "{leg:?} is fixed once");
+            assert_eq!(
+                after.legs[leg].amount, state.amount,
+                "{leg:?} is fixed once"
+            );
         }
         self.contest = after;
     }
@@ -285,7 +330,10 @@ impl World {
                 step => self.step(step),
             }
         }
-        panic!("the loop around the contest does not end in {:?}", self.contest.phase);
+        panic!(
+            "the loop around the contest does not end in {:?}",
+            self.contest.phase
+        );
     }
 
     /// An operator asks for another try of every parked payment.
@@ -312,7 +360,9 @@ impl World {
             ContestStep::LookUpLeg(leg) => self.look_up(leg),
             ContestStep::CloseCredits => {
                 self.position += 1;
-                let closed = CreditsClosed { position: Position(self.position) };
+                let closed = CreditsClosed {
+                    position: Position(self.position),
+                };
                 let closed = *self.closed.get_or_insert(closed);
                 self.apply(ContestFact::CreditsClosed(closed));
             }
@@ -338,13 +388,22 @@ impl World {
 
     pub(crate) fn census(&self) -> Census {
         let of = |kinds: &[StateKind]| -> Vec<&Signup> {
-            self.signups.iter().filter(|s| kinds.contains(&s.state.kind())).collect()
+            self.signups
+                .iter()
+                .filter(|s| kinds.contains(&s.state.kind()))
+                .collect()
         };
-        let fees = |signups: Vec<&Signup>| Coins::sum(signups.iter().map(|s| s.fee)).expect("a sum");
+        let fees =
+            |signups: Vec<&Signup>| Coins::sum(signups.iter().map(|s| s.fee)).expect("a sum");
         let completed = of(&[StateKind::Completed]);
         let weights = completed.iter().filter_map(|signup| signup.state.weight());
         let weights: Vec<u128> = weights.map(|weight| weight.get().into()).collect();
-        let open = of(&[StateKind::Initialized, StateKind::Paid, StateKind::InProgress]).len();
+        let open = of(&[
+            StateKind::Initialized,
+            StateKind::Paid,
+            StateKind::InProgress,
+        ])
+        .len();
         Census {
             undecided: (open + completed.len() - weights.len()) as u64,
             finishers: weights.len() as u64,
@@ -358,12 +417,18 @@ impl World {
         let Phase::Listing(_, totals, _, cursor) = self.contest.phase.clone() else {
             unreachable!("the sheet is written while listing")
         };
-        let ahead = |s: &&Signup| s.state.weight().is_some() && cursor.after.is_none_or(|a| a < s.id);
-        let page = self.signups.iter().filter(ahead).take(self.page).map(|signup| Finisher {
-            signup_id: signup.id,
-            user_id: signup.user_id.clone(),
-            weight: signup.state.weight().expect("a fixed weight"),
-        });
+        let ahead =
+            |s: &&Signup| s.state.weight().is_some() && cursor.after.is_none_or(|a| a < s.id);
+        let page = self
+            .signups
+            .iter()
+            .filter(ahead)
+            .take(self.page)
+            .map(|signup| Finisher {
+                signup_id: signup.id,
+                user_id: signup.user_id.clone(),
+                weight: signup.state.weight().expect("a fixed weight"),
+            });
         let remainder = self.contest.terms.remainder;
         let page = settlement::sheet_page(&totals, remainder, &cursor, page.collect());
         let (lines, cursor) = page.expect("finishers that add up");
@@ -373,15 +438,22 @@ impl World {
 
     fn close(&mut self) {
         if let Phase::Claimable(Settlement { totals, .. }) = &self.contest.phase {
-            let prizes = self.signups.iter().filter_map(|signup| signup.state.prize());
+            let prizes = self
+                .signups
+                .iter()
+                .filter_map(|signup| signup.state.prize());
             let shared = Coins::sum(prizes).expect("a sum");
             let forfeited = self.sheet.iter().filter(|line| {
                 let mut rows = self.signups.iter();
-                rows.any(|s| s.id == line.finisher.signup_id && s.state.kind() == StateKind::Forfeited)
+                rows.any(|s| {
+                    s.id == line.finisher.signup_id && s.state.kind() == StateKind::Forfeited
+                })
             });
             let forfeited = Coins::sum(forfeited.map(|line| line.prize)).expect("a sum");
             let leftover = settlement::leftover(&self.contest, totals, shared, forfeited);
-            self.apply(ContestFact::LeftoverFixed(leftover.expect("no more than the pool")));
+            self.apply(ContestFact::LeftoverFixed(
+                leftover.expect("no more than the pool"),
+            ));
         }
         if pending(&self.contest.legs).is_none() {
             assert_eq!(self.held(), Coins::ZERO, "coins left in the pool");
@@ -389,4 +461,3 @@ impl World {
         }
     }
 }
-

@@ -1,0 +1,375 @@
+//! `cargo xtask bench`: complete signups and claims per second on the embedded default, everything
+//! on one machine, the client included.
+
+use crate::{
+    clock,
+    play::{plan::FEE, run::Keys},
+    server::{Server, Spec, Treatment, free_port},
+    shell,
+    token::Signer,
+    wire::Wire,
+};
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use serde_json::json;
+use std::{
+    io::Write,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tokio::task::JoinSet;
+
+/// What is measured, and for how long.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct BenchArgs {
+    /// How long signups are measured, at most
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    /// Persistent connections
+    #[arg(long, default_value_t = 64)]
+    connections: usize,
+    /// How many viewers there are at most; all are given coins before the start
+    #[arg(long, default_value_t = 60_000)]
+    viewers: usize,
+    /// The form of the result
+    #[arg(long, value_enum, default_value = "table")]
+    format: Format,
+}
+
+/// The form of the result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Table,
+    /// For scripts.
+    Json,
+}
+
+/// Latencies in microseconds and a rate.
+#[derive(Clone, Debug, Serialize)]
+struct Measured {
+    done: usize,
+    seconds_ms: u128,
+    per_second: u128,
+    p50_us: u128,
+    p99_us: u128,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct Outcome {
+    connections: usize,
+    device_syncs_per_second: Vec<u128>,
+    signup_alone: Measured,
+    signups: Measured,
+    claims: Measured,
+    invariants_green: bool,
+}
+
+/// How many signups one user's latency is taken from.
+const ALONE: usize = 200;
+/// Time after the measured signups, before the window closes.
+const SLACK_MS: i64 = 2_000;
+/// The longest claim phase.
+const CLAIMS_MS: i64 = 120_000;
+
+/// Measures and prints; true if every invariant is green.
+pub(crate) async fn bench(args: &BenchArgs) -> Result<bool> {
+    let binary = shell::build_api()?;
+    let dir = shell::fresh_dir("bench")?;
+    let spec = Spec {
+        binary,
+        dir: dir.clone(),
+        port: free_port()?,
+        failpoint: None,
+    };
+    let server = Server::start(spec, Treatment::Steady, 64).await?;
+    let result = measure(args, &server, &dir)
+        .await
+        .with_context(|| format!("see {}", server.log().display()));
+    server.stop().await;
+    let (outcome, report) = result?;
+    match args.format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(&outcome)?),
+        Format::Table => table(&outcome),
+    }
+    if report.is_green() {
+        std::fs::remove_dir_all(&dir)?;
+    } else {
+        println!("{report}\ndata and log are kept in {}", dir.display());
+    }
+    Ok(report.is_green())
+}
+
+async fn measure(
+    args: &BenchArgs,
+    server: &Server,
+    dir: &Path,
+) -> Result<(Outcome, checker::report::Report)> {
+    let keys = Keys::new(Signer::from_data_dir(dir)?)?;
+    let port = server.spec.port;
+    let say = |line: String| {
+        if args.format == Format::Table {
+            println!("{line}");
+        }
+    };
+    let mut syncs = vec![device_syncs(dir)?];
+    say(format!(
+        "giving coins to {} viewers ...",
+        args.viewers + ALONE
+    ));
+    let names: Vec<String> = (0..args.viewers + ALONE)
+        .map(|number| format!("b{number}"))
+        .collect();
+    let grants = names.iter().map(|user| {
+        let body = json!({ "amount": FEE, "grant_id": format!("g-{user}") }).to_string();
+        Wire::request(
+            "POST",
+            &format!("/v1/sandbox/accounts/{user}/grant"),
+            &keys.operator,
+            &body,
+        )
+    });
+    drive(
+        port,
+        args.connections,
+        Arc::new(grants.collect()),
+        None,
+        b"",
+    )
+    .await?;
+    let start = clock::now_ms() + 300;
+    let closes = start + i64::try_from(args.seconds)? * 1_000 + SLACK_MS + 3_000;
+    let ends = closes + 6_000;
+    let contest = create(server, &keys, start, closes, ends).await?;
+    let path = format!("/v1/contests/{contest}/signup");
+    let tokens: Vec<String> = names
+        .iter()
+        .map(|user| keys.signer.token(user, "player"))
+        .collect::<Result<_>>()?;
+    let signups: Vec<Vec<u8>> = tokens
+        .iter()
+        .map(|token| Wire::request("PUT", &path, token, ""))
+        .collect();
+    let (alone, crowd) = signups.split_at(ALONE);
+    clock::until(start + 50).await;
+    say("signups, one user alone ...".to_owned());
+    let signup_alone = drive(port, 1, Arc::new(alone.to_vec()), None, br#""in_progress""#)
+        .await?
+        .0;
+    syncs.push(device_syncs(dir)?);
+    say(format!("signups, {} connections ...", args.connections));
+    let bound = Some(Duration::from_secs(args.seconds));
+    let (signups, joined) = drive(
+        port,
+        args.connections,
+        Arc::new(crowd.to_vec()),
+        bound,
+        br#""in_progress""#,
+    )
+    .await?;
+    say(format!("{} signups; now their tasks ...", signups.done));
+    finish_tasks(port, &keys, &names[..ALONE + joined]).await?;
+    syncs.push(device_syncs(dir)?);
+    wait_claimable(server, &keys, &contest, ends + 60_000).await?;
+    let path = format!("/v1/contests/{contest}/claim");
+    let claims: Vec<_> = tokens[..ALONE + joined]
+        .iter()
+        .map(|token| Wire::request("PUT", &path, token, ""))
+        .collect();
+    say(format!("claims, {} connections ...", args.connections));
+    let (claims, _) = drive(
+        port,
+        args.connections,
+        Arc::new(claims),
+        None,
+        br#""shared""#,
+    )
+    .await?;
+    syncs.push(device_syncs(dir)?);
+    let (store, ledger) = server.files();
+    let report = crate::books::check(&store, &ledger, None, false).await?;
+    let connections = args.connections;
+    let invariants_green = report.is_green();
+    Ok((
+        Outcome {
+            connections,
+            device_syncs_per_second: syncs,
+            signup_alone,
+            signups,
+            claims,
+            invariants_green,
+        },
+        report,
+    ))
+}
+
+async fn create(
+    server: &Server,
+    keys: &Keys,
+    start: i64,
+    closes: i64,
+    ends: i64,
+) -> Result<String> {
+    let at = clock::rfc3339;
+    let body = json!({
+        "title": "bench", "room_id": "bench", "fee": FEE,
+        "task": { "kind": "open_chest", "target": 1 }, "payout": { "rule": "equal" },
+        "signup_opens_at": at(start)?, "signup_closes_at": at(closes)?,
+        "tasks_end_at": at(ends)?, "claim_closes_at": at(ends + CLAIMS_MS)?,
+    });
+    let made = server
+        .api
+        .insist(
+            hyper::Method::POST,
+            "/v1/admin/contests",
+            &keys.operator,
+            Some(&body),
+        )
+        .await?;
+    made.get("contest_id")
+        .and_then(serde_json::Value::as_str)
+        .map(str::to_owned)
+        .context("a contest without an id")
+}
+
+/// One event for everybody, a thousand at a time.
+async fn finish_tasks(port: u16, keys: &Keys, users: &[String]) -> Result<()> {
+    let occurred_at = clock::rfc3339(clock::now_ms())?;
+    let batch = |users: &[String]| {
+        let event = |user: &String| {
+            json!({ "event_id": format!("e-{user}"), "user_id": user, "room_id": "bench",
+                    "kind": "open_chest", "quantity": 1, "occurred_at": occurred_at })
+        };
+        let body = serde_json::Value::Array(users.iter().map(event).collect()).to_string();
+        Wire::request("POST", "/v1/task-events", &keys.service, &body)
+    };
+    let batches: Vec<_> = users.chunks(1_000).map(batch).collect();
+    drive(port, 4, Arc::new(batches), None, br#""rejected":[]"#).await?;
+    Ok(())
+}
+
+async fn wait_claimable(server: &Server, keys: &Keys, contest: &str, until: i64) -> Result<()> {
+    let path = format!("/v1/contests/{contest}");
+    while clock::now_ms() < until {
+        if server.api.get(&path, &keys.operator).await.text("phase") == "claimable" {
+            return Ok(());
+        }
+        clock::pause(50).await;
+    }
+    bail!("the contest did not become claimable in time")
+}
+
+/// Sends prepared requests over persistent connections, each as soon as the one before it on its
+/// connection was answered, until all are sent or the time is up. Every answer must be a 200 that
+/// contains `expected`. Returns the figures and how many were sent.
+async fn drive(
+    port: u16,
+    connections: usize,
+    requests: Arc<Vec<Vec<u8>>>,
+    bound: Option<Duration>,
+    expected: &'static [u8],
+) -> Result<(Measured, usize)> {
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut workers = JoinSet::new();
+    let mut wires = Vec::with_capacity(connections);
+    for _ in 0..connections.min(requests.len()) {
+        wires.push(Wire::connect(port).await?);
+    }
+    let started = Instant::now();
+    for mut wire in wires {
+        let (next, requests) = (next.clone(), requests.clone());
+        workers.spawn(async move {
+            let mut times = Vec::new();
+            while bound.is_none_or(|bound| started.elapsed() < bound) {
+                let Some(request) = requests.get(next.fetch_add(1, Ordering::Relaxed)) else {
+                    break;
+                };
+                let sent = Instant::now();
+                wire.exchange(request, expected).await?;
+                times.push(sent.elapsed().as_micros());
+            }
+            Ok::<_, anyhow::Error>(times)
+        });
+    }
+    let mut times = Vec::with_capacity(requests.len());
+    while let Some(worker) = workers.join_next().await {
+        times.extend(worker??);
+    }
+    let elapsed = started.elapsed();
+    times.sort_unstable();
+    let at = |percent: usize| {
+        times
+            .get(times.len().saturating_sub(1) * percent / 100)
+            .copied()
+            .unwrap_or(0)
+    };
+    let per_second = times.len() as u128 * 1_000_000 / elapsed.as_micros().max(1);
+    let (p50_us, p99_us) = (at(50), at(99));
+    // Workers take the requests in order, so the first so many were sent.
+    let sent = times.len();
+    Ok((
+        Measured {
+            done: sent,
+            seconds_ms: elapsed.as_millis(),
+            per_second,
+            p50_us,
+            p99_us,
+        },
+        sent,
+    ))
+}
+
+/// The yardstick: how often a second this device brings one small write to the disk.
+fn device_syncs(dir: &Path) -> Result<u128> {
+    let path = dir.join("yardstick");
+    let mut file = std::fs::File::create(&path)?;
+    let started = Instant::now();
+    let mut syncs: u128 = 0;
+    while started.elapsed() < Duration::from_millis(700) {
+        file.write_all(&[7; 512])?;
+        file.sync_data()?;
+        syncs += 1;
+    }
+    let rate = syncs * 1_000 / started.elapsed().as_millis().max(1);
+    std::fs::remove_file(path)?;
+    Ok(rate)
+}
+
+fn table(outcome: &Outcome) {
+    println!(
+        "\n{:<28}{:>9}{:>12}{:>10}{:>10}",
+        "", "done", "per second", "p50 us", "p99 us"
+    );
+    let crowd = format!("c = {}", outcome.connections);
+    for (name, measured) in [
+        ("signup, one user alone".to_owned(), &outcome.signup_alone),
+        (format!("signups, {crowd}"), &outcome.signups),
+        (format!("claims, {crowd}"), &outcome.claims),
+    ] {
+        let Measured {
+            done,
+            per_second,
+            p50_us,
+            p99_us,
+            ..
+        } = measured;
+        println!("{name:<28}{done:>9}{per_second:>12}{p50_us:>10}{p99_us:>10}");
+    }
+    println!(
+        "device syncs per second, between the runs: {:?}",
+        outcome.device_syncs_per_second
+    );
+    println!(
+        "invariants: {}",
+        if outcome.invariants_green {
+            "green"
+        } else {
+            "RED"
+        }
+    );
+}

@@ -1,0 +1,176 @@
+//! Which crate may depend on which: architecture.md's table as data.
+
+use serde::Deserialize;
+
+/// What `cargo metadata` says of the workspace.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Metadata {
+    pub(crate) packages: Vec<Package>,
+}
+
+/// One crate of the workspace.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    pub(crate) manifest_path: std::path::PathBuf,
+    pub(crate) dependencies: Vec<Dependency>,
+}
+
+/// One edge.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Dependency {
+    pub(crate) name: String,
+    /// None for a normal one; `dev` or `build`.
+    pub(crate) kind: Option<String>,
+    /// Set for crates of the workspace.
+    pub(crate) path: Option<String>,
+}
+
+/// Our crates, and which of ours each may depend on.
+const OURS: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("ports", &["domain"]),
+    ("usecases", &["domain", "ports"]),
+    ("contract-tests", &["domain", "ports"]),
+    ("sql-core", &["domain", "ports"]),
+    ("adapters-memory", &["domain", "ports"]),
+    ("adapters-sqlite", &["domain", "ports", "sql-core"]),
+    ("adapters-ledger", &["domain", "ports", "sql-core"]),
+    // It must know nothing of the code that wrote what it checks.
+    ("checker", &[]),
+    (
+        "app-api",
+        &[
+            "domain",
+            "ports",
+            "usecases",
+            "sql-core",
+            "adapters-sqlite",
+            "adapters-ledger",
+        ],
+    ),
+    ("xtask", &["checker"]),
+];
+
+/// What tests may use besides. Nothing for the two that stand alone.
+const IN_TESTS: &[&str] = &["contract-tests", "adapters-memory", "checker"];
+const ALONE: &[&str] = &["domain", "checker"];
+
+/// Technologies, and the only crates that may speak them.
+const HELD: &[(&str, &[&str])] = &[
+    (
+        "sqlx",
+        &["sql-core", "adapters-sqlite", "adapters-ledger", "checker"],
+    ),
+    ("axum", &["app-api"]),
+    ("tower-http", &["app-api"]),
+    ("jsonwebtoken", &["app-api"]),
+    ("tracing-subscriber", &["app-api"]),
+    ("hyper", &["app-api", "xtask"]),
+    ("hyper-util", &["app-api", "xtask"]),
+    ("clap", &["app-api", "xtask"]),
+    ("anyhow", &["app-api", "xtask"]),
+    ("indicatif", &["xtask"]),
+    ("mockall", &["ports", "usecases"]),
+];
+
+/// The only outside crates that these may use at all.
+const PURE: &[(&str, &[&str])] = &[
+    (
+        "domain",
+        &["hmac", "proptest", "serde", "sha2", "thiserror", "uuid"],
+    ),
+    ("ports", &["async-trait", "mockall", "thiserror", "uuid"]),
+];
+
+fn row<'a>(table: &[(&str, &'a [&'a str])], name: &str) -> Option<&'a [&'a str]> {
+    table
+        .iter()
+        .find(|(row, _)| *row == name)
+        .map(|(_, allowed)| *allowed)
+}
+
+/// Every edge that the table does not have.
+pub(crate) fn check(metadata: &Metadata) -> Vec<String> {
+    let mut faults = Vec::new();
+    for package in &metadata.packages {
+        let name = package.name.as_str();
+        let Some(allowed) = row(OURS, name) else {
+            faults.push(format!(
+                "{name} is not in tidy's table of crates: add it to xtask/src/tidy/edges.rs"
+            ));
+            continue;
+        };
+        for dependency in &package.dependencies {
+            let on = dependency.name.as_str();
+            if dependency.path.is_some() {
+                let in_tests = dependency.kind.as_deref() == Some("dev")
+                    && IN_TESTS.contains(&on)
+                    && !ALONE.contains(&name);
+                if !allowed.contains(&on) && !in_tests && on != name {
+                    faults.push(format!(
+                        "{name} must not depend on {on}: architecture.md has no such edge"
+                    ));
+                }
+                continue;
+            }
+            if row(HELD, on).is_some_and(|holders| !holders.contains(&name)) {
+                faults.push(format!(
+                    "{name} must not use {on}: it is held to {:?}",
+                    row(HELD, on).unwrap_or_default()
+                ));
+            }
+            if row(PURE, name).is_some_and(|pure| !pure.contains(&on)) {
+                faults.push(format!("{name} must not use {on}: it is kept pure"));
+            }
+        }
+    }
+    faults
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(name: &str, on: &str, kind: Option<&str>, ours: bool) -> Metadata {
+        let dependency = Dependency {
+            name: on.to_owned(),
+            kind: kind.map(str::to_owned),
+            path: ours.then(|| format!("/crates/{on}")),
+        };
+        let package = Package {
+            name: name.to_owned(),
+            manifest_path: "Cargo.toml".into(),
+            dependencies: vec![dependency],
+        };
+        Metadata {
+            packages: vec![package],
+        }
+    }
+
+    fn faults(name: &str, on: &str, kind: Option<&str>, ours: bool) -> usize {
+        check(&package(name, on, kind, ours)).len()
+    }
+
+    #[test]
+    fn an_edge_that_is_not_in_the_table_is_refused() {
+        assert_eq!(faults("ports", "domain", None, true), 0);
+        assert_eq!(faults("domain", "ports", None, true), 1);
+        assert_eq!(faults("usecases", "adapters-memory", None, true), 1);
+        assert_eq!(faults("usecases", "adapters-memory", Some("dev"), true), 0);
+        assert_eq!(faults("checker", "adapters-memory", Some("dev"), true), 1);
+        assert_eq!(faults("app-api", "adapters-memory", None, true), 1);
+        assert_eq!(faults("adapters-sqlite", "adapters-ledger", None, true), 1);
+        assert_eq!(faults("brand-new", "domain", None, true), 1);
+    }
+
+    #[test]
+    fn technologies_are_held_to_their_crates() {
+        assert_eq!(faults("sql-core", "sqlx", None, false), 0);
+        assert_eq!(faults("usecases", "sqlx", None, false), 1);
+        assert_eq!(faults("xtask", "sqlx", None, false), 1);
+        assert_eq!(faults("usecases", "axum", Some("dev"), false), 1);
+        assert_eq!(faults("domain", "tokio", None, false), 1);
+        assert_eq!(faults("domain", "proptest", Some("dev"), false), 0);
+    }
+}

@@ -1,0 +1,150 @@
+//! What every source file must keep.
+
+/// The longest file, and the longest of tests.
+const LINES_MAX: usize = 600;
+const TEST_LINES_MAX: usize = 900;
+
+/// What must not be left in code. Written in two halves, so that this file does not hold them.
+const LEFT_OVER: &[&str] = &[
+    concat!("to", "do!("),
+    concat!("un", "implemented!("),
+    concat!("db", "g!("),
+    concat!("#[ig", "nore"),
+    concat!("#[should", "_panic"),
+];
+
+/// Waiting by the clock instead of for the thing.
+const SLEEP: &str = concat!("sl", "eep(");
+
+/// Crates where no floating point may come near money.
+fn is_exact(path: &str) -> bool {
+    let name = path
+        .strip_prefix("crates/")
+        .and_then(|rest| rest.split('/').next())
+        .unwrap_or_default();
+    matches!(
+        name,
+        "domain" | "ports" | "usecases" | "sql-core" | "checker"
+    ) || name.starts_with("adapters-")
+}
+
+fn is_test_file(path: &str) -> bool {
+    path.contains("/tests/")
+        || path.ends_with("/tests.rs")
+        || path.starts_with("crates/contract-tests/")
+}
+
+/// Every fault of one file; `path` is relative to the root.
+pub(crate) fn check(path: &str, text: &str) -> Vec<String> {
+    let mut faults = Vec::new();
+    if !text.starts_with("//!") {
+        faults.push(format!("{path}: must open with a `//!` line on its job"));
+    }
+    let max = if is_test_file(path) {
+        TEST_LINES_MAX
+    } else {
+        LINES_MAX
+    };
+    let lines = text.lines().count();
+    if lines > max {
+        faults.push(format!(
+            "{path}: {lines} lines, at most {max}; split it by what its parts are about"
+        ));
+    }
+    let mut in_tests = is_test_file(path);
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim_start();
+        in_tests |= line.starts_with("#[cfg(test)]");
+        if line.starts_with("//") {
+            continue;
+        }
+        let at = || format!("{path}:{}", number + 1);
+        for left in LEFT_OVER.iter().filter(|left| line.contains(**left)) {
+            faults.push(format!("{}: {left} is left over", at()));
+        }
+        if in_tests && line.contains(SLEEP) {
+            faults.push(format!(
+                "{}: a test waits for the thing, with a bound, and does not sleep",
+                at()
+            ));
+        }
+        if is_exact(path) && has_float(line) {
+            faults.push(format!("{}: no floating point near money", at()));
+        }
+    }
+    faults
+}
+
+fn has_float(line: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_';
+    line.split(|c| !is_word(c)).any(|word| {
+        matches!(word, "f32" | "f64")
+            || (word.starts_with(|c: char| c.is_ascii_digit())
+                && (word.ends_with("f32") || word.ends_with("f64")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(path: &str, code: &str) -> usize {
+        check(path, &format!("//! A file.\n{code}")).len()
+    }
+
+    #[test]
+    fn a_clean_file_passes_and_a_bare_one_does_not() {
+        assert_eq!(faults("crates/domain/src/a.rs", "fn a() {}"), 0);
+        assert_eq!(check("crates/domain/src/a.rs", "fn a() {}").len(), 1);
+    }
+
+    #[test]
+    fn long_files_are_refused_tests_later() {
+        let long = "\n".repeat(700);
+        assert_eq!(faults("crates/domain/src/a.rs", &long), 1);
+        assert_eq!(faults("crates/domain/tests/a.rs", &long), 0);
+        assert_eq!(faults("crates/domain/tests/a.rs", &"\n".repeat(950)), 1);
+    }
+
+    #[test]
+    fn what_is_left_over_is_found() {
+        for left in LEFT_OVER {
+            assert_eq!(
+                faults("xtask/src/a.rs", &format!("    {left})]")),
+                1,
+                "{left}"
+            );
+            assert_eq!(
+                faults("xtask/src/a.rs", &format!("    // {left})]")),
+                0,
+                "{left}"
+            );
+        }
+    }
+
+    #[test]
+    fn tests_do_not_wait_by_the_clock() {
+        let wait = format!("tokio::time::{SLEEP}x)");
+        assert_eq!(faults("crates/app-api/src/a.rs", &wait), 0);
+        assert_eq!(faults("crates/app-api/tests/a.rs", &wait), 1);
+        assert_eq!(faults("crates/contract-tests/src/a.rs", &wait), 1);
+        assert_eq!(
+            faults(
+                "crates/app-api/src/a.rs",
+                &format!("#[cfg(test)]\nmod tests {{\n{wait}")
+            ),
+            1
+        );
+    }
+
+    #[test]
+    fn money_is_never_a_float() {
+        assert_eq!(faults("crates/domain/src/a.rs", "let a: f64 = 1;"), 1);
+        assert_eq!(
+            faults("crates/adapters-sqlite/src/a.rs", "let a = 1f32;"),
+            1
+        );
+        assert_eq!(faults("crates/domain/src/a.rs", "let buf64 = 1;"), 0);
+        assert_eq!(faults("xtask/src/a.rs", "let a: f64 = 1;"), 0);
+    }
+}
