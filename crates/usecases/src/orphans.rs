@@ -7,6 +7,7 @@
 use crate::{
     Contests, Failure,
     drive::{Prefetched, Until},
+    payments::within,
 };
 use domain::{
     contest::Contest,
@@ -28,7 +29,7 @@ impl Contests {
         let mut after = Position(0);
         let mut adopted = 0;
         loop {
-            let TransferPage { transfers, .. } = self.ports.funds.list(&account, after, PAGE).await?;
+            let TransferPage { transfers, .. } = within(self.ports.funds.list(&account, after, PAGE)).await?;
             let Some(last) = transfers.last() else { return Ok(adopted) };
             after = last.receipt.position;
             for transfer in &transfers {

@@ -17,6 +17,13 @@ use tokio::time::timeout;
 /// system's clock. A courtesy: no viewer is to be surprised an hour later.
 const FEE_LIFE_MS: i64 = 30_000;
 
+/// A question to the funds system, with a deadline.
+pub(crate) async fn within<T>(
+    question: impl Future<Output = Result<T, FundsError>>,
+) -> Result<T, FundsError> {
+    timeout(FUNDS_DEADLINE, question).await.map_err(FundsError::unavailable)?
+}
+
 impl Contests {
     /// Sends the fee.
     pub(crate) async fn charge(&self, contest: &Contest, signup: &Signup) -> Fact {
@@ -127,8 +134,7 @@ impl Contests {
 
     /// Looks orders up. An answer of the wrong length or about other orders is no answer.
     pub(crate) async fn look_up(&self, orders: &[OrderId]) -> Result<Lookup, FundsError> {
-        let answer = timeout(FUNDS_DEADLINE, self.ports.funds.lookup(orders)).await;
-        let lookup = answer.map_err(FundsError::unavailable)??;
+        let lookup = within(self.ports.funds.lookup(orders)).await?;
         let fits = lookup.found.len() == orders.len()
             && lookup
                 .found

@@ -3,6 +3,7 @@
 use crate::{
     Contests, Failure,
     drive::{Driven, Prefetched, Until},
+    payments::within,
 };
 use domain::{
     contest::{Contest, PhaseKind, applied_amount},
@@ -132,7 +133,7 @@ impl Contests {
                 as_of: frozen_at,
             });
         }
-        let held = self.ports.funds.balance(&contest.pool_account()).await?;
+        let held = within(self.ports.funds.balance(&contest.pool_account())).await?;
         let counts = self.ports.contests.counts(contest.id).await?;
         let finishers = count(&counts, &[StateKind::Completed]);
         let brought = Coins::sum([OwnLeg::Guarantee, OwnLeg::Carry].map(|leg| applied_amount(&contest.legs, leg)));
@@ -148,7 +149,7 @@ impl Contests {
     pub async fn report(&self, id: ContestId) -> Result<Option<Report>, Failure> {
         let Some(contest) = self.ports.contests.get(id).await? else { return Ok(None) };
         let counts = self.ports.contests.counts(id).await?;
-        let balance = match self.ports.funds.balance(&contest.pool_account()).await {
+        let balance = match within(self.ports.funds.balance(&contest.pool_account())).await {
             Ok(balance) => funds::coins(&balance),
             Err(FundsError::UnknownAccount(_)) => None,
             Err(error) => return Err(error.into()),

@@ -1,6 +1,6 @@
 //! Coins for trying things out: the embedded default and the reference ledger only.
 
-use crate::{Contests, Failure};
+use crate::{Contests, Failure, payments::within};
 use domain::{
     ids::{GrantId, UserId},
     money::Coins,
@@ -29,10 +29,10 @@ impl Contests {
     /// [`Failure::Funds`].
     pub async fn grant(&self, user: &UserId, amount: Coins, grant: GrantId) -> Result<Granted, Failure> {
         let account = Account::User(user.clone());
-        self.ports.funds.open_account(&account).await?;
+        within(self.ports.funds.open_account(&account)).await?;
         let content = Content { from: Account::Platform(Platform::Issuing), to: account.clone(), amount };
         Ok(match self.transfer(Leg::Grant(grant), content, None).await {
-            TransferOutcome::Applied(_) => Granted::Yes(self.ports.funds.balance(&account).await?.amount),
+            TransferOutcome::Applied(_) => Granted::Yes(within(self.ports.funds.balance(&account)).await?.amount),
             TransferOutcome::Conflict => Granted::Conflict,
             TransferOutcome::Refused(reason) => Granted::Refused(reason),
             TransferOutcome::NotSent | TransferOutcome::Unknown => Granted::Unknown,
@@ -44,7 +44,7 @@ impl Contests {
     /// # Errors
     /// [`Failure::Funds`].
     pub async fn sandbox_balance(&self, user: &UserId) -> Result<Option<i64>, Failure> {
-        match self.ports.funds.balance(&Account::User(user.clone())).await {
+        match within(self.ports.funds.balance(&Account::User(user.clone()))).await {
             Ok(balance) => Ok(Some(balance.amount)),
             Err(FundsError::UnknownAccount(_)) => Ok(None),
             Err(error) => Err(error.into()),

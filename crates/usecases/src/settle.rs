@@ -3,9 +3,10 @@
 //! time and two at once do no harm.
 
 use crate::{
-    Contests, Failure, FUNDS_DEADLINE,
+    Contests, Failure,
     compensate::AT_ONCE,
     drive::{Prefetched, Until},
+    payments::within,
 };
 use domain::{
     contest::{Contest, ContestFact, Phase},
@@ -23,11 +24,10 @@ use futures_util::{StreamExt, stream};
 use ports::{
     contests::ContestCommit,
     failpoint::{self, Failpoint},
-    funds::{FundsError, Lookup, TransferOutcome, coins},
+    funds::{Lookup, TransferOutcome, coins},
     store::Committed,
 };
 use std::sync::PoisonError;
-use tokio::time::timeout;
 
 /// The most contests of one round.
 const ROUND_MAX: usize = 64;
@@ -134,8 +134,7 @@ impl Contests {
                     // Cancelled before the account was known to be open.
                     self.open_account(&account).await?;
                 }
-                let closed = timeout(FUNDS_DEADLINE, self.ports.funds.close_credits(&account)).await;
-                let closed = closed.map_err(FundsError::unavailable)??;
+                let closed = within(self.ports.funds.close_credits(&account)).await?;
                 failpoint::pass(Failpoint::CreditsClosed);
                 self.save_contest(contest, ContestFact::CreditsClosed(closed), now, Vec::new()).await
             }
@@ -168,8 +167,7 @@ impl Contests {
     }
 
     async fn open_account(&self, account: &Account) -> Result<(), Failure> {
-        let opened = timeout(FUNDS_DEADLINE, self.ports.funds.open_account(account)).await;
-        Ok(opened.map_err(FundsError::unavailable)??)
+        Ok(within(self.ports.funds.open_account(account)).await?)
     }
 
     /// Sends one of the contest's own legs; its amount was stored before.
@@ -289,8 +287,7 @@ impl Contests {
     async fn freeze(&self, contest: Contest, now: UnixMillis) -> Result<Stepped, Failure> {
         let account = contest.pool_account();
         let census = self.ports.contests.census(contest.id).await?;
-        let balance = timeout(FUNDS_DEADLINE, self.ports.funds.balance(&account)).await;
-        let balance = balance.map_err(FundsError::unavailable)??;
+        let balance = within(self.ports.funds.balance(&account)).await?;
         let held = coins(&balance).ok_or_else(|| Failure::Books(format!("{account} is below zero")))?;
         match freeze(&contest.terms, &census, held) {
             Ok(totals) => {
@@ -343,8 +340,7 @@ impl Contests {
             }
         }
         let account = contest.pool_account();
-        let balance = timeout(FUNDS_DEADLINE, self.ports.funds.balance(&account)).await;
-        let balance = balance.map_err(FundsError::unavailable)??;
+        let balance = within(self.ports.funds.balance(&account)).await?;
         if balance.amount == 0 {
             self.withdraw(FindingClass::PoolDiffers, contest.id, &account.to_string()).await;
             return self.save_contest(contest, ContestFact::Emptied, now, Vec::new()).await;
