@@ -18,7 +18,7 @@ use domain::{
 };
 use ports::{
     contests::{ContestCommit, ContestFilter, ContestRepository, StateCount},
-    store::{Committed, Page, StoreError},
+    store::{Committed, PAGE_MAX, Page, StoreError},
 };
 use serde::Serialize;
 use sql_core::{
@@ -285,6 +285,7 @@ impl ContestRepository for SqliteStore {
         after: Option<ContestId>,
         items: usize,
     ) -> Result<Page<Contest, ContestId>, StoreError> {
+        let items = items.min(PAGE_MAX);
         let ContestFilter { room_id, phases, opened } = filter;
         let phases: Vec<_> = phases.iter().map(|phase| PhaseKind::name(*phase)).collect();
         let rows = sqlx::query(AssertSqlSafe(LIST.as_str()))
@@ -292,7 +293,7 @@ impl ContestRepository for SqliteStore {
             .bind(room_id.as_ref().map(domain::ids::RoomId::as_str))
             .bind(json(&phases).map_err(failed)?)
             .bind(*opened)
-            .bind(limit(items.saturating_add(1)))
+            .bind(limit(items + 1))
             .fetch_all(&self.readers)
             .await
             .map_err(failed)?;
@@ -307,6 +308,7 @@ impl ContestRepository for SqliteStore {
     }
 
     async fn awake(&self, items: usize) -> Result<Vec<Contest>, StoreError> {
+        let items = items.min(PAGE_MAX);
         let rows = sqlx::query(AssertSqlSafe(AWAKE.as_str()))
             .bind(limit(items))
             .fetch_all(&self.readers)
@@ -390,6 +392,7 @@ impl ContestRepository for SqliteStore {
         after: Option<SignupId>,
         items: usize,
     ) -> Result<Vec<Finisher>, StoreError> {
+        let items = items.min(PAGE_MAX);
         let rows = sqlx::query(
             "SELECT signup_id, user_id, weight FROM signup \
              WHERE contest_id = ?1 AND state = 'completed' AND weight IS NOT NULL AND signup_id > ?2 \
@@ -423,13 +426,14 @@ impl ContestRepository for SqliteStore {
         after: Option<SignupId>,
         items: usize,
     ) -> Result<Page<SheetLine, SignupId>, StoreError> {
+        let items = items.min(PAGE_MAX);
         let rows = sqlx::query(
             "SELECT signup_id, user_id, weight, weight_before, prize FROM sheet_line \
              WHERE contest_id = ?1 AND signup_id > ?2 ORDER BY signup_id LIMIT ?3",
         )
         .bind(id.to_string())
         .bind(after.map_or_else(String::new, |after| after.to_string()))
-        .bind(limit(items.saturating_add(1)))
+        .bind(limit(items + 1))
         .fetch_all(&self.readers)
         .await
         .map_err(failed)?;

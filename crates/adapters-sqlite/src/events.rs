@@ -273,7 +273,12 @@ fn parse_progress(contest: &Contest, row: &sqlx::sqlite::SqliteRow) -> Result<Pr
     Ok(Progress {
         quantity: context.count("quantity", quantity.unwrap_or(0))?,
         met_at: met_at.map(UnixMillis),
-        complete_until: if is_past { now } else { now.plus(-contest.terms.grace_ms) },
+        // While the contest takes events, one that counts may still come, whatever the clock says.
+        complete_until: if is_past {
+            now
+        } else {
+            now.plus(-contest.terms.grace_ms).min(contest.terms.tasks_end_at.plus(-1))
+        },
     })
 }
 

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use domain::{finding::FindingClass, ids::ContestId, time::UnixMillis};
 use ports::{
     findings::{Finding, Findings},
-    store::{Page, StoreError},
+    store::{PAGE_MAX, Page, StoreError},
 };
 use sql_core::record::Context;
 use sqlx::{Row, sqlite::SqliteRow};
@@ -20,7 +20,7 @@ pub(crate) async fn raise(transaction: &mut Transaction<'_>, finding: &Finding) 
     let done = sqlx::query(
         "INSERT INTO finding (finding_id, class, contest_id, subject, evidence, found_at, settled_at) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
-         ON CONFLICT (contest_id, class, subject) WHERE settled_at IS NULL DO NOTHING",
+         ON CONFLICT DO NOTHING",
     )
     .bind(id.hyphenated().to_string())
     .bind(class.name())
@@ -96,6 +96,7 @@ impl Findings for SqliteStore {
         after: Option<Uuid>,
         items: usize,
     ) -> Result<Page<Finding, Uuid>, StoreError> {
+        let items = items.min(PAGE_MAX);
         let rows = sqlx::query(
             "SELECT finding_id, class, contest_id, subject, evidence, found_at, settled_at FROM finding \
              WHERE contest_id = ?1 AND finding_id > ?2 AND (settled_at IS NULL OR NOT ?3) \
@@ -104,7 +105,7 @@ impl Findings for SqliteStore {
         .bind(contest.to_string())
         .bind(after.map_or_else(String::new, |after| after.hyphenated().to_string()))
         .bind(open_only)
-        .bind(limit(items.saturating_add(1)))
+        .bind(limit(items + 1))
         .fetch_all(&self.readers)
         .await
         .map_err(failed)?;

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use domain::effects::Effect;
 use ports::{
     outbox::{Outbox, OutboxEntry},
-    store::StoreError,
+    store::{PAGE_MAX, StoreError},
 };
 use sql_core::{record::Context, sqlite::NOW_MS};
 use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
@@ -49,6 +49,7 @@ fn parse(row: &SqliteRow) -> Result<OutboxEntry, StoreError> {
 #[async_trait]
 impl Outbox for SqliteStore {
     async fn take(&self, items: usize) -> Result<Vec<OutboxEntry>, StoreError> {
+        let items = items.min(PAGE_MAX);
         let rows = sqlx::query(AssertSqlSafe(TAKE.as_str()))
             .bind(limit(items))
             .fetch_all(&self.readers)

@@ -15,7 +15,7 @@ use domain::{
 use ports::{
     outbox::DROP_AGAIN_MS,
     signups::{Enrolled, SignupCommit, SignupRepository},
-    store::{Committed, Page, StoreError},
+    store::{Committed, PAGE_MAX, Page, StoreError},
 };
 use serde::Serialize;
 use sql_core::{signup_record::SignupRecord, sqlite::NOW_MS};
@@ -407,6 +407,7 @@ impl SignupRepository for SqliteStore {
     }
 
     async fn awake(&self, items: usize) -> Result<Vec<Signup>, StoreError> {
+        let items = items.min(PAGE_MAX);
         let rows = sqlx::query(AssertSqlSafe(AWAKE.as_str()))
             .bind(limit(items))
             .fetch_all(&self.readers)
@@ -422,6 +423,7 @@ impl SignupRepository for SqliteStore {
         after: Option<SignupId>,
         items: usize,
     ) -> Result<Page<Signup, SignupId>, StoreError> {
+        let items = items.min(PAGE_MAX);
         let mut found = Vec::new();
         // One query a state, so that each walks its own index range; then the first of all.
         let wanted = if states.is_empty() { vec![None] } else { states.iter().map(|state| Some(*state)).collect() };
@@ -430,7 +432,7 @@ impl SignupRepository for SqliteStore {
             let mut query = sqlx::query(AssertSqlSafe(statement))
                 .bind(contest.to_string())
                 .bind(key(after, ""))
-                .bind(limit(items.saturating_add(1)));
+                .bind(limit(items + 1));
             if let Some(state) = state {
                 query = query.bind(state.name());
             }
@@ -448,10 +450,11 @@ impl SignupRepository for SqliteStore {
         after: Option<SignupId>,
         items: usize,
     ) -> Result<Page<Signup, SignupId>, StoreError> {
+        let items = items.min(PAGE_MAX);
         let rows = sqlx::query(AssertSqlSafe(OF_USER.as_str()))
             .bind(user.as_str())
             .bind(key(after, "~"))
-            .bind(limit(items.saturating_add(1)))
+            .bind(limit(items + 1))
             .fetch_all(&self.readers)
             .await
             .map_err(failed)?;
@@ -459,9 +462,10 @@ impl SignupRepository for SqliteStore {
     }
 
     async fn parked(&self, after: Option<SignupId>, items: usize) -> Result<Page<Signup, SignupId>, StoreError> {
+        let items = items.min(PAGE_MAX);
         let rows = sqlx::query(AssertSqlSafe(PARKED.as_str()))
             .bind(key(after, ""))
-            .bind(limit(items.saturating_add(1)))
+            .bind(limit(items + 1))
             .fetch_all(&self.readers)
             .await
             .map_err(failed)?;

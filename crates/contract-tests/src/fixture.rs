@@ -14,7 +14,7 @@ use ports::{
     findings::Findings,
     outbox::Outbox,
     signups::{Enrolled, SignupCommit, SignupRepository},
-    store::Committed,
+    store::{Committed, Page},
     tasks::{TaskEvents, Tasks},
 };
 use std::{future::Future, sync::Arc, time::Duration};
@@ -228,4 +228,26 @@ pub(crate) async fn apply_all<F: StoreFixture>(
         }
     });
     at_once(calls).await
+}
+
+/// The items of all pages from the first one on; fails when they do not come to an end.
+pub(crate) async fn all_pages<T, K: Copy>(
+    limit: usize,
+    mut page_after: impl AsyncFnMut(Option<K>) -> Page<T, K>,
+) -> Vec<T> {
+    let (mut found, mut after) = (Vec::new(), None);
+    loop {
+        let page = page_after(after).await;
+        assert!(page.items.len() <= limit, "at most {limit}");
+        assert!(
+            page.next.is_none() || !page.items.is_empty(),
+            "an empty page ends the list"
+        );
+        found.extend(page.items);
+        assert!(found.len() <= 10_000, "pages repeat themselves");
+        after = page.next;
+        if after.is_none() {
+            return found;
+        }
+    }
 }

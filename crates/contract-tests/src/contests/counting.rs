@@ -4,8 +4,8 @@
 
 use crate::{
     fixture::{
-        StoreFixture, apply, apply_all, at_once, decided, decision, insert_all, open_contest, put,
-        put_all, row, stored,
+        StoreFixture, all_pages, apply, apply_all, at_once, decided, decision, insert_all,
+        open_contest, put, put_all, row, stored,
     },
     samples::{Dice, all_states, coins, contest_id, contest_in, sheet_line, state, user, weight},
 };
@@ -303,6 +303,7 @@ async fn finishers_go_by_signup_id_and_have_fixed_weights<F: StoreFixture>(store
                 break;
             }
             found.extend(page);
+            assert!(found.len() <= expected.len(), "pages repeat themselves");
         }
         assert_eq!(found, expected, "limit {limit}");
     }
@@ -402,20 +403,14 @@ async fn the_sheet_goes_by_signup_id<F: StoreFixture>(store: F) {
         assert!(write_lines(&store, &contest, page.to_vec()).await);
     }
     for limit in [1, 2, 10, 11, 12, usize::MAX] {
-        let (mut found, mut after) = (Vec::new(), None);
-        loop {
-            let page = store
+        let found = all_pages(limit, async |after| {
+            store
                 .contests()
                 .sheet(contest.id, after, limit)
                 .await
-                .expect("read");
-            assert!(page.items.len() <= limit);
-            found.extend(page.items);
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
+                .expect("read")
+        });
+        let found = found.await;
         assert_eq!(found, lines, "limit {limit}");
     }
     for line in &lines {

@@ -3,7 +3,7 @@
 #![allow(clippy::expect_used, reason = "these are tests")]
 
 use crate::{
-    fixture::{StoreFixture, enter, insert, insert_all, now},
+    fixture::{StoreFixture, all_pages, enter, insert, insert_all, now},
     samples::{Dice, HOUR, all_contests, contest_id, contest_in},
 };
 use domain::{
@@ -28,20 +28,14 @@ const HIDDEN: [PhaseKind; 2] = [PhaseKind::Preparing, PhaseKind::Funding];
 
 /// The whole list, page by page.
 async fn listed<F: StoreFixture>(store: &F, filter: &ContestFilter, limit: usize) -> Vec<Contest> {
-    let (mut found, mut after) = (Vec::new(), None);
-    loop {
-        let page = store
+    let page = async |after| {
+        store
             .contests()
             .list(filter, after, limit)
             .await
-            .expect("read");
-        assert!(page.items.len() <= limit);
-        found.extend(page.items);
-        after = page.next;
-        if after.is_none() {
-            return found;
-        }
-    }
+            .expect("read")
+    };
+    all_pages(limit, page).await
 }
 
 fn ids(contests: &[Contest]) -> Vec<ContestId> {
@@ -153,28 +147,26 @@ async fn a_list_neither_skips_nor_repeats_while_contests_move<F: StoreFixture>(s
         .map(|_| contest_in(PhaseKind::Draft, time))
         .collect();
     insert_all(&store, &contests).await;
-    let (mut found, mut after) = (Vec::new(), None);
-    loop {
-        let page = store
-            .contests()
-            .list(&ContestFilter::default(), after, 3)
-            .await
-            .expect("read");
-        found.extend(ids(&page.items));
-        after = page.next;
-        if after.is_none() {
-            break;
+    let filter = ContestFilter::default();
+    let page = async |after: Option<ContestId>| {
+        if after.is_some() {
+            // Some move on, and newer ones appear, between two pages.
+            let moving = dice.one(&contests).clone();
+            let next = [
+                PhaseKind::Running,
+                PhaseKind::Claimable,
+                PhaseKind::Cancelled,
+            ];
+            enter(&store, &moving, *dice.one(&next)).await;
+            insert(&store, &contest_in(PhaseKind::Draft, time)).await;
         }
-        // Some move on, and newer ones appear, between two pages.
-        let moving = dice.one(&contests).clone();
-        let next = *dice.one(&[
-            PhaseKind::Running,
-            PhaseKind::Claimable,
-            PhaseKind::Cancelled,
-        ]);
-        enter(&store, &moving, next).await;
-        insert(&store, &contest_in(PhaseKind::Draft, time)).await;
-    }
+        store
+            .contests()
+            .list(&filter, after, 3)
+            .await
+            .expect("read")
+    };
+    let found = ids(&all_pages(3, page).await);
     let expected: Vec<_> = contests.iter().rev().map(|contest| contest.id).collect();
     assert_eq!(found, expected);
 }

@@ -3,7 +3,9 @@
 #![allow(clippy::expect_used, reason = "these are tests")]
 
 use crate::{
-    fixture::{StoreFixture, apply, apply_all, decision, insert_all, now, open_contest, put_all},
+    fixture::{
+        StoreFixture, all_pages, apply, apply_all, decision, insert_all, now, open_contest, put_all,
+    },
     samples::{Dice, all_states, contest_in, state, user},
 };
 use domain::{
@@ -29,19 +31,13 @@ async fn paged(
     states: &[StateKind],
     limit: usize,
 ) -> Vec<Signup> {
-    let (mut found, mut after) = (Vec::new(), None);
-    loop {
-        let page = signups
+    let page = async |after| {
+        signups
             .page(contest.id, states, after, limit)
             .await
-            .expect("read");
-        assert!(page.items.len() <= limit);
-        found.extend(page.items);
-        after = page.next;
-        if after.is_none() {
-            return found;
-        }
-    }
+            .expect("read")
+    };
+    all_pages(limit, page).await
 }
 
 fn ids(signups: &[Signup]) -> Vec<SignupId> {
@@ -95,27 +91,22 @@ async fn pages_neither_skip_nor_repeat_while_rows_change_state<F: StoreFixture>(
         let rows = put_all(&store, paid).await;
         let mut staying: BTreeSet<_> = rows.iter().map(|signup| signup.id).collect();
         let present = ids(&paged(&*store.signups(), &contest, &wanted, PAGE_MAX).await);
-        let (mut found, mut after) = (Vec::new(), None);
-        loop {
-            let page = store
+        let page = async |after: Option<SignupId>| {
+            // Some move out of the wanted states and into them again between two pages, on both
+            // sides of the cursor.
+            for _ in 0..if after.is_some() { 5 } else { 0 } {
+                let id = *dice.one(&present);
+                let signup = store.signups().get(id).await.expect("read").expect("a row");
+                staying.remove(&id);
+                apply(&store, decision(&signup, dice.one(&states).clone())).await;
+            }
+            store
                 .signups()
                 .page(contest.id, &wanted, after, 4)
                 .await
-                .expect("read");
-            found.extend(ids(&page.items));
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-            // Some move out of the wanted states and into them again, on both sides of the cursor.
-            for _ in 0..5 {
-                let id = *dice.one(&present);
-                let signup = store.signups().get(id).await.expect("read").expect("a row");
-                let next = dice.one(&states).clone();
-                staying.remove(&id);
-                apply(&store, decision(&signup, next)).await;
-            }
-        }
+                .expect("read")
+        };
+        let found = ids(&all_pages(4, page).await);
         let once: BTreeSet<_> = found.iter().copied().collect();
         assert_eq!(once.len(), found.len(), "each at most once");
         assert!(found.is_sorted(), "by id");
@@ -167,20 +158,14 @@ async fn a_viewers_signups_come_newest_first<F: StoreFixture>(store: F) {
     of_ann.retain(|signup| signup.user_id == user("ann"));
     of_ann.reverse();
     for limit in [1, 2, 9, 10, usize::MAX] {
-        let (mut found, mut after) = (Vec::new(), None);
-        loop {
-            let page = store
+        let page = async |after| {
+            store
                 .signups()
                 .of_user(&user("ann"), after, limit)
                 .await
-                .expect("read");
-            assert!(page.items.len() <= limit);
-            found.extend(page.items);
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
-        }
+                .expect("read")
+        };
+        let found = all_pages(limit, page).await;
         assert_eq!(found, of_ann, "limit {limit}");
     }
     let nobody = store
@@ -223,16 +208,8 @@ async fn parked_payments_are_listed_until_they_are_not<F: StoreFixture>(store: F
     parked.retain(|signup| is_parked(&signup.state));
     while !parked.is_empty() {
         for limit in [1, 5, usize::MAX] {
-            let (mut found, mut after) = (Vec::new(), None);
-            loop {
-                let page = store.signups().parked(after, limit).await.expect("read");
-                assert!(page.items.len() <= limit);
-                found.extend(page.items);
-                after = page.next;
-                if after.is_none() {
-                    break;
-                }
-            }
+            let page = async |after| store.signups().parked(after, limit).await.expect("read");
+            let found = all_pages(limit, page).await;
             assert_eq!(found, parked, "limit {limit}");
         }
         // An operator asks for another try, of all but each fifth.
