@@ -314,6 +314,8 @@ async fn an_event_after_the_judging_began_is_too_late_and_not_kept<F: StoreFixtu
     let time = now(&store).await;
     for &phase in PhaseKind::ALL.iter().filter(|phase| phase.is_past_events()) {
         let mut contest = contest_in(PhaseKind::Running, time);
+        contest.terms.signup_closes_at = time.plus(-1);
+        contest.terms.tasks_end_at = time;
         contest.terms.room_id = phase.name().parse().expect("a room id");
         insert(&store, &contest).await;
         let ann = paid_at_opening(&store, &contest).await;
@@ -337,12 +339,15 @@ async fn an_event_after_the_judging_began_is_too_late_and_not_kept<F: StoreFixtu
         assert_eq!(record_one(&store, &other).await, EventOutcome::TooLate);
         assert_eq!(quantity(&store, &contest, &ann).await, 1);
         // Outside the contest's time it would not have counted anyway: it is not too late for it.
-        let before = contest.terms.signup_opens_at.plus(-1);
-        let unrelated = TaskEvent {
-            occurred_at: before,
-            ..late
-        };
-        assert_eq!(record_one(&store, &unrelated).await, EventOutcome::Accepted);
+        let (opens_at, ends_at) = (contest.terms.signup_opens_at, contest.terms.tasks_end_at);
+        for (which, at) in [("before", opens_at.plus(-1)), ("after", ends_at)] {
+            let unrelated = event(&name(which), &contest, 1, at);
+            assert_eq!(record_one(&store, &unrelated).await, EventOutcome::Accepted);
+        }
+        for (which, at) in [("first", opens_at), ("last", ends_at.plus(-1))] {
+            let late = event(&name(which), &contest, 1, at);
+            assert_eq!(record_one(&store, &late).await, EventOutcome::TooLate);
+        }
         assert_eq!(quantity(&store, &contest, &ann).await, 1);
     }
 }

@@ -1,7 +1,7 @@
 //! What an adapter brings to the suites of the store, and what the cases share.
 #![allow(clippy::expect_used, reason = "these are tests")]
 
-use crate::samples::{contest_in, signup_id, signup_in};
+use crate::samples::{HOUR, contest_in, signup_id, signup_in};
 use domain::{
     contest::{Contest, PhaseKind},
     effects::Effect,
@@ -121,14 +121,15 @@ pub(crate) fn new_signup(contest: &Contest, user: UserId, now: UnixMillis) -> Si
     Signup::new(signup_id(), contest.id, user, contest.terms.fee, now)
 }
 
-/// Inserts a row in any state, whatever the contest's phase; as it reads back.
+/// Inserts a row in any state, whatever the contest's phase, that was last written an hour ago; as
+/// it reads back.
 pub(crate) async fn put<F: StoreFixture>(
     store: &F,
     contest: &Contest,
     user: UserId,
     state: State,
 ) -> Signup {
-    let signup = signup_in(state, contest, user, now(store).await);
+    let signup = signup_in(state, contest, user, now(store).await.plus(-HOUR));
     let answer = store.signups().restore(&signup).await.expect("restored");
     assert_eq!(answer, Enrolled::Inserted);
     signup.recalled()
@@ -196,7 +197,7 @@ pub(crate) async fn put_all<F: StoreFixture>(
     store: &F,
     wanted: impl IntoIterator<Item = (&Contest, UserId, State)>,
 ) -> Vec<Signup> {
-    let time = now(store).await;
+    let time = now(store).await.plus(-HOUR);
     let made: Vec<Signup> = wanted
         .into_iter()
         .map(|(contest, user, state)| signup_in(state, contest, user, time))

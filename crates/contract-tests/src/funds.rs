@@ -114,7 +114,7 @@ funds_cases! { $
         a_lookup_answers_in_the_order_asked,
         a_lookup_of_nothing_tells_position_and_time,
         a_lookup_takes_the_stated_number_of_orders,
-        reads_see_what_was_answered_before,
+        reads_see_what_was_answered_before_and_nothing_later,
         positions_and_times_rise_with_commit_order,
         a_list_pages_both_sides_in_commit_order_exactly_once,
         a_list_holds_the_accounts_own_transfers_alone,

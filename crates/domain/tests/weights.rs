@@ -106,6 +106,22 @@ fn the_early_bird_is_1000_at_the_opening_and_1_at_the_end() {
     check(&longest, 10, 1, year.0 - 1, 1);
 }
 
+/// Terms that were never checked are no reason to divide by zero.
+#[test]
+fn the_early_bird_needs_a_contest_that_lasts() {
+    let checked = ruled(Rule::EarlyBird, 1);
+    let done = common::done(1);
+    for (length, exists) in [(-1, false), (0, false), (1, true)] {
+        let tasks_end_at = checked.signup_opens_at.plus(length);
+        let terms = Terms {
+            tasks_end_at,
+            ..checked.clone()
+        };
+        let found = weight(&terms, contest_id(), &user(1), coins(10), done, None);
+        assert_eq!(found.is_some(), exists, "{length}");
+    }
+}
+
 fn lucky(secret: [u8; 32], user: &UserId, position: u64) -> u64 {
     let draw = Draw {
         secret,

@@ -7,7 +7,13 @@ use domain::{
     transfer::{Position, ProofOfAbsence, Refusal, Transfer},
 };
 use ports::funds::{TransferOutcome, TransferRequest};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 // hazard: A6
 pub(super) async fn one_order_sent_many_times_at_once_applies_once(bank: &Bank<'_>) {
@@ -128,8 +134,11 @@ pub(super) async fn credits_that_race_the_close_lie_before_it(bank: &Bank<'_>) {
     let requests: Vec<_> = (0..CROWD).map(|_| bank.ask(&ann, &pool, 1)).collect();
     let orders: Vec<_> = requests.iter().map(|request| request.order_id).collect();
     let closing = async {
-        // After some of the credits, not after all.
-        while bank.history(&pool).await.len() < 2 {
+        // After some of the credits, not after all; should none arrive, the answers below say so.
+        for _ in 0..10_000 {
+            if bank.history(&pool).await.len() >= 2 {
+                break;
+            }
             tokio::task::yield_now().await;
         }
         bank.funds.close_credits(&pool).await.expect("a close")
@@ -206,14 +215,15 @@ pub(super) async fn what_a_lookup_did_not_find_applies_later_only_above_it(bank:
     let (ann, pool) = (bank.user(1_000).await, bank.pool().await);
     let requests: Vec<_> = (0..CROWD).map(|_| bank.ask(&ann, &pool, 1)).collect();
     let orders: Vec<_> = requests.iter().map(|request| request.order_id).collect();
-    let funds = Arc::clone(&bank.funds);
-    let asked = orders.clone();
+    let (funds, sent) = (Arc::clone(&bank.funds), Arc::new(AtomicBool::new(false)));
+    let all_sent = Arc::clone(&sent);
     let watching = tokio::spawn(async move {
         // The highest position at which each order was not there, and all that was seen of it.
-        let mut absent = vec![Position(0); asked.len()];
+        let mut absent = vec![Position(0); orders.len()];
         let mut seen: BTreeMap<usize, Transfer> = BTreeMap::new();
-        while seen.len() < asked.len() {
-            let answer = funds.lookup(&asked).await.expect("an answer");
+        loop {
+            let last = all_sent.load(Ordering::SeqCst);
+            let answer = funds.lookup(&orders).await.expect("an answer");
             for (place, found) in answer.found.into_iter().enumerate() {
                 match found {
                     Some(transfer) => {
@@ -228,14 +238,23 @@ pub(super) async fn what_a_lookup_did_not_find_applies_later_only_above_it(bank:
                     }
                 }
             }
+            if last {
+                assert_eq!(
+                    seen.len(),
+                    orders.len(),
+                    "an answered transfer was not found"
+                );
+                return absent;
+            }
+            tokio::task::yield_now().await;
         }
-        absent
     });
     let (first, second) = requests.split_at(CROWD as usize / 2);
     let mut outcomes = bank.rush(first.to_vec()).await;
     for request in second {
         outcomes.push(bank.send(request).await);
     }
+    sent.store(true, Ordering::SeqCst);
     let absent = watching.await.expect("a task that ends");
     for (outcome, absent) in outcomes.into_iter().zip(absent) {
         assert!(applied(outcome).receipt.position > absent);
@@ -246,14 +265,13 @@ pub(super) async fn what_a_lookup_did_not_find_applies_later_only_above_it(bank:
 pub(super) async fn nothing_appears_at_or_below_a_closed_position(bank: &Bank<'_>) {
     let (ann, pool) = (bank.user(1_000).await, bank.pool().await);
     let requests: Vec<_> = (0..CROWD).map(|_| bank.ask(&ann, &pool, 1)).collect();
-    let funds = Arc::clone(&bank.funds);
-    let watched = pool.clone();
+    let (funds, sent) = (Arc::clone(&bank.funds), Arc::new(AtomicBool::new(false)));
+    let (all_sent, watched) = (Arc::clone(&sent), pool.clone());
     let watching = tokio::spawn(async move {
         let mut read: Vec<Transfer> = Vec::new();
-        while read.len() < CROWD as usize {
-            let after = read
-                .last()
-                .map_or(Position(0), |last| last.receipt.position);
+        loop {
+            let last = all_sent.load(Ordering::SeqCst);
+            let after = read.last().map_or(Position(0), |one| one.receipt.position);
             let page = funds.list(&watched, after, 1_000).await.expect("a list");
             read.extend(page.transfers);
             // The page was not full: up to here everything has been read, and the next page may
@@ -269,14 +287,18 @@ pub(super) async fn nothing_appears_at_or_below_a_closed_position(bank: &Bank<'_
                 before, after,
                 "something appeared at or below a closed position"
             );
+            if last {
+                return read;
+            }
+            tokio::task::yield_now().await;
         }
-        read
     });
     let (first, second) = requests.split_at(CROWD as usize / 2);
     bank.rush(first.to_vec()).await;
     for request in second {
         applied(bank.send(request).await);
     }
+    sent.store(true, Ordering::SeqCst);
     assert_eq!(
         watching.await.expect("a task that ends"),
         bank.history(&pool).await

@@ -62,11 +62,13 @@ pub(super) async fn a_lookup_takes_the_stated_number_of_orders(bank: &Bank<'_>) 
 }
 
 // hazard: A3
-pub(super) async fn reads_see_what_was_answered_before(bank: &Bank<'_>) {
+pub(super) async fn reads_see_what_was_answered_before_and_nothing_later(bank: &Bank<'_>) {
     let ann = bank.user(0).await;
+    let mut told = Position(0);
     for round in 1..=50 {
         let transfer = bank.apply(&issuing(), &ann, 1).await;
         let position = transfer.receipt.position;
+        assert!(position > told, "it was not there at {told:?}");
         let lookup = bank
             .funds
             .lookup(&[transfer.order_id])
@@ -83,6 +85,7 @@ pub(super) async fn reads_see_what_was_answered_before(bank: &Bank<'_>) {
         assert_eq!(page.transfers, [transfer]);
         for seen in [lookup.position, balance.position, page.closed_position] {
             assert!(seen >= position);
+            told = told.max(seen);
         }
     }
 }
@@ -116,6 +119,8 @@ async fn pages(bank: &Bank<'_>, account: &Account, limit: usize) -> Vec<Transfer
             .await
             .expect("a list");
         assert!(page.transfers.len() <= limit);
+        let onward = |one: &Transfer| one.receipt.position > after;
+        assert!(page.transfers.iter().all(onward), "a page that leads back");
         if page.transfers.is_empty() {
             assert!(page.closed_position >= after);
             return read;
