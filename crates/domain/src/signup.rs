@@ -461,7 +461,9 @@ impl Signup {
             State::Completed(fee, done, share) => completed(self.id, fee, done, share, fact),
             State::Claiming(fee, done, weight, prize, payment) => match fact {
                 Fact::NothingToPay if prize.is_zero() => Some(State::Shared(fee, done, weight, prize, None)),
-                Fact::PaymentApplied(paid) => Some(State::Shared(fee, done, weight, prize, Some(paid))),
+                Fact::PaymentApplied(paid) if !prize.is_zero() => {
+                    Some(State::Shared(fee, done, weight, prize, Some(paid)))
+                }
                 other => paying(payment, &other)
                     .map(|payment| State::Claiming(fee, done, weight, prize, payment)),
             },

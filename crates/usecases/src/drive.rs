@@ -242,7 +242,11 @@ impl Contests {
 
     async fn save(&self, journey: &mut Journey) -> Result<Saved, Failure> {
         let Journey { saved, current, trail, window } = journey;
-        let trail = std::mem::take(trail);
+        let mut trail = std::mem::take(trail);
+        if trail.is_empty() {
+            // Every write has its line of history, also one that only records how a try ended.
+            trail.push(current.state.kind());
+        }
         let was_parked = is_parked(saved);
         let commit = SignupCommit {
             expected: saved.version,
@@ -256,6 +260,8 @@ impl Contests {
             Committed::Applied => {
                 failpoint::pass(Failpoint::SignupCommitted);
                 current.version = saved.version + 1;
+                // The store's own time is at most a few milliseconds away, and nothing hangs on it.
+                current.updated_at = self.ports.clock.now();
                 *saved = current.clone();
                 if was_parked && !is_parked(saved) {
                     self.withdraw(FindingClass::Stuck, saved.contest_id, &saved.id.to_string()).await;

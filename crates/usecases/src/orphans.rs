@@ -12,7 +12,7 @@ use crate::{
 use domain::{
     contest::Contest,
     finding::FindingClass,
-    ids::SignupId,
+    ids::{ContestId, SignupId},
     order::{Account, Leg},
     signup::{Fact, Signup, State},
     transfer::{Position, Transfer},
@@ -40,10 +40,16 @@ impl Contests {
 
     async fn adopt(&self, contest: &Contest, transfer: &Transfer) -> Result<bool, Failure> {
         let Account::User(user) = &transfer.content.from else { return Ok(false) };
-        if transfer.order_id != Leg::Fee(contest.id, user.clone()).order_id()
-            || self.ports.signups.find(contest.id, user).await?.is_some()
-        {
+        if transfer.order_id != Leg::Fee(contest.id, user.clone()).order_id() {
             return Ok(false);
+        }
+        match self.ports.signups.find(contest.id, user).await? {
+            // Expired, and the fee is there after all; or restored by a process that then died.
+            Some(expired) if expired.state == State::Expired => {
+                return self.give_back(contest, expired, transfer).await.map(|()| true);
+            }
+            Some(_) => return Ok(false),
+            None => {}
         }
         let evidence = format!("{user} paid {} coins and has no signup", transfer.content.amount);
         let order = transfer.order_id.to_string();
@@ -52,12 +58,23 @@ impl Contests {
         let now = self.ports.clock.now();
         let lost = Signup::new(id, contest.id, user.clone(), transfer.content.amount, now);
         let lost = Signup { state: State::Expired, ..lost };
-        if self.ports.signups.restore(&lost).await? != Enrolled::Inserted {
-            return Ok(true);
+        if self.ports.signups.restore(&lost).await? == Enrolled::Inserted {
+            self.give_back(contest, lost, transfer).await?;
         }
-        let found = Fact::FeeApplied(transfer.receipt);
-        self.drive(contest, lost, Some(found), Until::Rest, Prefetched::default()).await?;
-        self.withdraw(FindingClass::OrphanTransfer, contest.id, &order).await;
         Ok(true)
+    }
+
+    async fn give_back(&self, contest: &Contest, expired: Signup, fee: &Transfer) -> Result<(), Failure> {
+        let found = Fact::FeeApplied(fee.receipt);
+        self.drive(contest, expired, Some(found), Until::Rest, Prefetched::default()).await.map(drop)
+    }
+
+    /// Settles the findings about orphans of a contest whose books agree: each has a row now.
+    pub(crate) async fn withdraw_orphans(&self, contest: ContestId) -> Result<(), Failure> {
+        let open = self.ports.findings.list(contest, true, None, PAGE).await?;
+        for finding in open.items.iter().filter(|finding| finding.class == FindingClass::OrphanTransfer) {
+            self.withdraw(finding.class, contest, &finding.subject).await;
+        }
+        Ok(())
     }
 }

@@ -292,6 +292,7 @@ impl Contests {
         match freeze(&contest.terms, &census, held) {
             Ok(totals) => {
                 failpoint::pass(Failpoint::BooksBalanced);
+                self.withdraw_orphans(contest.id).await?;
                 self.withdraw(FindingClass::PoolDiffers, contest.id, &account.to_string()).await;
                 self.save_contest(contest, ContestFact::Frozen(totals), now, Vec::new()).await
             }
@@ -342,6 +343,7 @@ impl Contests {
         let account = contest.pool_account();
         let balance = within(self.ports.funds.balance(&account)).await?;
         if balance.amount == 0 {
+            self.withdraw_orphans(contest.id).await?;
             self.withdraw(FindingClass::PoolDiffers, contest.id, &account.to_string()).await;
             return self.save_contest(contest, ContestFact::Emptied, now, Vec::new()).await;
         }

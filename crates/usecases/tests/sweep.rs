@@ -187,6 +187,20 @@ const FLOWS: &[Flow] = &[
         ends: |end| end == outcome(PhaseKind::Cancelled, 100, 100),
     },
     Flow {
+        name: "settle where a row was lost",
+        terms,
+        before: |world, process, contest| {
+            Box::pin(async move {
+                bob_finished(world, process, contest).await;
+                world.sign_up(process, contest, "ann").await;
+                world.store.delete_signup(contest, &user("ann")).expect("a row");
+                world.at(START.plus(121_000));
+            })
+        },
+        flow: |process, contest| Box::pin(async move { drop(process.run_contest(contest).await) }),
+        ends: |end| end == outcome(PhaseKind::Closed, 100, 100),
+    },
+    Flow {
         name: "no winners",
         terms,
         before: |world, process, contest| {
