@@ -11,7 +11,7 @@ use domain::{
     money::Coins,
     order::{Account, Leg, OrderId, OwnLeg, Platform},
     settlement::{Frozen, Totals},
-    signup::{FeeTry, PayTry, Payee, Payment, Signup, State},
+    signup::{FeeTry, Paid, PayTry, Payee, Payment, Signup, State},
     terms::Terms,
     time::UnixMillis,
     transfer::{Content, Refusal, Transfer},
@@ -360,6 +360,24 @@ fn faults_of_refunds_are_named() {
         &[OnePrize, NoOverpay, ZeroSum],
         "two refunds from an empty pool",
     );
+    // In a contest that goes on: there the balance gives nothing away.
+    let refunded = |p: &mut Planted| {
+        let (payee, receipt) = (Payee::Viewer, receipt(9));
+        p.signups[3].state = State::Refunded(receipt, Paid { payee, receipt });
+    };
+    plant(
+        claimable,
+        refunded,
+        &[ZeroSum],
+        "refunded, and nothing was sent",
+    );
+    let sent = |p: &mut Planted| {
+        let (payee, receipt) = (Payee::Viewer, receipt(9));
+        let content = p.signups[3].payment_content(payee, coins(10));
+        p.add(p.order(Leg::Refund, 4), content);
+        p.signups[3].state = State::Refunded(receipt, Paid { payee, receipt });
+    };
+    plant(claimable, sent, &[], "refunded, and sent");
     let unasked = |p: &mut Planted| {
         let content = p.signups[3].payment_content(Payee::Viewer, coins(10));
         p.add(p.order(Leg::Refund, 4), content);

@@ -77,7 +77,6 @@ pub(crate) fn samples(kind: StateKind) -> Vec<State> {
             (0, None),
         ]
         .into_iter()
-        .chain([(0, Some(Payee::Viewer)), (0, Some(Payee::Holding))])
         .map(|(prize, payee)| State::Shared(fee(), done(3), two(), coins(prize), payee.map(paid)))
         .collect(),
         StateKind::Missed => vec![State::Missed(fee(), 1)],
