@@ -101,6 +101,28 @@ const SHEET: &str = "INSERT INTO sheet_line (contest_id, signup_id, user_id, wei
             j.value ->> 'weight_before', j.value ->> 'prize' \
      FROM json_each(?1) AS j";
 
+const PRESENCE: &str = "SELECT value FROM json_each(?2) \
+     WHERE EXISTS (SELECT 1 FROM signup WHERE contest_id = ?1 AND state = value) \
+     UNION ALL SELECT 'provisional' WHERE EXISTS \
+     (SELECT 1 FROM signup WHERE contest_id = ?1 AND state = 'completed' AND weight IS NULL)";
+
+const FINISHERS: &str = "SELECT signup_id, user_id, weight FROM signup \
+     WHERE contest_id = ?1 AND state = 'completed' AND weight IS NOT NULL AND signup_id > ?2 \
+     ORDER BY signup_id LIMIT ?3";
+
+/// The statements that requests and settling run, for the test of their plans.
+#[cfg(test)]
+pub(crate) fn statements() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("get", &GET),
+        ("awake", &AWAKE),
+        ("commit", &COMMIT),
+        ("legs_of", &LEGS_OF),
+        ("presence", PRESENCE),
+        ("finishers", FINISHERS),
+    ]
+}
+
 macro_rules! selects {
     ($($name:ident = $rest:expr;)+) => {
         $(static $name: LazyLock<String> = LazyLock::new(|| format!("SELECT {} FROM contest {}", ContestRecord::COLUMNS, $rest));)+
@@ -319,12 +341,7 @@ impl ContestRepository for SqliteStore {
 
     async fn presence(&self, id: ContestId) -> Result<Presence, StoreError> {
         let states: Vec<_> = StateKind::ALL.iter().map(|state| state.name()).collect();
-        let rows = sqlx::query(
-            "SELECT value FROM json_each(?2) \
-             WHERE EXISTS (SELECT 1 FROM signup WHERE contest_id = ?1 AND state = value) \
-             UNION ALL SELECT 'provisional' WHERE EXISTS \
-             (SELECT 1 FROM signup WHERE contest_id = ?1 AND state = 'completed' AND weight IS NULL)",
-        )
+        let rows = sqlx::query(PRESENCE)
         .bind(id.to_string())
         .bind(json(&states).map_err(failed)?)
         .fetch_all(&self.readers)
@@ -393,11 +410,7 @@ impl ContestRepository for SqliteStore {
         items: usize,
     ) -> Result<Vec<Finisher>, StoreError> {
         let items = items.min(PAGE_MAX);
-        let rows = sqlx::query(
-            "SELECT signup_id, user_id, weight FROM signup \
-             WHERE contest_id = ?1 AND state = 'completed' AND weight IS NOT NULL AND signup_id > ?2 \
-             ORDER BY signup_id LIMIT ?3",
-        )
+        let rows = sqlx::query(FINISHERS)
         .bind(id.to_string())
         .bind(after.map_or_else(String::new, |after| after.to_string()))
         .bind(limit(items))

@@ -56,6 +56,21 @@ struct AskedProgress {
     paid_at: i64,
 }
 
+// A cross join is taken in the order in which it is written: from the batch to the table.
+const STORED: &str = "SELECT e.sender_id, e.event_id, e.user_id, e.room_id, e.kind, e.quantity, e.occurred_at \
+     FROM json_each(?1) AS j CROSS JOIN task_event AS e \
+     ON e.sender_id = j.value ->> 'sender_id' AND e.event_id = j.value ->> 'event_id'";
+
+const FITTING: &str = "SELECT j.key, c.contest_id, c.phase FROM json_each(?1) AS j CROSS JOIN contest AS c \
+     ON c.room_id = j.value ->> 'room_id' AND c.task_kind = j.value ->> 'kind' \
+     AND c.tasks_end_at > j.value ->> 'occurred_at' AND c.signup_opens_at <= j.value ->> 'occurred_at'";
+
+/// The statements that a batch or a page runs, for the test of their plans.
+#[cfg(test)]
+pub(crate) fn statements() -> Vec<(&'static str, &'static str)> {
+    vec![("stored", STORED), ("fitting", FITTING), ("progress", &PROGRESS)]
+}
+
 fn row(sender: &SenderId, event: &TaskEvent) -> EventRow {
     let TaskEvent { event_id, user_id, room_id, kind, quantity, occurred_at } = event;
     EventRow {
@@ -132,11 +147,7 @@ async fn stored(
     transaction: &mut Transaction<'_>,
     rows: &[EventRow],
 ) -> Result<BTreeMap<(String, String), EventRow>, sqlx::Error> {
-    let found = sqlx::query(
-        "SELECT e.sender_id, e.event_id, e.user_id, e.room_id, e.kind, e.quantity, e.occurred_at \
-         FROM json_each(?1) AS j JOIN task_event AS e \
-         ON e.sender_id = j.value ->> 'sender_id' AND e.event_id = j.value ->> 'event_id'",
-    )
+    let found = sqlx::query(STORED)
     .bind(json(rows)?)
     .fetch_all(&mut *transaction.connection)
     .await?;
@@ -165,11 +176,7 @@ struct Fit {
 }
 
 async fn contests_of(transaction: &mut Transaction<'_>, rows: &[EventRow]) -> Result<Vec<Fit>, sqlx::Error> {
-    let found = sqlx::query(
-        "SELECT j.key, c.contest_id, c.phase FROM json_each(?1) AS j JOIN contest AS c \
-         ON c.room_id = j.value ->> 'room_id' AND c.task_kind = j.value ->> 'kind' \
-         AND c.tasks_end_at > j.value ->> 'occurred_at' AND c.signup_opens_at <= j.value ->> 'occurred_at'",
-    )
+    let found = sqlx::query(FITTING)
     .bind(json(rows)?)
     .fetch_all(&mut *transaction.connection)
     .await?;
@@ -218,18 +225,19 @@ async fn store(
     .map(drop)
 }
 
-/// Progress of many viewers, and what it is complete up to, in one snapshot.
+/// Progress of many viewers, and what it is complete up to, in one snapshot. The outer join also
+/// fixes the order: from those who are asked about to their events, never the other way round.
 static PROGRESS: LazyLock<String> = LazyLock::new(|| {
     format!(
         "WITH asked AS (SELECT key AS n, value ->> 'user_id' AS user_id, value ->> 'paid_at' AS paid_at \
                         FROM json_each(?1)), \
          done AS (SELECT asked.n, p.occurred_at, SUM(p.quantity) OVER \
                          (PARTITION BY asked.n ORDER BY p.occurred_at, p.sender_id, p.event_id) AS total \
-                  FROM asked JOIN task_progress AS p ON p.contest_id = ?2 AND p.user_id = asked.user_id \
+                  FROM asked LEFT JOIN task_progress AS p ON p.contest_id = ?2 AND p.user_id = asked.user_id \
                   AND p.occurred_at >= asked.paid_at AND p.occurred_at < ?3) \
-         SELECT asked.n, MAX(done.total), MIN(CASE WHEN done.total >= ?4 THEN done.occurred_at END), \
+         SELECT n, MAX(total), MIN(CASE WHEN total >= ?4 THEN occurred_at END), \
                 {NOW_MS}, (SELECT phase FROM contest WHERE contest_id = ?2) \
-         FROM asked LEFT JOIN done ON done.n = asked.n GROUP BY asked.n ORDER BY asked.n"
+         FROM done GROUP BY n ORDER BY n"
     )
 });
 

@@ -8,6 +8,8 @@ mod contests;
 mod events;
 mod findings;
 mod outbox;
+#[cfg(test)]
+mod plans;
 mod rows;
 mod signups;
 mod writer;

@@ -61,7 +61,7 @@ pub(crate) fn from_json(columns: &str) -> String {
 static ENROLL: LazyLock<String> = LazyLock::new(|| {
     format!(
         "INSERT INTO signup ({}, wake_at) SELECT {}, j.value ->> 'wake_at' \
-         FROM json_each(?1) AS j JOIN contest AS c ON c.contest_id = j.value ->> 'contest_id' \
+         FROM json_each(?1) AS j CROSS JOIN contest AS c ON c.contest_id = j.value ->> 'contest_id' \
          WHERE c.phase = 'draft' AND c.signup_opens_at <= ?2 AND ?2 < c.signup_closes_at \
          ON CONFLICT (contest_id, user_id) DO NOTHING RETURNING signup_id",
         SignupRecord::COLUMNS,
@@ -72,7 +72,7 @@ static ENROLL: LazyLock<String> = LazyLock::new(|| {
 static RESTORE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "INSERT INTO signup ({}, wake_at) SELECT {}, j.value ->> 'wake_at' \
-         FROM json_each(?1) AS j JOIN contest AS c ON c.contest_id = j.value ->> 'contest_id' WHERE true \
+         FROM json_each(?1) AS j CROSS JOIN contest AS c ON c.contest_id = j.value ->> 'contest_id' WHERE true \
          ON CONFLICT (contest_id, user_id) DO NOTHING RETURNING signup_id",
         SignupRecord::COLUMNS,
         from_json(SignupRecord::COLUMNS),
@@ -133,8 +133,7 @@ macro_rules! selects {
 }
 
 selects! {
-    FIND_MANY = "JOIN json_each(?1) AS j ON signup.contest_id = j.value ->> 'contest_id' \
-                 AND signup.user_id = j.value ->> 'user_id'";
+    FIND_MANY = "WHERE (contest_id, user_id) IN (SELECT value ->> 'contest_id', value ->> 'user_id' FROM json_each(?1))";
     FIND = "WHERE contest_id = ?1 AND user_id = ?2";
     GET = "WHERE signup_id = ?1";
     AWAKE = &format!("WHERE wake_at <= {NOW_MS} ORDER BY wake_at LIMIT ?1");
@@ -142,6 +141,24 @@ selects! {
     PAGE_OF_STATE = "WHERE contest_id = ?1 AND state = ?4 AND signup_id > ?2 ORDER BY signup_id LIMIT ?3";
     OF_USER = "WHERE user_id = ?1 AND signup_id < ?2 ORDER BY signup_id DESC LIMIT ?3";
     PARKED = "WHERE last_try = 'parked' AND signup_id > ?1 ORDER BY signup_id LIMIT ?2";
+}
+
+/// The statements that requests and sweeps run, for the test of their plans.
+#[cfg(test)]
+pub(crate) fn statements() -> Vec<(&'static str, &'static str)> {
+    vec![
+        ("enroll", &ENROLL),
+        ("restore", &RESTORE),
+        ("commit", &COMMIT),
+        ("find_many", &FIND_MANY),
+        ("find", &FIND),
+        ("get", &GET),
+        ("awake", &AWAKE),
+        ("page", &PAGE),
+        ("page_of_state", &PAGE_OF_STATE),
+        ("of_user", &OF_USER),
+        ("parked", &PARKED),
+    ]
 }
 
 fn parse(row: &SqliteRow) -> Result<Signup, StoreError> {
