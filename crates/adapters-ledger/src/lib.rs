@@ -71,11 +71,7 @@ impl Ledger {
             path: path.to_owned(),
             source,
         };
-        let mut database = sqlite::open(path, STEPS, READERS).await.map_err(failed)?;
-        sqlx::query(sql::FOLD_AT)
-            .execute(&mut database.writer)
-            .await
-            .map_err(failed)?;
+        let database = sqlite::open(path, STEPS, READERS).await.map_err(failed)?;
         let (gone, writer_gone) = oneshot::channel();
         let writer = GroupCommit::start(Writer::new(database.writer, gone), BATCH_MAX, QUEUE_MAX);
         Ok(Self {

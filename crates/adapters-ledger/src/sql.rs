@@ -13,10 +13,6 @@ use domain::{
 use sql_core::sqlite::NOW_MS;
 use std::sync::LazyLock;
 
-/// Lets the log grow to 16,384 pages (64 MiB) before it is folded into the file. Order ids are
-/// spread evenly, so each transfer dirties index pages of its own; a longer log folds a page once
-/// for many transfers. No bearing on durability: a commit is answered when it is in the log.
-pub(crate) const FOLD_AT: &str = "PRAGMA wal_autocheckpoint = 16384";
 /// Takes the write lock at once, so a batch never finds out at its first write that it lost it.
 pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Makes the batch durable; costs nothing when it wrote nothing.

@@ -2,6 +2,7 @@
 
 use crate::{
     SqliteStore, mismatched,
+    reader::{Answer, Question},
     rows::{self, failed, json, limit},
     signups,
     writer::{Command, Reply, Transaction},
@@ -26,7 +27,7 @@ use sql_core::{
     record::{Context, column},
     sqlite::NOW_MS,
 };
-use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
+use sqlx::{AssertSqlSafe, Row, SqliteConnection, sqlite::SqliteRow};
 use std::{collections::BTreeMap, sync::LazyLock};
 
 #[derive(Serialize)]
@@ -114,7 +115,8 @@ const FINISHERS: &str = "SELECT signup_id, user_id, weight FROM signup \
 #[cfg(test)]
 pub(crate) fn statements() -> Vec<(&'static str, &'static str)> {
     vec![
-        ("get", &GET),
+        ("get_many", &GET_MANY),
+        ("lines", LINES),
         ("awake", &AWAKE),
         ("commit", &COMMIT),
         ("legs_of", &LEGS_OF),
@@ -130,7 +132,7 @@ macro_rules! selects {
 }
 
 selects! {
-    GET = "WHERE contest_id = ?1";
+    GET_MANY = "WHERE contest_id IN (SELECT value FROM json_each(?1))";
     AWAKE = format!("WHERE wake_at <= {NOW_MS} ORDER BY wake_at LIMIT ?1");
     LIST = format!(
         "WHERE contest_id < ?1 AND (?2 IS NULL OR room_id = ?2) \
@@ -256,8 +258,43 @@ fn parse_line(row: &SqliteRow) -> Result<SheetLine, StoreError> {
     })
 }
 
+/// Contests by id, with the rows of their legs.
+pub(crate) async fn read_many(
+    connection: &mut SqliteConnection,
+    ids: &[String],
+) -> Result<Vec<(ContestRecord, Vec<LegRecord>)>, sqlx::Error> {
+    let ids = json(ids)?;
+    let records = sqlx::query(AssertSqlSafe(GET_MANY.as_str())).bind(&ids).fetch_all(&mut *connection).await?;
+    let found = sqlx::query(AssertSqlSafe(LEGS_OF.as_str())).bind(&ids).fetch_all(&mut *connection).await?;
+    let mut legs: BTreeMap<String, Vec<LegRecord>> = BTreeMap::new();
+    for row in &found {
+        let leg = rows::leg(row)?;
+        legs.entry(leg.contest_id.clone()).or_default().push(leg);
+    }
+    let with_legs = |row: &SqliteRow| {
+        let record = rows::contest(row)?;
+        let legs = legs.remove(&record.contest_id).unwrap_or_default();
+        Ok((record, legs))
+    };
+    records.iter().map(with_legs).collect()
+}
+
+const LINES: &str = "SELECT signup_id, user_id, weight, weight_before, prize, contest_id FROM sheet_line \
+     WHERE (contest_id, signup_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))";
+
+/// Lines of the sheet by contest and signup.
+pub(crate) async fn read_lines(
+    connection: &mut SqliteConnection,
+    keys: &str,
+) -> Result<BTreeMap<(String, String), Result<SheetLine, StoreError>>, sqlx::Error> {
+    let found = sqlx::query(LINES).bind(keys).fetch_all(&mut *connection).await?;
+    found.iter().map(|row| Ok(((row.try_get(5)?, row.try_get(0)?), parse_line(row)))).collect()
+}
+
 impl SqliteStore {
     async fn with_legs(&self, found: &[SqliteRow]) -> Result<Vec<Contest>, StoreError> {
+        // The legs may be newer than the contest, never older; a decision on that would name a
+        // version that is gone.
         let records = found.iter().map(rows::contest).collect::<Result<Vec<_>, _>>().map_err(failed)?;
         let ids: Vec<_> = records.iter().map(|record| &record.contest_id).collect();
         let mut legs: BTreeMap<String, Vec<LegRecord>> = BTreeMap::new();
@@ -293,12 +330,10 @@ impl ContestRepository for SqliteStore {
     }
 
     async fn get(&self, id: ContestId) -> Result<Option<Contest>, StoreError> {
-        let rows = sqlx::query(AssertSqlSafe(GET.as_str()))
-            .bind(id.to_string())
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
-        Ok(self.with_legs(&rows).await?.pop())
+        match self.ask(Question::Contest(id)).await? {
+            Answer::Contest(contest) => Ok(contest),
+            other => Err(mismatched(&other)),
+        }
     }
 
     async fn list(
@@ -421,16 +456,10 @@ impl ContestRepository for SqliteStore {
     }
 
     async fn sheet_line(&self, id: ContestId, signup: SignupId) -> Result<Option<SheetLine>, StoreError> {
-        let row = sqlx::query(
-            "SELECT signup_id, user_id, weight, weight_before, prize FROM sheet_line \
-             WHERE contest_id = ?1 AND signup_id = ?2",
-        )
-        .bind(id.to_string())
-        .bind(signup.to_string())
-        .fetch_optional(&self.readers)
-        .await
-        .map_err(failed)?;
-        row.as_ref().map(parse_line).transpose()
+        match self.ask(Question::Line(id, signup)).await? {
+            Answer::Line(line) => Ok(line),
+            other => Err(mismatched(&other)),
+        }
     }
 
     async fn sheet(

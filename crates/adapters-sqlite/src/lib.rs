@@ -10,6 +10,7 @@ mod findings;
 mod outbox;
 #[cfg(test)]
 mod plans;
+mod reader;
 mod rows;
 mod signups;
 mod writer;
@@ -22,6 +23,7 @@ use sql_core::{
 };
 use sqlx::SqlitePool;
 use std::path::Path;
+use reader::{Answer, Question, Reader};
 use writer::{Command, Reply, Writer};
 
 const MIGRATIONS: &[sqlite::Step] = &[(1, "contests", include_str!("../migrations/0001_contests.sql"))];
@@ -37,6 +39,7 @@ const READERS: u32 = 4;
 #[derive(Clone)]
 pub struct SqliteStore {
     group: GroupCommit<Writer>,
+    questions: GroupCommit<Reader>,
     readers: SqlitePool,
 }
 
@@ -49,7 +52,20 @@ impl SqliteStore {
     pub async fn open(path: &Path, outbox_effects: &[Effect]) -> Result<Self, StoreError> {
         let database = sqlite::open(path, MIGRATIONS, READERS).await.map_err(StoreError::unavailable)?;
         let writer = Writer::new(database.writer, outbox_effects.to_vec());
-        Ok(Self { group: GroupCommit::start(writer, BATCH_MAX, QUEUE_MAX), readers: database.readers })
+        let reader = database.readers.acquire().await.map_err(StoreError::unavailable)?.detach();
+        Ok(Self {
+            group: GroupCommit::start(writer, BATCH_MAX, QUEUE_MAX),
+            questions: GroupCommit::start(Reader::new(reader), BATCH_MAX, QUEUE_MAX),
+            readers: database.readers,
+        })
+    }
+
+    async fn ask(&self, question: Question) -> Result<Answer, StoreError> {
+        match self.questions.submit(question).await {
+            Ok(Answer::Failed(error)) => Err(error),
+            Ok(answer) => Ok(answer),
+            Err(error @ (GroupError::Database(_) | GroupError::Stopped)) => Err(StoreError::unavailable(error)),
+        }
     }
 
     async fn write(&self, command: Command) -> Result<Reply, StoreError> {
@@ -61,7 +77,7 @@ impl SqliteStore {
     }
 }
 
-/// A reply of another kind than the command: a bug of the writer, never of its caller.
-fn mismatched(reply: &Reply) -> StoreError {
-    StoreError::unavailable(format!("the writer answered with {reply:?}"))
+/// A reply of another kind than was asked for: a bug of ours, never of the caller.
+fn mismatched(reply: &impl std::fmt::Debug) -> StoreError {
+    StoreError::unavailable(format!("the answer was {reply:?}"))
 }

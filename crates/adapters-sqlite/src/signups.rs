@@ -2,6 +2,7 @@
 
 use crate::{
     SqliteStore, mismatched,
+    reader::{Answer, Question},
     rows::{self, failed, json, limit},
     writer::{Command, Reply, Transaction},
 };
@@ -19,7 +20,7 @@ use ports::{
 };
 use serde::Serialize;
 use sql_core::{signup_record::SignupRecord, sqlite::NOW_MS};
-use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
+use sqlx::{AssertSqlSafe, Row, SqliteConnection, sqlite::SqliteRow};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::LazyLock,
@@ -58,10 +59,12 @@ pub(crate) fn from_json(columns: &str) -> String {
     columns.join(", ")
 }
 
+/// The rows of a batch. Without `MATERIALIZED` each column would write the row's text anew.
+const ROWS: &str = "WITH j AS MATERIALIZED (SELECT value FROM json_each(?1))";
+
 static ENROLL: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "INSERT INTO signup ({}, wake_at) SELECT {}, j.value ->> 'wake_at' \
-         FROM json_each(?1) AS j CROSS JOIN contest AS c ON c.contest_id = j.value ->> 'contest_id' \
+        "{ROWS} INSERT INTO signup ({}, wake_at) SELECT {}, j.value ->> 'wake_at' FROM j CROSS JOIN contest AS c ON c.contest_id = j.value ->> 'contest_id' \
          WHERE c.phase = 'draft' AND c.signup_opens_at <= ?2 AND ?2 < c.signup_closes_at \
          ON CONFLICT (contest_id, user_id) DO NOTHING RETURNING signup_id",
         SignupRecord::COLUMNS,
@@ -71,8 +74,7 @@ static ENROLL: LazyLock<String> = LazyLock::new(|| {
 
 static RESTORE: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "INSERT INTO signup ({}, wake_at) SELECT {}, j.value ->> 'wake_at' \
-         FROM json_each(?1) AS j CROSS JOIN contest AS c ON c.contest_id = j.value ->> 'contest_id' WHERE true \
+        "{ROWS} INSERT INTO signup ({}, wake_at) SELECT {}, j.value ->> 'wake_at' FROM j CROSS JOIN contest AS c ON c.contest_id = j.value ->> 'contest_id' WHERE true \
          ON CONFLICT (contest_id, user_id) DO NOTHING RETURNING signup_id",
         SignupRecord::COLUMNS,
         from_json(SignupRecord::COLUMNS),
@@ -100,8 +102,8 @@ const CHANGING: [&str; 14] = [
 static COMMIT: LazyLock<String> = LazyLock::new(|| {
     let set: Vec<_> = CHANGING.iter().map(|column| format!("{column} = j.value ->> '{column}'")).collect();
     format!(
-        "UPDATE signup SET {}, wake_at = j.value ->> 'wake_at', version = signup.version + 1, updated_at = ?2 \
-         FROM json_each(?1) AS j WHERE signup.contest_id = j.value ->> 'contest_id' \
+        "{ROWS} UPDATE signup SET {}, wake_at = j.value ->> 'wake_at', version = signup.version + 1, updated_at = ?2 \
+         FROM j WHERE signup.contest_id = j.value ->> 'contest_id' \
          AND signup.signup_id = j.value ->> 'signup_id' AND signup.version = j.value ->> 'expected' \
          RETURNING signup_id",
         set.join(", "),
@@ -134,7 +136,6 @@ macro_rules! selects {
 
 selects! {
     FIND_MANY = "WHERE (contest_id, user_id) IN (SELECT value ->> 'contest_id', value ->> 'user_id' FROM json_each(?1))";
-    FIND = "WHERE contest_id = ?1 AND user_id = ?2";
     GET = "WHERE signup_id = ?1";
     AWAKE = &format!("WHERE wake_at <= {NOW_MS} ORDER BY wake_at LIMIT ?1");
     PAGE = "WHERE contest_id = ?1 AND signup_id > ?2 ORDER BY signup_id LIMIT ?3";
@@ -151,7 +152,6 @@ pub(crate) fn statements() -> Vec<(&'static str, &'static str)> {
         ("restore", &RESTORE),
         ("commit", &COMMIT),
         ("find_many", &FIND_MANY),
-        ("find", &FIND),
         ("get", &GET),
         ("awake", &AWAKE),
         ("page", &PAGE),
@@ -167,6 +167,28 @@ fn parse(row: &SqliteRow) -> Result<Signup, StoreError> {
 
 fn parse_all(rows: &[SqliteRow]) -> Result<Vec<Signup>, StoreError> {
     rows.iter().map(parse).collect()
+}
+
+/// Whose signup in which contest.
+#[derive(Serialize)]
+pub(crate) struct Key {
+    contest_id: String,
+    user_id: String,
+}
+
+impl Key {
+    pub(crate) fn new(contest: ContestId, user: &UserId) -> Self {
+        Self { contest_id: contest.to_string(), user_id: user.to_string() }
+    }
+}
+
+/// The signups of a JSON list of [`Key`]s.
+pub(crate) async fn find_many(
+    connection: &mut SqliteConnection,
+    keys: &str,
+) -> Result<Vec<SignupRecord>, sqlx::Error> {
+    let found = sqlx::query(AssertSqlSafe(FIND_MANY.as_str())).bind(keys).fetch_all(connection).await?;
+    found.iter().map(rows::signup).collect()
 }
 
 type Answers<T> = Vec<(usize, T)>;
@@ -251,17 +273,16 @@ async fn answer_enrolled(
     inserted: &BTreeSet<String>,
 ) -> Result<Answers<Result<Enrolled, StoreError>>, sqlx::Error> {
     let is_new = |signup: &Signup| inserted.contains(&signup.id.to_string());
-    let others: Vec<_> = asked.iter().filter(|(_, signup)| !is_new(signup)).map(|(_, signup)| write(signup, 0, None)).collect();
+    let others: Vec<_> = asked
+        .iter()
+        .filter(|(_, signup)| !is_new(signup))
+        .map(|(_, signup)| Key::new(signup.contest_id, &signup.user_id))
+        .collect();
     let mut existing = BTreeMap::new();
     let mut contests = BTreeSet::new();
     if !others.is_empty() {
         let keys = json(&others)?;
-        let found = sqlx::query(AssertSqlSafe(FIND_MANY.as_str()))
-            .bind(&keys)
-            .fetch_all(&mut *transaction.connection)
-            .await?;
-        for row in &found {
-            let record = rows::signup(row)?;
+        for record in find_many(transaction.connection, &keys).await? {
             existing.insert((record.contest_id.clone(), record.user_id.clone()), record);
         }
         let known = sqlx::query(
@@ -398,13 +419,10 @@ impl SignupRepository for SqliteStore {
     }
 
     async fn find(&self, contest: ContestId, user: &UserId) -> Result<Option<Signup>, StoreError> {
-        let row = sqlx::query(AssertSqlSafe(FIND.as_str()))
-            .bind(contest.to_string())
-            .bind(user.as_str())
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(failed)?;
-        row.as_ref().map(parse).transpose()
+        match self.ask(Question::Signup(contest, user.clone())).await? {
+            Answer::Signup(signup) => Ok(signup),
+            other => Err(mismatched(&other)),
+        }
     }
 
     async fn get(&self, id: SignupId) -> Result<Option<Signup>, StoreError> {
