@@ -35,7 +35,7 @@ pub(crate) struct PlayArgs {
     /// server that is started (default: a fresh one under target/)
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// The instance's secret in hexadecimal, instead of --data-dir
+    /// The instance's configured secret, instead of --data-dir
     #[arg(long, env = "GUAFEN_AUTH__HS256_SECRET", hide_env_values = true)]
     secret: Option<String>,
     /// An operator's token; without it one is signed with the secret
@@ -126,7 +126,7 @@ pub(crate) async fn on_stage(stage: &Stage<'_>, setup: &Setup) -> Result<Played>
 
 async fn play_there(args: &PlayArgs, url: &str, seed: u64) -> Result<bool> {
     let signer = match (&args.secret, &args.data_dir) {
-        (Some(secret), _) => Signer::from_hex(secret)?,
+        (Some(secret), _) => Signer::from_text(secret)?,
         (None, Some(dir)) => Signer::from_data_dir(dir)?,
         (None, None) => bail!("viewers need tokens: give --data-dir of the instance, or --secret"),
     };

@@ -10,8 +10,12 @@ use std::path::Path;
 pub(crate) struct Signer(Vec<u8>);
 
 impl Signer {
-    /// The secret that an embedded instance keeps in its data directory.
+    /// The secret that an embedded instance signs with: `GUAFEN_AUTH__HS256_SECRET` where that is
+    /// set, as the instance itself reads it, else the one that its data directory keeps.
     pub(crate) fn from_data_dir(dir: &Path) -> Result<Self> {
+        if let Ok(secret) = std::env::var("GUAFEN_AUTH__HS256_SECRET") {
+            return Self::from_text(&secret);
+        }
         let path = dir.join("secret");
         let text = std::fs::read_to_string(&path).with_context(|| {
             format!(
@@ -22,8 +26,16 @@ impl Signer {
         Self::from_hex(text.trim())
     }
 
-    /// A secret as hexadecimal text.
-    pub(crate) fn from_hex(text: &str) -> Result<Self> {
+    /// A configured secret: its characters are the key.
+    pub(crate) fn from_text(secret: &str) -> Result<Self> {
+        if secret.len() < 32 {
+            bail!("the secret must have at least 32 characters");
+        }
+        Ok(Self(secret.as_bytes().to_vec()))
+    }
+
+    /// A secret as hexadecimal text, as a data directory keeps it.
+    fn from_hex(text: &str) -> Result<Self> {
         let byte = |at: usize| {
             text.get(at..at + 2)
                 .and_then(|pair| u8::from_str_radix(pair, 16).ok())

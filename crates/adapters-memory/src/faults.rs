@@ -28,8 +28,14 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Before, Self::After, Self::Twice, Self::Hang, Self::CrashBefore, Self::CrashAfter];
+    pub const ALL: [Self; 6] = [
+        Self::Before,
+        Self::After,
+        Self::Twice,
+        Self::Hang,
+        Self::CrashBefore,
+        Self::CrashAfter,
+    ];
 }
 
 /// Counts the calls of all ports that share it, and lets one of them go wrong.
@@ -72,7 +78,10 @@ impl Faults {
         failed: impl FnOnce() -> T,
     ) -> T {
         let number = self.calls.fetch_add(1, Ordering::SeqCst);
-        let fault = self.plan().filter(|(at, _)| *at == number).map(|(_, fault)| fault);
+        let fault = self
+            .plan()
+            .filter(|(at, _)| *at == number)
+            .map(|(_, fault)| fault);
         match fault {
             None => call().await,
             Some(Fault::Before) => failed(),

@@ -78,7 +78,10 @@ const CHANGING: [&str; 17] = [
 ];
 
 static COMMIT: LazyLock<String> = LazyLock::new(|| {
-    let set: Vec<_> = CHANGING.iter().map(|column| format!("{column} = j.value ->> '{column}'")).collect();
+    let set: Vec<_> = CHANGING
+        .iter()
+        .map(|column| format!("{column} = j.value ->> '{column}'"))
+        .collect();
     format!(
         "UPDATE contest SET {}, version = contest.version + 1, updated_at = ?2 FROM json_each(?1) AS j \
          WHERE contest.contest_id = j.value ->> 'contest_id' AND contest.version = ?3",
@@ -152,10 +155,16 @@ static LEGS_OF: LazyLock<String> = LazyLock::new(|| {
 
 fn write_of(contest: &Contest) -> Write {
     let wake_at = lifecycle::wake_at(contest).map(|at| at.0);
-    Write { record: ContestRecord::from(contest), wake_at }
+    Write {
+        record: ContestRecord::from(contest),
+        wake_at,
+    }
 }
 
-pub(crate) async fn insert(transaction: &mut Transaction<'_>, contest: &Contest) -> Result<bool, sqlx::Error> {
+pub(crate) async fn insert(
+    transaction: &mut Transaction<'_>,
+    contest: &Contest,
+) -> Result<bool, sqlx::Error> {
     let done = sqlx::query(AssertSqlSafe(INSERT.as_str()))
         .bind(json(&[write_of(contest)])?)
         .execute(&mut *transaction.connection)
@@ -172,7 +181,12 @@ pub(crate) async fn commit(
     transaction: &mut Transaction<'_>,
     commit: &ContestCommit,
 ) -> Result<Committed, sqlx::Error> {
-    let ContestCommit { expected, window, contest, lines } = commit;
+    let ContestCommit {
+        expected,
+        window,
+        contest,
+        lines,
+    } = commit;
     let now = transaction.now;
     if window.allows(now) {
         let done = sqlx::query(AssertSqlSafe(COMMIT.as_str()))
@@ -191,7 +205,11 @@ pub(crate) async fn commit(
         .bind(contest.id.to_string())
         .fetch_optional(&mut *transaction.connection)
         .await?;
-    Ok(if row.is_some() { Committed::GuardFailed } else { Committed::Missing })
+    Ok(if row.is_some() {
+        Committed::GuardFailed
+    } else {
+        Committed::Missing
+    })
 }
 
 async fn write_rest(
@@ -207,22 +225,40 @@ async fn write_rest(
             .execute(&mut *transaction.connection)
             .await?;
     }
-    sqlx::query("INSERT INTO contest_history (contest_id, version, phase, at) VALUES (?1, ?2, ?3, ?4)")
-        .bind(contest.id.to_string())
-        .bind(column(version))
-        .bind(contest.phase.kind().name())
-        .bind(transaction.now.0)
-        .execute(&mut *transaction.connection)
-        .await?;
+    sqlx::query(
+        "INSERT INTO contest_history (contest_id, version, phase, at) VALUES (?1, ?2, ?3, ?4)",
+    )
+    .bind(contest.id.to_string())
+    .bind(column(version))
+    .bind(contest.phase.kind().name())
+    .bind(transaction.now.0)
+    .execute(&mut *transaction.connection)
+    .await?;
     if lines.is_empty() {
         return Ok(());
     }
-    let rows: Vec<_> = lines.iter().map(|line| sheet_row(contest.id, line)).collect();
-    sqlx::query(SHEET).bind(json(&rows)?).execute(&mut *transaction.connection).await.map(drop)
+    let rows: Vec<_> = lines
+        .iter()
+        .map(|line| sheet_row(contest.id, line))
+        .collect();
+    sqlx::query(SHEET)
+        .bind(json(&rows)?)
+        .execute(&mut *transaction.connection)
+        .await
+        .map(drop)
 }
 
 fn sheet_row(contest: ContestId, line: &SheetLine) -> SheetRow {
-    let SheetLine { finisher: Finisher { signup_id, user_id, weight }, before, prize } = line;
+    let SheetLine {
+        finisher:
+            Finisher {
+                signup_id,
+                user_id,
+                weight,
+            },
+        before,
+        prize,
+    } = line;
     SheetRow {
         contest_id: contest.to_string(),
         signup_id: signup_id.to_string(),
@@ -237,8 +273,12 @@ fn parse_finisher(row: &SqliteRow) -> Result<Finisher, StoreError> {
     let signup_id: String = row.try_get(0).map_err(failed)?;
     let user_id: String = row.try_get(1).map_err(failed)?;
     let weight: i64 = row.try_get(2).map_err(failed)?;
-    let context = Context { table: "sheet_line", key: &signup_id };
-    let weight = Weight::new(context.count("weight", weight)?).ok_or_else(|| context.inconsistent("weight is 0"))?;
+    let context = Context {
+        table: "sheet_line",
+        key: &signup_id,
+    };
+    let weight = Weight::new(context.count("weight", weight)?)
+        .ok_or_else(|| context.inconsistent("weight is 0"))?;
     Ok(Finisher {
         signup_id: context.parsed("signup_id", &signup_id)?,
         user_id: context.parsed("user_id", &user_id)?,
@@ -249,7 +289,10 @@ fn parse_finisher(row: &SqliteRow) -> Result<Finisher, StoreError> {
 fn parse_line(row: &SqliteRow) -> Result<SheetLine, StoreError> {
     let finisher = parse_finisher(row)?;
     let key = finisher.signup_id.to_string();
-    let context = Context { table: "sheet_line", key: &key };
+    let context = Context {
+        table: "sheet_line",
+        key: &key,
+    };
     let before: String = row.try_get(3).map_err(failed)?;
     Ok(SheetLine {
         before: context.parsed("weight_before", &before)?,
@@ -264,8 +307,14 @@ pub(crate) async fn read_many(
     ids: &[String],
 ) -> Result<Vec<(ContestRecord, Vec<LegRecord>)>, sqlx::Error> {
     let ids = json(ids)?;
-    let records = sqlx::query(AssertSqlSafe(GET_MANY.as_str())).bind(&ids).fetch_all(&mut *connection).await?;
-    let found = sqlx::query(AssertSqlSafe(LEGS_OF.as_str())).bind(&ids).fetch_all(&mut *connection).await?;
+    let records = sqlx::query(AssertSqlSafe(GET_MANY.as_str()))
+        .bind(&ids)
+        .fetch_all(&mut *connection)
+        .await?;
+    let found = sqlx::query(AssertSqlSafe(LEGS_OF.as_str()))
+        .bind(&ids)
+        .fetch_all(&mut *connection)
+        .await?;
     let mut legs: BTreeMap<String, Vec<LegRecord>> = BTreeMap::new();
     for row in &found {
         let leg = rows::leg(row)?;
@@ -287,15 +336,25 @@ pub(crate) async fn read_lines(
     connection: &mut SqliteConnection,
     keys: &str,
 ) -> Result<BTreeMap<(String, String), Result<SheetLine, StoreError>>, sqlx::Error> {
-    let found = sqlx::query(LINES).bind(keys).fetch_all(&mut *connection).await?;
-    found.iter().map(|row| Ok(((row.try_get(5)?, row.try_get(0)?), parse_line(row)))).collect()
+    let found = sqlx::query(LINES)
+        .bind(keys)
+        .fetch_all(&mut *connection)
+        .await?;
+    found
+        .iter()
+        .map(|row| Ok(((row.try_get(5)?, row.try_get(0)?), parse_line(row))))
+        .collect()
 }
 
 impl SqliteStore {
     async fn with_legs(&self, found: &[SqliteRow]) -> Result<Vec<Contest>, StoreError> {
         // The legs may be newer than the contest, never older; a decision on that would name a
         // version that is gone.
-        let records = found.iter().map(rows::contest).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let records = found
+            .iter()
+            .map(rows::contest)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(failed)?;
         let ids: Vec<_> = records.iter().map(|record| &record.contest_id).collect();
         let mut legs: BTreeMap<String, Vec<LegRecord>> = BTreeMap::new();
         if !ids.is_empty() {
@@ -310,7 +369,10 @@ impl SqliteStore {
             }
         }
         let legs_of = |id: &String| legs.get(id).map_or(&[][..], Vec::as_slice);
-        records.iter().map(|record| record.parse(legs_of(&record.contest_id))).collect()
+        records
+            .iter()
+            .map(|record| record.parse(legs_of(&record.contest_id)))
+            .collect()
     }
 }
 
@@ -318,7 +380,10 @@ impl SqliteStore {
 impl ContestRepository for SqliteStore {
     async fn now(&self) -> Result<UnixMillis, StoreError> {
         static NOW: LazyLock<String> = LazyLock::new(|| format!("SELECT {NOW_MS}"));
-        let row = sqlx::query(AssertSqlSafe(NOW.as_str())).fetch_one(&self.readers).await.map_err(failed)?;
+        let row = sqlx::query(AssertSqlSafe(NOW.as_str()))
+            .fetch_one(&self.readers)
+            .await
+            .map_err(failed)?;
         row.try_get(0).map(UnixMillis).map_err(failed)
     }
 
@@ -343,7 +408,11 @@ impl ContestRepository for SqliteStore {
         items: usize,
     ) -> Result<Page<Contest, ContestId>, StoreError> {
         let items = items.min(PAGE_MAX);
-        let ContestFilter { room_id, phases, opened } = filter;
+        let ContestFilter {
+            room_id,
+            phases,
+            opened,
+        } = filter;
         let phases: Vec<_> = phases.iter().map(|phase| PhaseKind::name(*phase)).collect();
         let rows = sqlx::query(AssertSqlSafe(LIST.as_str()))
             .bind(after.map_or_else(|| "~".to_owned(), |after| after.to_string()))
@@ -354,7 +423,9 @@ impl ContestRepository for SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(failed)?;
-        Ok(Page::cut(self.with_legs(&rows).await?, items, |contest| contest.id))
+        Ok(Page::cut(self.with_legs(&rows).await?, items, |contest| {
+            contest.id
+        }))
     }
 
     async fn commit(&self, commit: ContestCommit) -> Result<Committed, StoreError> {
@@ -377,14 +448,21 @@ impl ContestRepository for SqliteStore {
     async fn presence(&self, id: ContestId) -> Result<Presence, StoreError> {
         let states: Vec<_> = StateKind::ALL.iter().map(|state| state.name()).collect();
         let rows = sqlx::query(PRESENCE)
-        .bind(id.to_string())
-        .bind(json(&states).map_err(failed)?)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(failed)?;
-        let names = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>().map_err(failed)?;
+            .bind(id.to_string())
+            .bind(json(&states).map_err(failed)?)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        let names = rows
+            .iter()
+            .map(|row| row.try_get(0))
+            .collect::<Result<Vec<String>, _>>()
+            .map_err(failed)?;
         let provisional = names.iter().any(|name| name == "provisional");
-        Ok(Presence::of(names.iter().filter_map(|name| StateKind::named(name)), provisional))
+        Ok(Presence::of(
+            names.iter().filter_map(|name| StateKind::named(name)),
+            provisional,
+        ))
     }
 
     async fn census(&self, id: ContestId) -> Result<Census, StoreError> {
@@ -402,7 +480,10 @@ impl ContestRepository for SqliteStore {
         .await
         .map_err(failed)?;
         let key = id.to_string();
-        let context = Context { table: "signup", key: &key };
+        let context = Context {
+            table: "signup",
+            key: &key,
+        };
         let number = |index: usize| row.try_get::<i64, _>(index).map_err(failed);
         Ok(Census {
             undecided: context.count("undecided", number(0)?)?,
@@ -422,7 +503,10 @@ impl ContestRepository for SqliteStore {
         .await
         .map_err(failed)?;
         let key = id.to_string();
-        let context = Context { table: "signup", key: &key };
+        let context = Context {
+            table: "signup",
+            key: &key,
+        };
         let count = |row: &SqliteRow| {
             let state: String = row.try_get(0).map_err(failed)?;
             let number = |index: usize| row.try_get::<i64, _>(index).map_err(failed);
@@ -433,7 +517,10 @@ impl ContestRepository for SqliteStore {
                 prizes: context.coins("prizes", number(3)?)?,
             })
         };
-        let mut counts = rows.iter().map(count).collect::<Result<Vec<_>, StoreError>>()?;
+        let mut counts = rows
+            .iter()
+            .map(count)
+            .collect::<Result<Vec<_>, StoreError>>()?;
         counts.sort_by_key(|count| count.state);
         Ok(counts)
     }
@@ -446,16 +533,20 @@ impl ContestRepository for SqliteStore {
     ) -> Result<Vec<Finisher>, StoreError> {
         let items = items.min(PAGE_MAX);
         let rows = sqlx::query(FINISHERS)
-        .bind(id.to_string())
-        .bind(after.map_or_else(String::new, |after| after.to_string()))
-        .bind(limit(items))
-        .fetch_all(&self.readers)
-        .await
-        .map_err(failed)?;
+            .bind(id.to_string())
+            .bind(after.map_or_else(String::new, |after| after.to_string()))
+            .bind(limit(items))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
         rows.iter().map(parse_finisher).collect()
     }
 
-    async fn sheet_line(&self, id: ContestId, signup: SignupId) -> Result<Option<SheetLine>, StoreError> {
+    async fn sheet_line(
+        &self,
+        id: ContestId,
+        signup: SignupId,
+    ) -> Result<Option<SheetLine>, StoreError> {
         match self.ask(Question::Line(id, signup)).await? {
             Answer::Line(line) => Ok(line),
             other => Err(mismatched(&other)),

@@ -19,7 +19,9 @@ use domain::{
 };
 use ports::{
     store::StoreError,
-    tasks::{Assigned, EVENT_AGE_MS_MAX, EVENT_AHEAD_MS_MAX, EventOutcome, TaskEvent, TaskEvents, Tasks},
+    tasks::{
+        Assigned, EVENT_AGE_MS_MAX, EVENT_AHEAD_MS_MAX, EventOutcome, TaskEvent, TaskEvents, Tasks,
+    },
 };
 use serde::Serialize;
 use sql_core::{record::Context, sqlite::NOW_MS};
@@ -68,11 +70,22 @@ const FITTING: &str = "SELECT j.key, c.contest_id, c.phase FROM json_each(?1) AS
 /// The statements that a batch or a page runs, for the test of their plans.
 #[cfg(test)]
 pub(crate) fn statements() -> Vec<(&'static str, &'static str)> {
-    vec![("stored", STORED), ("fitting", FITTING), ("progress", &PROGRESS)]
+    vec![
+        ("stored", STORED),
+        ("fitting", FITTING),
+        ("progress", &PROGRESS),
+    ]
 }
 
 fn row(sender: &SenderId, event: &TaskEvent) -> EventRow {
-    let TaskEvent { event_id, user_id, room_id, kind, quantity, occurred_at } = event;
+    let TaskEvent {
+        event_id,
+        user_id,
+        room_id,
+        kind,
+        quantity,
+        occurred_at,
+    } = event;
     EventRow {
         sender_id: sender.to_string(),
         event_id: event_id.to_string(),
@@ -94,7 +107,10 @@ pub(crate) async fn record(
         .flat_map(|(_, sender, events)| events.iter().map(|event| row(sender, event)))
         .collect();
     if rows.is_empty() {
-        return Ok(batches.iter().map(|(index, ..)| (*index, Vec::new())).collect());
+        return Ok(batches
+            .iter()
+            .map(|(index, ..)| (*index, Vec::new()))
+            .collect());
     }
     let stored = stored(transaction, &rows).await?;
     let fits = contests_of(transaction, &rows).await?;
@@ -128,7 +144,10 @@ pub(crate) async fn record(
     }
     store(transaction, &kept, &progress).await?;
     let mut outcomes = outcomes.into_iter();
-    Ok(batches.iter().map(|(index, _, events)| (*index, outcomes.by_ref().take(events.len()).collect())).collect())
+    Ok(batches
+        .iter()
+        .map(|(index, _, events)| (*index, outcomes.by_ref().take(events.len()).collect()))
+        .collect())
 }
 
 fn fresh(row: &EventRow, fit: &Fit, now: UnixMillis) -> EventOutcome {
@@ -148,9 +167,9 @@ async fn stored(
     rows: &[EventRow],
 ) -> Result<BTreeMap<(String, String), EventRow>, sqlx::Error> {
     let found = sqlx::query(STORED)
-    .bind(json(rows)?)
-    .fetch_all(&mut *transaction.connection)
-    .await?;
+        .bind(json(rows)?)
+        .fetch_all(&mut *transaction.connection)
+        .await?;
     let event = |row: &sqlx::sqlite::SqliteRow| {
         let event = EventRow {
             sender_id: row.try_get(0)?,
@@ -175,16 +194,24 @@ struct Fit {
     is_late: bool,
 }
 
-async fn contests_of(transaction: &mut Transaction<'_>, rows: &[EventRow]) -> Result<Vec<Fit>, sqlx::Error> {
+async fn contests_of(
+    transaction: &mut Transaction<'_>,
+    rows: &[EventRow],
+) -> Result<Vec<Fit>, sqlx::Error> {
     let found = sqlx::query(FITTING)
-    .bind(json(rows)?)
-    .fetch_all(&mut *transaction.connection)
-    .await?;
+        .bind(json(rows)?)
+        .fetch_all(&mut *transaction.connection)
+        .await?;
     let mut fits = vec![Fit::default(); rows.len()];
     for row in &found {
         let index: i64 = row.try_get(0)?;
         let phase: String = row.try_get(2)?;
-        let Some(fit) = usize::try_from(index).ok().and_then(|index| fits.get_mut(index)) else { continue };
+        let Some(fit) = usize::try_from(index)
+            .ok()
+            .and_then(|index| fits.get_mut(index))
+        else {
+            continue;
+        };
         if PhaseKind::named(&phase).is_none_or(PhaseKind::is_past_events) {
             fit.is_late = true;
         } else {
@@ -249,13 +276,20 @@ impl Tasks for SqliteStore {
         Assigned::Assigned
     }
 
-    async fn progress(&self, contest: &Contest, signups: &[Signup]) -> Result<Vec<Progress>, StoreError> {
+    async fn progress(
+        &self,
+        contest: &Contest,
+        signups: &[Signup],
+    ) -> Result<Vec<Progress>, StoreError> {
         // Nothing counts for somebody who has not paid.
         let asked: Vec<_> = signups
             .iter()
             .map(|signup| AskedProgress {
                 user_id: signup.user_id.to_string(),
-                paid_at: signup.state.fee_receipt().map_or(i64::MAX, |fee| fee.applied_at.0),
+                paid_at: signup
+                    .state
+                    .fee_receipt()
+                    .map_or(i64::MAX, |fee| fee.applied_at.0),
             })
             .collect();
         let rows = sqlx::query(AssertSqlSafe(PROGRESS.as_str()))
@@ -266,18 +300,29 @@ impl Tasks for SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(failed)?;
-        rows.iter().map(|row| parse_progress(contest, row)).collect()
+        rows.iter()
+            .map(|row| parse_progress(contest, row))
+            .collect()
     }
 }
 
-fn parse_progress(contest: &Contest, row: &sqlx::sqlite::SqliteRow) -> Result<Progress, StoreError> {
+fn parse_progress(
+    contest: &Contest,
+    row: &sqlx::sqlite::SqliteRow,
+) -> Result<Progress, StoreError> {
     let key = contest.id.to_string();
-    let context = Context { table: "task_progress", key: &key };
+    let context = Context {
+        table: "task_progress",
+        key: &key,
+    };
     let quantity: Option<i64> = row.try_get(1).map_err(failed)?;
     let met_at: Option<i64> = row.try_get(2).map_err(failed)?;
     let now = UnixMillis(row.try_get(3).map_err(failed)?);
     let phase: Option<String> = row.try_get(4).map_err(failed)?;
-    let is_past = phase.as_deref().and_then(PhaseKind::named).is_some_and(PhaseKind::is_past_events);
+    let is_past = phase
+        .as_deref()
+        .and_then(PhaseKind::named)
+        .is_some_and(PhaseKind::is_past_events);
     Ok(Progress {
         quantity: context.count("quantity", quantity.unwrap_or(0))?,
         met_at: met_at.map(UnixMillis),
@@ -285,15 +330,23 @@ fn parse_progress(contest: &Contest, row: &sqlx::sqlite::SqliteRow) -> Result<Pr
         complete_until: if is_past {
             now
         } else {
-            now.plus(-contest.terms.grace_ms).min(contest.terms.tasks_end_at.plus(-1))
+            now.plus(-contest.terms.grace_ms)
+                .min(contest.terms.tasks_end_at.plus(-1))
         },
     })
 }
 
 #[async_trait]
 impl TaskEvents for SqliteStore {
-    async fn record(&self, sender: &SenderId, events: &[TaskEvent]) -> Result<Vec<EventOutcome>, StoreError> {
-        match self.write(Command::Record(sender.clone(), events.to_vec())).await? {
+    async fn record(
+        &self,
+        sender: &SenderId,
+        events: &[TaskEvent],
+    ) -> Result<Vec<EventOutcome>, StoreError> {
+        match self
+            .write(Command::Record(sender.clone(), events.to_vec()))
+            .await?
+        {
             Reply::Recorded(outcomes) => Ok(outcomes),
             other => Err(mismatched(&other)),
         }

@@ -15,8 +15,19 @@ use sql_core::record::Context;
 use sqlx::{Row, sqlite::SqliteRow};
 use uuid::Uuid;
 
-pub(crate) async fn raise(transaction: &mut Transaction<'_>, finding: &Finding) -> Result<bool, sqlx::Error> {
-    let Finding { id, class, contest_id, subject, evidence, found_at, settled_at } = finding;
+pub(crate) async fn raise(
+    transaction: &mut Transaction<'_>,
+    finding: &Finding,
+) -> Result<bool, sqlx::Error> {
+    let Finding {
+        id,
+        class,
+        contest_id,
+        subject,
+        evidence,
+        found_at,
+        settled_at,
+    } = finding;
     let done = sqlx::query(
         "INSERT INTO finding (finding_id, class, contest_id, subject, evidence, found_at, settled_at) \
          VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
@@ -58,7 +69,10 @@ pub(crate) async fn settle(
 
 fn parse(row: &SqliteRow) -> Result<Finding, StoreError> {
     let id: String = row.try_get(0).map_err(failed)?;
-    let context = Context { table: "finding", key: &id };
+    let context = Context {
+        table: "finding",
+        key: &id,
+    };
     let class: String = row.try_get(1).map_err(failed)?;
     let contest: String = row.try_get(2).map_err(failed)?;
     let settled_at: Option<i64> = row.try_get(6).map_err(failed)?;
@@ -82,8 +96,16 @@ impl Findings for SqliteStore {
         }
     }
 
-    async fn settle(&self, class: FindingClass, contest: ContestId, subject: &str) -> Result<(), StoreError> {
-        match self.write(Command::Settle(class, contest, subject.to_owned())).await? {
+    async fn settle(
+        &self,
+        class: FindingClass,
+        contest: ContestId,
+        subject: &str,
+    ) -> Result<(), StoreError> {
+        match self
+            .write(Command::Settle(class, contest, subject.to_owned()))
+            .await?
+        {
             Reply::Done => Ok(()),
             other => Err(mismatched(&other)),
         }

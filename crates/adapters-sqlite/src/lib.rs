@@ -17,16 +17,20 @@ mod writer;
 
 use domain::effects::Effect;
 use ports::store::StoreError;
+use reader::{Answer, Question, Reader};
 use sql_core::{
     group::{GroupCommit, GroupError},
     sqlite,
 };
 use sqlx::SqlitePool;
 use std::path::Path;
-use reader::{Answer, Question, Reader};
 use writer::{Command, Reply, Writer};
 
-const MIGRATIONS: &[sqlite::Step] = &[(1, "contests", include_str!("../migrations/0001_contests.sql"))];
+const MIGRATIONS: &[sqlite::Step] = &[(
+    1,
+    "contests",
+    include_str!("../migrations/0001_contests.sql"),
+)];
 
 /// The most commands that share a transaction.
 const BATCH_MAX: usize = 256;
@@ -50,9 +54,16 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Unavailable`] when it cannot be opened or was migrated by something else.
     pub async fn open(path: &Path, outbox_effects: &[Effect]) -> Result<Self, StoreError> {
-        let database = sqlite::open(path, MIGRATIONS, READERS).await.map_err(StoreError::unavailable)?;
+        let database = sqlite::open(path, MIGRATIONS, READERS)
+            .await
+            .map_err(StoreError::unavailable)?;
         let writer = Writer::new(database.writer, outbox_effects.to_vec());
-        let reader = database.readers.acquire().await.map_err(StoreError::unavailable)?.detach();
+        let reader = database
+            .readers
+            .acquire()
+            .await
+            .map_err(StoreError::unavailable)?
+            .detach();
         Ok(Self {
             group: GroupCommit::start(writer, BATCH_MAX, QUEUE_MAX),
             questions: GroupCommit::start(Reader::new(reader), BATCH_MAX, QUEUE_MAX),
@@ -64,7 +75,9 @@ impl SqliteStore {
         match self.questions.submit(question).await {
             Ok(Answer::Failed(error)) => Err(error),
             Ok(answer) => Ok(answer),
-            Err(error @ (GroupError::Database(_) | GroupError::Stopped)) => Err(StoreError::unavailable(error)),
+            Err(error @ (GroupError::Database(_) | GroupError::Stopped)) => {
+                Err(StoreError::unavailable(error))
+            }
         }
     }
 
@@ -72,7 +85,9 @@ impl SqliteStore {
         match self.group.submit(command).await {
             Ok(Reply::Failed(error)) => Err(error),
             Ok(reply) => Ok(reply),
-            Err(error @ (GroupError::Database(_) | GroupError::Stopped)) => Err(StoreError::unavailable(error)),
+            Err(error @ (GroupError::Database(_) | GroupError::Stopped)) => {
+                Err(StoreError::unavailable(error))
+            }
         }
     }
 }

@@ -22,11 +22,15 @@ static TAKE: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-pub(crate) async fn done(transaction: &mut Transaction<'_>, sequences: &[u64]) -> Result<(), sqlx::Error> {
-    let gone = sqlx::query("DELETE FROM outbox WHERE sequence IN (SELECT value FROM json_each(?1))")
-        .bind(json(sequences)?)
-        .execute(&mut *transaction.connection)
-        .await?;
+pub(crate) async fn done(
+    transaction: &mut Transaction<'_>,
+    sequences: &[u64],
+) -> Result<(), sqlx::Error> {
+    let gone =
+        sqlx::query("DELETE FROM outbox WHERE sequence IN (SELECT value FROM json_each(?1))")
+            .bind(json(sequences)?)
+            .execute(&mut *transaction.connection)
+            .await?;
     transaction.wrote |= gone.rows_affected() > 0;
     Ok(())
 }
@@ -34,7 +38,10 @@ pub(crate) async fn done(transaction: &mut Transaction<'_>, sequences: &[u64]) -
 fn parse(row: &SqliteRow) -> Result<OutboxEntry, StoreError> {
     let sequence: i64 = row.try_get(0).map_err(failed)?;
     let key = sequence.to_string();
-    let context = Context { table: "outbox", key: &key };
+    let context = Context {
+        table: "outbox",
+        key: &key,
+    };
     let text = |index: usize| row.try_get::<String, _>(index).map_err(failed);
     Ok(OutboxEntry {
         sequence: context.count("sequence", sequence)?,

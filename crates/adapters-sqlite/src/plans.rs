@@ -8,25 +8,52 @@ use sqlx::{AssertSqlSafe, Row};
 use tempfile::TempDir;
 
 /// Tables that grow.
-const TABLES: [&str; 9] =
-    ["signup", "contest", "task_progress", "task_event", "contest_leg", "p", "e", "c", "sheet_line"];
+const TABLES: [&str; 9] = [
+    "signup",
+    "contest",
+    "task_progress",
+    "task_event",
+    "contest_leg",
+    "p",
+    "e",
+    "c",
+    "sheet_line",
+];
 
 #[tokio::test]
 async fn no_statement_scans_a_table_that_grows() {
     let dir = TempDir::new().expect("a directory");
-    let database = sqlite::open(&dir.path().join("plans.db"), MIGRATIONS, 1).await.expect("a database");
+    let database = sqlite::open(&dir.path().join("plans.db"), MIGRATIONS, 1)
+        .await
+        .expect("a database");
     let mut connection = database.writer;
-    let statements = [signups::statements(), contests::statements(), events::statements()].concat();
+    let statements = [
+        signups::statements(),
+        contests::statements(),
+        events::statements(),
+    ]
+    .concat();
     for (name, statement) in statements {
         let rows = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")))
             .fetch_all(&mut connection)
             .await
             .expect("a plan");
-        let plan: Vec<String> = rows.iter().map(|row| row.try_get(3).expect("a detail")).collect();
+        let plan: Vec<String> = rows
+            .iter()
+            .map(|row| row.try_get(3).expect("a detail"))
+            .collect();
         for step in &plan {
-            let scanned = step.strip_prefix("SCAN ").and_then(|rest| rest.split(' ').next());
-            assert!(!scanned.is_some_and(|table| TABLES.contains(&table)), "{name}: {plan:#?}");
-            assert!(!step.contains("AUTOMATIC"), "{name} builds an index: {plan:#?}");
+            let scanned = step
+                .strip_prefix("SCAN ")
+                .and_then(|rest| rest.split(' ').next());
+            assert!(
+                !scanned.is_some_and(|table| TABLES.contains(&table)),
+                "{name}: {plan:#?}"
+            );
+            assert!(
+                !step.contains("AUTOMATIC"),
+                "{name} builds an index: {plan:#?}"
+            );
         }
     }
 }

@@ -78,7 +78,10 @@ impl Reader {
                 found(lines.get(&(contest.to_string(), signup.to_string()))).map(Answer::Line)
             }
         };
-        Ok(questions.iter().map(|question| answer(question).unwrap_or_else(Answer::Failed)).collect())
+        Ok(questions
+            .iter()
+            .map(|question| answer(question).unwrap_or_else(Answer::Failed))
+            .collect())
     }
 }
 
@@ -87,10 +90,14 @@ fn found<T: Clone>(read: Option<&Result<T, StoreError>>) -> Result<Option<T>, St
     match read {
         None => Ok(None),
         Some(Ok(value)) => Ok(Some(value.clone())),
-        Some(Err(StoreError::Inconsistent { table, key, what })) => {
-            Err(StoreError::Inconsistent { table, key: key.clone(), what: what.clone() })
+        Some(Err(StoreError::Inconsistent { table, key, what })) => Err(StoreError::Inconsistent {
+            table,
+            key: key.clone(),
+            what: what.clone(),
+        }),
+        Some(Err(StoreError::Unavailable(error))) => {
+            Err(StoreError::unavailable(error.to_string()))
         }
-        Some(Err(StoreError::Unavailable(error))) => Err(StoreError::unavailable(error.to_string())),
     }
 }
 
@@ -116,13 +123,21 @@ async fn read_signups(
     connection: &mut SqliteConnection,
     keys: &BTreeSet<(ContestId, &UserId)>,
 ) -> Result<Found<(String, String), Signup>, sqlx::Error> {
-    let keys: Vec<_> = keys.iter().map(|(contest, user)| signups::Key::new(*contest, user)).collect();
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|(contest, user)| signups::Key::new(*contest, user))
+        .collect();
     if keys.is_empty() {
         return Ok(BTreeMap::new());
     }
     let found = signups::find_many(connection, &rows::json(&keys)?).await?;
-    let key = |record: &sql_core::signup_record::SignupRecord| (record.contest_id.clone(), record.user_id.clone());
-    Ok(found.iter().map(|record| (key(record), record.parse())).collect())
+    let key = |record: &sql_core::signup_record::SignupRecord| {
+        (record.contest_id.clone(), record.user_id.clone())
+    };
+    Ok(found
+        .iter()
+        .map(|record| (key(record), record.parse()))
+        .collect())
 }
 
 async fn read_lines(
@@ -132,6 +147,9 @@ async fn read_lines(
     if keys.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let keys: Vec<_> = keys.iter().map(|(contest, signup)| [contest.to_string(), signup.to_string()]).collect();
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|(contest, signup)| [contest.to_string(), signup.to_string()])
+        .collect();
     contests::read_lines(connection, &rows::json(&keys)?).await
 }

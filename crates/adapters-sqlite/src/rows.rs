@@ -94,7 +94,18 @@ pub(crate) fn contest(row: &SqliteRow) -> Result<ContestRecord, sqlx::Error> {
 
 /// Reads [`LegRecord::COLUMNS`].
 pub(crate) fn leg(row: &SqliteRow) -> Result<LegRecord, sqlx::Error> {
-    Ok(read_columns!(row, LegRecord { contest_id, leg, order_id, amount, outcome, position, applied_at }))
+    Ok(read_columns!(
+        row,
+        LegRecord {
+            contest_id,
+            leg,
+            order_id,
+            amount,
+            outcome,
+            position,
+            applied_at
+        }
+    ))
 }
 
 /// A driver error as the port's.

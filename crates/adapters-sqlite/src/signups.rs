@@ -55,7 +55,10 @@ struct OutboxLine {
 
 /// `j.value ->> 'column'` for every column of a record, in order.
 pub(crate) fn from_json(columns: &str) -> String {
-    let columns: Vec<_> = columns.split(',').map(|column| format!("j.value ->> '{}'", column.trim())).collect();
+    let columns: Vec<_> = columns
+        .split(',')
+        .map(|column| format!("j.value ->> '{}'", column.trim()))
+        .collect();
     columns.join(", ")
 }
 
@@ -100,7 +103,10 @@ const CHANGING: [&str; 14] = [
 ];
 
 static COMMIT: LazyLock<String> = LazyLock::new(|| {
-    let set: Vec<_> = CHANGING.iter().map(|column| format!("{column} = j.value ->> '{column}'")).collect();
+    let set: Vec<_> = CHANGING
+        .iter()
+        .map(|column| format!("{column} = j.value ->> '{column}'"))
+        .collect();
     format!(
         "{ROWS} UPDATE signup SET {}, wake_at = j.value ->> 'wake_at', version = signup.version + 1, updated_at = ?2 \
          FROM j WHERE signup.contest_id = j.value ->> 'contest_id' \
@@ -124,7 +130,10 @@ fn select(rest: &str) -> String {
 }
 
 fn qualified() -> String {
-    let columns: Vec<_> = SignupRecord::COLUMNS.split(',').map(|column| format!("signup.{}", column.trim())).collect();
+    let columns: Vec<_> = SignupRecord::COLUMNS
+        .split(',')
+        .map(|column| format!("signup.{}", column.trim()))
+        .collect();
     columns.join(", ")
 }
 
@@ -178,7 +187,10 @@ pub(crate) struct Key {
 
 impl Key {
     pub(crate) fn new(contest: ContestId, user: &UserId) -> Self {
-        Self { contest_id: contest.to_string(), user_id: user.to_string() }
+        Self {
+            contest_id: contest.to_string(),
+            user_id: user.to_string(),
+        }
     }
 }
 
@@ -187,7 +199,10 @@ pub(crate) async fn find_many(
     connection: &mut SqliteConnection,
     keys: &str,
 ) -> Result<Vec<SignupRecord>, sqlx::Error> {
-    let found = sqlx::query(AssertSqlSafe(FIND_MANY.as_str())).bind(keys).fetch_all(connection).await?;
+    let found = sqlx::query(AssertSqlSafe(FIND_MANY.as_str()))
+        .bind(keys)
+        .fetch_all(connection)
+        .await?;
     found.iter().map(rows::signup).collect()
 }
 
@@ -201,9 +216,20 @@ pub(crate) async fn enroll(
     if asked.is_empty() {
         return Ok(Vec::new());
     }
-    let writes: Vec<_> = asked.iter().map(|(_, signup, wake_at)| write(signup, 0, *wake_at)).collect();
+    let writes: Vec<_> = asked
+        .iter()
+        .map(|(_, signup, wake_at)| write(signup, 0, *wake_at))
+        .collect();
     let inserted = insert(transaction, &ENROLL, &writes).await?;
-    answer_enrolled(transaction, asked.iter().map(|(index, signup, _)| (*index, *signup)).collect(), &inserted).await
+    answer_enrolled(
+        transaction,
+        asked
+            .iter()
+            .map(|(index, signup, _)| (*index, *signup))
+            .collect(),
+        &inserted,
+    )
+    .await
 }
 
 /// Inserts a signup whose row was lost, in any phase.
@@ -214,7 +240,10 @@ pub(crate) async fn restore(
     let inserted = insert(transaction, &RESTORE, &[write(signup, 0, None)]).await?;
     let answers = answer_enrolled(transaction, vec![(0, signup)], &inserted).await?;
     let unanswered = || Err(StoreError::unavailable("restore was not answered"));
-    Ok(answers.into_iter().next().map_or_else(unanswered, |(_, enrolled)| enrolled))
+    Ok(answers
+        .into_iter()
+        .next()
+        .map_or_else(unanswered, |(_, enrolled)| enrolled))
 }
 
 fn write(signup: &Signup, expected: u64, wake_at: Option<UnixMillis>) -> Write {
@@ -235,7 +264,10 @@ async fn insert(
         .bind(transaction.now.0)
         .fetch_all(&mut *transaction.connection)
         .await?;
-    let inserted: BTreeSet<String> = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let inserted: BTreeSet<String> = rows
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<_, _>>()?;
     let lines: Vec<_> = writes
         .iter()
         .filter(|write| inserted.contains(&write.record.signup_id))
@@ -291,7 +323,10 @@ async fn answer_enrolled(
         .bind(&keys)
         .fetch_all(&mut *transaction.connection)
         .await?;
-        contests = known.iter().map(|row| row.try_get::<String, _>(0)).collect::<Result<_, _>>()?;
+        contests = known
+            .iter()
+            .map(|row| row.try_get::<String, _>(0))
+            .collect::<Result<_, _>>()?;
     }
     let answer = |signup: &Signup| {
         let key = (signup.contest_id.to_string(), signup.user_id.to_string());
@@ -305,7 +340,10 @@ async fn answer_enrolled(
             Ok(Enrolled::NoContest)
         }
     };
-    Ok(asked.into_iter().map(|(index, signup)| (index, answer(signup))).collect())
+    Ok(asked
+        .into_iter()
+        .map(|(index, signup)| (index, answer(signup)))
+        .collect())
 }
 
 /// Writes decisions. Two about one row in a batch are two statements, so that the second sees what
@@ -318,7 +356,9 @@ pub(crate) async fn commit(
     let mut answers = Vec::with_capacity(asked.len());
     while !asked.is_empty() {
         let mut rows = BTreeSet::new();
-        let (round, rest): (Vec<_>, Vec<_>) = asked.into_iter().partition(|(_, commit)| rows.insert(commit.signup.id));
+        let (round, rest): (Vec<_>, Vec<_>) = asked
+            .into_iter()
+            .partition(|(_, commit)| rows.insert(commit.signup.id));
         commit_distinct(transaction, &round, outbox_effects, &mut answers).await?;
         asked = rest;
     }
@@ -342,15 +382,34 @@ async fn commit_distinct(
         .bind(now.0)
         .fetch_all(&mut *transaction.connection)
         .await?;
-    let applied: BTreeSet<String> = updated.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>()?;
+    let applied: BTreeSet<String> = updated
+        .iter()
+        .map(|row| row.try_get(0))
+        .collect::<Result<_, _>>()?;
     transaction.wrote |= !applied.is_empty();
     let is_applied = |commit: &SignupCommit| applied.contains(&commit.signup.id.to_string());
-    let done = || round.iter().map(|(_, commit)| *commit).filter(|commit| is_applied(commit));
-    append(transaction, HISTORY, &done().flat_map(history).collect::<Vec<_>>()).await?;
-    let lines: Vec<_> = done().flat_map(|commit| outbox_lines(commit, outbox_effects, now)).collect();
+    let done = || {
+        round
+            .iter()
+            .map(|(_, commit)| *commit)
+            .filter(|commit| is_applied(commit))
+    };
+    append(
+        transaction,
+        HISTORY,
+        &done().flat_map(history).collect::<Vec<_>>(),
+    )
+    .await?;
+    let lines: Vec<_> = done()
+        .flat_map(|commit| outbox_lines(commit, outbox_effects, now))
+        .collect();
     append(transaction, OUTBOX, &lines).await?;
     let mut missing = BTreeSet::new();
-    let others: Vec<_> = round.iter().filter(|(_, commit)| !is_applied(commit)).map(|(_, commit)| commit.signup.id.to_string()).collect();
+    let others: Vec<_> = round
+        .iter()
+        .filter(|(_, commit)| !is_applied(commit))
+        .map(|(_, commit)| commit.signup.id.to_string())
+        .collect();
     if !others.is_empty() {
         let rows = sqlx::query(
             "SELECT value FROM json_each(?1) WHERE NOT EXISTS (SELECT 1 FROM signup WHERE signup_id = value)",
@@ -358,7 +417,10 @@ async fn commit_distinct(
         .bind(json(&others)?)
         .fetch_all(&mut *transaction.connection)
         .await?;
-        missing = rows.iter().map(|row| row.try_get::<String, _>(0)).collect::<Result<_, _>>()?;
+        missing = rows
+            .iter()
+            .map(|row| row.try_get::<String, _>(0))
+            .collect::<Result<_, _>>()?;
     }
     answers.extend(round.iter().map(|(index, commit)| {
         let committed = if is_applied(commit) {
@@ -374,12 +436,16 @@ async fn commit_distinct(
 }
 
 fn history(commit: &SignupCommit) -> impl Iterator<Item = HistoryLine> {
-    commit.trail.iter().enumerate().map(|(step, state)| HistoryLine {
-        signup_id: commit.signup.id.to_string(),
-        version: sql_core::record::column(commit.expected + 1),
-        step,
-        state: state.name(),
-    })
+    commit
+        .trail
+        .iter()
+        .enumerate()
+        .map(|(step, state)| HistoryLine {
+            signup_id: commit.signup.id.to_string(),
+            version: sql_core::record::column(commit.expected + 1),
+            step,
+            state: state.name(),
+        })
 }
 
 fn outbox_lines<'a>(
@@ -387,14 +453,22 @@ fn outbox_lines<'a>(
     wanted: &'a [Effect],
     now: UnixMillis,
 ) -> impl Iterator<Item = OutboxLine> + 'a {
-    commit.effects.iter().filter(|effect| wanted.contains(effect)).map(move |effect| OutboxLine {
-        effect: effect.name(),
-        contest_id: commit.signup.contest_id.to_string(),
-        signup_id: commit.signup.id.to_string(),
-        user_id: commit.signup.user_id.to_string(),
-        version: sql_core::record::column(commit.expected + 1),
-        due_at: if *effect == Effect::DropCachedAgain { now.0 + DROP_AGAIN_MS } else { now.0 },
-    })
+    commit
+        .effects
+        .iter()
+        .filter(|effect| wanted.contains(effect))
+        .map(move |effect| OutboxLine {
+            effect: effect.name(),
+            contest_id: commit.signup.contest_id.to_string(),
+            signup_id: commit.signup.id.to_string(),
+            user_id: commit.signup.user_id.to_string(),
+            version: sql_core::record::column(commit.expected + 1),
+            due_at: if *effect == Effect::DropCachedAgain {
+                now.0 + DROP_AGAIN_MS
+            } else {
+                now.0
+            },
+        })
 }
 
 /// The text before or after every signup id, where a page begins.
@@ -404,7 +478,11 @@ fn key(after: Option<SignupId>, begin: &str) -> String {
 
 #[async_trait]
 impl SignupRepository for SqliteStore {
-    async fn enroll(&self, signup: &Signup, wake_at: Option<UnixMillis>) -> Result<Enrolled, StoreError> {
+    async fn enroll(
+        &self,
+        signup: &Signup,
+        wake_at: Option<UnixMillis>,
+    ) -> Result<Enrolled, StoreError> {
         match self.write(Command::Enroll(signup.clone(), wake_at)).await? {
             Reply::Enrolled(enrolled) => Ok(enrolled),
             other => Err(mismatched(&other)),
@@ -461,9 +539,17 @@ impl SignupRepository for SqliteStore {
         let items = items.min(PAGE_MAX);
         let mut found = Vec::new();
         // One query a state, so that each walks its own index range; then the first of all.
-        let wanted = if states.is_empty() { vec![None] } else { states.iter().map(|state| Some(*state)).collect() };
+        let wanted = if states.is_empty() {
+            vec![None]
+        } else {
+            states.iter().map(|state| Some(*state)).collect()
+        };
         for state in wanted {
-            let statement = if state.is_some() { PAGE_OF_STATE.as_str() } else { PAGE.as_str() };
+            let statement = if state.is_some() {
+                PAGE_OF_STATE.as_str()
+            } else {
+                PAGE.as_str()
+            };
             let mut query = sqlx::query(AssertSqlSafe(statement))
                 .bind(contest.to_string())
                 .bind(key(after, ""))
@@ -471,7 +557,9 @@ impl SignupRepository for SqliteStore {
             if let Some(state) = state {
                 query = query.bind(state.name());
             }
-            found.extend(parse_all(&query.fetch_all(&self.readers).await.map_err(failed)?)?);
+            found.extend(parse_all(
+                &query.fetch_all(&self.readers).await.map_err(failed)?,
+            )?);
         }
         found.sort_by_key(|signup| signup.id);
         // A row that changed state between two of the queries may be there twice.
@@ -496,7 +584,11 @@ impl SignupRepository for SqliteStore {
         Ok(Page::cut(parse_all(&rows)?, items, |signup| signup.id))
     }
 
-    async fn parked(&self, after: Option<SignupId>, items: usize) -> Result<Page<Signup, SignupId>, StoreError> {
+    async fn parked(
+        &self,
+        after: Option<SignupId>,
+        items: usize,
+    ) -> Result<Page<Signup, SignupId>, StoreError> {
         let items = items.min(PAGE_MAX);
         let rows = sqlx::query(AssertSqlSafe(PARKED.as_str()))
             .bind(key(after, ""))

@@ -64,7 +64,11 @@ pub(crate) struct Transaction<'a> {
 
 impl Writer {
     pub(crate) fn new(connection: SqliteConnection, outbox_effects: Vec<Effect>) -> Self {
-        Self { connection, outbox_effects, begin_failed: false }
+        Self {
+            connection,
+            outbox_effects,
+            begin_failed: false,
+        }
     }
 
     async fn begin(&mut self) -> Result<UnixMillis, sqlx::Error> {
@@ -73,8 +77,12 @@ impl Writer {
             let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
         }
         self.begin_failed = true;
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
-        let now = sqlx::query(AssertSqlSafe(format!("SELECT {NOW_MS}"))).fetch_one(&mut self.connection).await?;
+        sqlx::query("BEGIN IMMEDIATE")
+            .execute(&mut self.connection)
+            .await?;
+        let now = sqlx::query(AssertSqlSafe(format!("SELECT {NOW_MS}")))
+            .fetch_one(&mut self.connection)
+            .await?;
         now.try_get(0).map(UnixMillis)
     }
 }
@@ -85,7 +93,11 @@ impl Executor for Writer {
 
     async fn run(&mut self, commands: &[Command]) -> Result<Vec<Reply>, sqlx::Error> {
         let now = self.begin().await?;
-        let mut transaction = Transaction { connection: &mut self.connection, now, wrote: false };
+        let mut transaction = Transaction {
+            connection: &mut self.connection,
+            now,
+            wrote: false,
+        };
         let replies = run_all(&mut transaction, commands, &self.outbox_effects).await?;
         let wrote = transaction.wrote;
         if wrote {
@@ -126,25 +138,45 @@ async fn run_all(
     for (index, outcomes) in events::record(transaction, &records).await? {
         replies[index] = Some(Reply::Recorded(outcomes));
     }
-    let unanswered = || Reply::Failed(StoreError::unavailable("the writer left a command unanswered"));
-    Ok(replies.into_iter().map(|reply| reply.unwrap_or_else(unanswered)).collect())
+    let unanswered = || {
+        Reply::Failed(StoreError::unavailable(
+            "the writer left a command unanswered",
+        ))
+    };
+    Ok(replies
+        .into_iter()
+        .map(|reply| reply.unwrap_or_else(unanswered))
+        .collect())
 }
 
-async fn run_one(transaction: &mut Transaction<'_>, command: &Command) -> Result<Reply, sqlx::Error> {
+async fn run_one(
+    transaction: &mut Transaction<'_>,
+    command: &Command,
+) -> Result<Reply, sqlx::Error> {
     match command {
         Command::Restore(signup) => {
             let enrolled = signups::restore(transaction, signup).await?;
             Ok(enrolled.map_or_else(Reply::Failed, Reply::Enrolled))
         }
-        Command::InsertContest(contest) => contests::insert(transaction, contest).await.map(Reply::Inserted),
-        Command::CommitContest(commit) => contests::commit(transaction, commit).await.map(Reply::Committed),
-        Command::Raise(finding) => findings::raise(transaction, finding).await.map(Reply::Inserted),
+        Command::InsertContest(contest) => contests::insert(transaction, contest)
+            .await
+            .map(Reply::Inserted),
+        Command::CommitContest(commit) => contests::commit(transaction, commit)
+            .await
+            .map(Reply::Committed),
+        Command::Raise(finding) => findings::raise(transaction, finding)
+            .await
+            .map(Reply::Inserted),
         Command::Settle(class, contest, subject) => {
-            findings::settle(transaction, *class, *contest, subject).await.map(|()| Reply::Done)
+            findings::settle(transaction, *class, *contest, subject)
+                .await
+                .map(|()| Reply::Done)
         }
-        Command::Done(sequences) => outbox::done(transaction, sequences).await.map(|()| Reply::Done),
-        Command::Enroll(..) | Command::CommitSignup(_) | Command::Record(..) => {
-            Ok(Reply::Failed(StoreError::unavailable("a grouped command ran alone")))
-        }
+        Command::Done(sequences) => outbox::done(transaction, sequences)
+            .await
+            .map(|()| Reply::Done),
+        Command::Enroll(..) | Command::CommitSignup(_) | Command::Record(..) => Ok(Reply::Failed(
+            StoreError::unavailable("a grouped command ran alone"),
+        )),
     }
 }

@@ -22,8 +22,14 @@ struct Sqlite {
 
 impl Sqlite {
     async fn at(dir: TempDir, effects: &'static [Effect]) -> Self {
-        let store = SqliteStore::open(&dir.path().join("guafen.db"), effects).await.expect("an open store");
-        Self { dir, effects, store: Arc::new(store) }
+        let store = SqliteStore::open(&dir.path().join("guafen.db"), effects)
+            .await
+            .expect("an open store");
+        Self {
+            dir,
+            effects,
+            store: Arc::new(store),
+        }
     }
 }
 
@@ -33,7 +39,11 @@ impl StoreFixture for Sqlite {
     }
 
     async fn reopen(self) -> Self {
-        let Self { dir, effects, store } = self;
+        let Self {
+            dir,
+            effects,
+            store,
+        } = self;
         drop(store);
         Self::at(dir, effects).await
     }

@@ -48,17 +48,39 @@ impl Tokens {
         // Audiences are not configured here; a token that names one is as good as one that does not.
         validation.validate_aud = false;
         validation.set_required_spec_claims(&["exp", "sub"]);
-        let (encoding, decoding) = (EncodingKey::from_secret(secret), DecodingKey::from_secret(secret));
-        Self { encoding, decoding, validation }
+        let (encoding, decoding) = (
+            EncodingKey::from_secret(secret),
+            DecodingKey::from_secret(secret),
+        );
+        Self {
+            encoding,
+            decoding,
+            validation,
+        }
     }
 
     /// A signed token that expires at `exp`, seconds since 1970.
-    pub(crate) fn sign(&self, sub: &str, role: Role, exp: u64) -> Result<String, jsonwebtoken::errors::Error> {
-        encode(&Header::new(Algorithm::HS256), &Claims { sub: sub.to_owned(), role, exp }, &self.encoding)
+    pub(crate) fn sign(
+        &self,
+        sub: &str,
+        role: Role,
+        exp: u64,
+    ) -> Result<String, jsonwebtoken::errors::Error> {
+        encode(
+            &Header::new(Algorithm::HS256),
+            &Claims {
+                sub: sub.to_owned(),
+                role,
+                exp,
+            },
+            &self.encoding,
+        )
     }
 
     fn check(&self, token: &str) -> Option<Claims> {
-        decode::<Claims>(token, &self.decoding, &self.validation).ok().map(|data| data.claims)
+        decode::<Claims>(token, &self.decoding, &self.validation)
+            .ok()
+            .map(|data| data.claims)
     }
 }
 
@@ -73,14 +95,19 @@ impl FromRequestParts<App> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
         let unauthorized = |detail| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
-        let header = parts.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let header = parts
+            .headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok());
         let token = header
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
             .ok_or_else(|| unauthorized("a bearer token is needed"))?;
-        let Claims { sub, role, exp: _ } =
-            app.tokens.check(token).ok_or_else(|| unauthorized("the token is not valid"))?;
+        let Claims { sub, role, exp: _ } = app
+            .tokens
+            .check(token)
+            .ok_or_else(|| unauthorized("the token is not valid"))?;
         Ok(Self { subject: sub, role })
     }
 }
@@ -90,7 +117,11 @@ impl Caller {
         if roles.contains(&self.role) {
             Ok(())
         } else {
-            Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", "the token's role may not do this"))
+            Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "the token's role may not do this",
+            ))
         }
     }
 
@@ -122,6 +153,10 @@ impl Caller {
     }
 
     fn bad_subject() -> Problem {
-        Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", "the token's subject is not a user id")
+        Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "the token's subject is not a user id",
+        )
     }
 }

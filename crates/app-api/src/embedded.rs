@@ -30,7 +30,9 @@ struct SystemClock;
 
 impl Clock for SystemClock {
     fn now(&self) -> UnixMillis {
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
         UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 }
@@ -45,7 +47,10 @@ impl IdSource for RandomIds {
 
 /// Seconds since 1970, by this node's clock.
 pub(crate) fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
 }
 
 /// A data directory that no other process uses.
@@ -64,9 +69,15 @@ impl DataDir {
             .open(path.join("lock"))
             .with_context(|| format!("cannot write to {}", path.display()))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self {
+                path: path.to_owned(),
+                _lock: lock,
+            }),
             Err(TryLockError::WouldBlock) => {
-                bail!("{} is in use by another process; stop it, or name another --data-dir", path.display())
+                bail!(
+                    "{} is in use by another process; stop it, or name another --data-dir",
+                    path.display()
+                )
             }
             Err(TryLockError::Error(error)) => {
                 Err(error).with_context(|| format!("cannot lock {}", path.display()))
@@ -87,12 +98,15 @@ pub(crate) fn tokens(data_dir: Option<&Path>) -> anyhow::Result<Tokens> {
         }
         return Ok(Tokens::new(secret.as_bytes()));
     }
-    let Some(dir) = data_dir else { bail!("set {SECRET_VARIABLE}, or name the --data-dir that keeps a secret") };
+    let Some(dir) = data_dir else {
+        bail!("set {SECRET_VARIABLE}, or name the --data-dir that keeps a secret")
+    };
     let path = dir.join("secret");
     let text = match File::open(&path) {
         Ok(mut file) => {
             let mut text = String::new();
-            file.read_to_string(&mut text).with_context(|| format!("cannot read {}", path.display()))?;
+            file.read_to_string(&mut text)
+                .with_context(|| format!("cannot read {}", path.display()))?;
             text
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_secret(dir, &path)?,
@@ -100,7 +114,10 @@ pub(crate) fn tokens(data_dir: Option<&Path>) -> anyhow::Result<Tokens> {
     };
     let secret = parse_hex(text.trim()).filter(|secret| secret.len() >= SECRET_MIN);
     let secret = secret.with_context(|| {
-        format!("{} must hold at least {SECRET_MIN} bytes in hexadecimal digits", path.display())
+        format!(
+            "{} must hold at least {SECRET_MIN} bytes in hexadecimal digits",
+            path.display()
+        )
     })?;
     Ok(Tokens::new(&secret))
 }
@@ -120,7 +137,10 @@ fn make_secret(dir: &Path, path: &Path) -> anyhow::Result<String> {
         .write(true)
         .mode(0o600)
         .open(&fresh)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())
+                .and_then(|()| file.sync_all())
+        });
     written.with_context(|| format!("cannot write {}", fresh.display()))?;
     // A link, unlike a rename, fails where another process was faster.
     let linked = fs::hard_link(&fresh, path);
@@ -140,7 +160,9 @@ fn parse_hex(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).ok());
-    pairs.map(|pair| pair.and_then(|pair| u8::from_str_radix(pair, 16).ok())).collect()
+    pairs
+        .map(|pair| pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()))
+        .collect()
 }
 
 /// Serves until a signal to stop, then drains.
@@ -150,8 +172,12 @@ fn parse_hex(text: &str) -> Option<Vec<u8>> {
 pub(crate) async fn serve(data_dir: &Path, listen: SocketAddr) -> anyhow::Result<()> {
     let dir = DataDir::open(data_dir)?;
     let tokens = tokens(Some(&dir.path))?;
-    let store = SqliteStore::open(&dir.path.join("guafen.db"), &[]).await.context("cannot open the store")?;
-    let ledger = Ledger::open(&dir.path.join("ledger.db")).await.context("cannot open the ledger")?;
+    let store = SqliteStore::open(&dir.path.join("guafen.db"), &[])
+        .await
+        .context("cannot open the store")?;
+    let ledger = Ledger::open(&dir.path.join("ledger.db"))
+        .await
+        .context("cannot open the ledger")?;
     let store = Arc::new(store);
     let contests = Arc::new(Contests::new(Ports {
         contests: Arc::clone(&store) as _,
@@ -163,14 +189,23 @@ pub(crate) async fn serve(data_dir: &Path, listen: SocketAddr) -> anyhow::Result
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
     })?);
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
     let (stopping, stop) = watch::channel(false);
     let loops = loops::start(&contests, &stop);
-    let app = App { contests, tokens, flows: TaskTracker::new() };
+    let app = App {
+        contests,
+        tokens,
+        flows: TaskTracker::new(),
+    };
     let flows = app.flows.clone();
     tracing::info!(%address, data_dir = %dir.path.display(), "listening");
-    println!("guafen listens on http://{address}, data in {}", dir.path.display());
+    println!(
+        "guafen listens on http://{address}, data in {}",
+        dir.path.display()
+    );
     let router = routes::router(app);
     let mut asked = stop.clone();
     let drained = async move {

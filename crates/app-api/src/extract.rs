@@ -20,7 +20,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             .headers()
             .get(header::CONTENT_TYPE)
             .and_then(|value| value.to_str().ok())
-            .is_some_and(|value| value.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json")));
+            .is_some_and(|value| {
+                value
+                    .split(';')
+                    .next()
+                    .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+            });
         let bytes = bytes(request, state).await?;
         if !is_json {
             return Err(Problem::new(
@@ -45,18 +50,32 @@ impl<S: Send + Sync> FromRequest<S> for NoBody {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let bytes = bytes(request, state).await?;
-        if bytes.is_empty() { Ok(Self) } else { parse::<Empty>(&bytes).map(|Empty {}| Self) }
+        if bytes.is_empty() {
+            Ok(Self)
+        } else {
+            parse::<Empty>(&bytes).map(|Empty {}| Self)
+        }
     }
 }
 
 async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Problem> {
-    Bytes::from_request(request, state).await.map_err(|rejection: BytesRejection| {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", "the body must be at most 1 MiB")
-        } else {
-            Problem::new(StatusCode::BAD_REQUEST, "body_not_read", "the body could not be read")
-        }
-    })
+    Bytes::from_request(request, state)
+        .await
+        .map_err(|rejection: BytesRejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                Problem::new(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "body_too_large",
+                    "the body must be at most 1 MiB",
+                )
+            } else {
+                Problem::new(
+                    StatusCode::BAD_REQUEST,
+                    "body_not_read",
+                    "the body could not be read",
+                )
+            }
+        })
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
@@ -70,7 +89,9 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
             Problem::new(StatusCode::BAD_REQUEST, "malformed_json", error.to_string())
         }
     })?;
-    reader.end().map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed_json", error.to_string()))?;
+    reader.end().map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, "malformed_json", error.to_string())
+    })?;
     Ok(parsed)
 }
 
@@ -93,8 +114,12 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
         let path = axum::extract::Path::<String>::from_request_parts(parts, state).await;
-        let text = path.map(|axum::extract::Path(text)| text).unwrap_or_default();
-        text.parse().map(Self).map_err(|_| Problem::not_found("not_found", "there is nothing of that id"))
+        let text = path
+            .map(|axum::extract::Path(text)| text)
+            .unwrap_or_default();
+        text.parse()
+            .map(Self)
+            .map_err(|_| Problem::not_found("not_found", "there is nothing of that id"))
     }
 }
 
@@ -124,16 +149,26 @@ impl Faults {
         code: &'static str,
         value: Result<T, E>,
     ) -> Option<T> {
-        value.map_err(|error| self.push(pointer, code, error.to_string())).ok()
+        value
+            .map_err(|error| self.push(pointer, code, error.to_string()))
+            .ok()
     }
 
     /// A fault.
     pub(crate) fn push(&mut self, pointer: &str, code: &'static str, detail: impl Into<String>) {
-        self.0.push(Fault { pointer: pointer.to_owned(), code, detail: detail.into() });
+        self.0.push(Fault {
+            pointer: pointer.to_owned(),
+            code,
+            detail: detail.into(),
+        });
     }
 
     /// The problem, if there is any fault.
     pub(crate) fn finish(self) -> Result<(), Problem> {
-        if self.0.is_empty() { Ok(()) } else { Err(Problem::invalid(self.0)) }
+        if self.0.is_empty() {
+            Ok(())
+        } else {
+            Err(Problem::invalid(self.0))
+        }
     }
 }

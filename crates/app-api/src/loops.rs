@@ -36,11 +36,19 @@ where
         let pause = match tokio::spawn(round()).await {
             Ok(Ok(_)) => IDLE,
             Ok(Err(error)) => {
-                tracing::warn!(loop_name = name, error = &error as &dyn std::error::Error, "a round failed");
+                tracing::warn!(
+                    loop_name = name,
+                    error = &error as &dyn std::error::Error,
+                    "a round failed"
+                );
                 AFTER_FAILURE
             }
             Err(crash) => {
-                tracing::error!(loop_name = name, error = &crash as &dyn std::error::Error, "a round crashed");
+                tracing::error!(
+                    loop_name = name,
+                    error = &crash as &dyn std::error::Error,
+                    "a round crashed"
+                );
                 AFTER_FAILURE
             }
         };

@@ -17,7 +17,11 @@ use std::{net::SocketAddr, path::PathBuf};
 /// Prize-pool contests for live rooms: viewers pay coins to sign up, and those who finish their
 /// task split the pool.
 #[derive(Parser)]
-#[command(name = "app-api", version, after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments.")]
+#[command(
+    name = "app-api",
+    version,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -62,7 +66,9 @@ const TTL_S_MAX: u64 = 366 * 86_400;
 
 fn parse_ttl(text: &str) -> Result<u64, String> {
     let rule = || "must be a number and s, m, h or d, at most 366d".to_owned();
-    let (number, unit) = text.split_at_checked(text.len().saturating_sub(1)).ok_or_else(rule)?;
+    let (number, unit) = text
+        .split_at_checked(text.len().saturating_sub(1))
+        .ok_or_else(rule)?;
     let scale = match unit {
         "s" => 1,
         "m" => 60,
@@ -70,22 +76,42 @@ fn parse_ttl(text: &str) -> Result<u64, String> {
         "d" => 86_400,
         _ => return Err(rule()),
     };
-    let seconds = number.parse::<u64>().ok().and_then(|number| number.checked_mul(scale));
-    seconds.filter(|seconds| (1..=TTL_S_MAX).contains(seconds)).ok_or_else(rule)
+    let seconds = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(scale));
+    seconds
+        .filter(|seconds| (1..=TTL_S_MAX).contains(seconds))
+        .ok_or_else(rule)
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     match Arguments::parse().command {
-        Command::Serve { embedded: true, data_dir: Some(data_dir), listen } => embedded::serve(&data_dir, listen).await,
+        Command::Serve {
+            embedded: true,
+            data_dir: Some(data_dir),
+            listen,
+        } => embedded::serve(&data_dir, listen).await,
         Command::Serve { .. } => bail!("only `serve --embedded --data-dir DIR` is there yet"),
-        Command::Token { user, role, ttl, data_dir } => {
+        Command::Token {
+            user,
+            role,
+            ttl,
+            data_dir,
+        } => {
             user.parse::<domain::ids::UserId>().context("--user")?;
             let tokens = embedded::tokens(data_dir.as_deref())?;
-            println!("{}", tokens.sign(&user, role, embedded::unix_seconds() + ttl)?);
+            println!(
+                "{}",
+                tokens.sign(&user, role, embedded::unix_seconds() + ttl)?
+            );
             Ok(())
         }
         #[cfg(feature = "failpoints")]

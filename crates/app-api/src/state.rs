@@ -21,7 +21,10 @@ pub(crate) struct App {
 impl App {
     /// Runs a flow to its end, whether or not its caller is still there: a client that hangs up
     /// drops its handler, and must not drop a step that moves money (hazard G1).
-    pub(crate) async fn run<T, F>(&self, flow: impl FnOnce(Arc<Contests>) -> F) -> Result<T, Problem>
+    pub(crate) async fn run<T, F>(
+        &self,
+        flow: impl FnOnce(Arc<Contests>) -> F,
+    ) -> Result<T, Problem>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, Failure>> + Send + 'static,

@@ -24,15 +24,20 @@ use usecases::{Pool, Report, Seen};
 
 /// A time as it is sent.
 pub(crate) fn rfc3339(at: UnixMillis) -> String {
-    let format = format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
+    let format =
+        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000);
-    time.ok().and_then(|time| time.format(format).ok()).unwrap_or_else(|| at.0.to_string())
+    time.ok()
+        .and_then(|time| time.format(format).ok())
+        .unwrap_or_else(|| at.0.to_string())
 }
 
 fn parse_time(text: &str) -> Result<UnixMillis, &'static str> {
     let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "must be an RFC 3339 time")?;
     let millis = time.unix_timestamp_nanos().div_euclid(1_000_000);
-    i64::try_from(millis).map(UnixMillis).map_err(|_| "must be an RFC 3339 time")
+    i64::try_from(millis)
+        .map(UnixMillis)
+        .map_err(|_| "must be an RFC 3339 time")
 }
 
 #[derive(Deserialize)]
@@ -85,7 +90,11 @@ fn choice<T: Copy>(
 ) -> T {
     let Some(text) = text else { return default };
     named(text).unwrap_or_else(|| {
-        faults.push(pointer, "unknown_value", format!("{text:?} is not one of the values"));
+        faults.push(
+            pointer,
+            "unknown_value",
+            format!("{text:?} is not one of the values"),
+        );
         default
     })
 }
@@ -95,16 +104,32 @@ impl NewContest {
     pub(crate) fn parse(self) -> Result<(String, Terms), Problem> {
         let mut faults = Faults::default();
         self.refuse_what_is_not_supported(&mut faults);
-        let rule = choice(&mut faults, "/payout/rule", Some(&self.payout.rule), Rule::Equal, Rule::named);
+        let rule = choice(
+            &mut faults,
+            "/payout/rule",
+            Some(&self.payout.rule),
+            Rule::Equal,
+            Rule::named,
+        );
         if rule != Rule::Equal {
-            faults.push("/payout/rule", "not_supported_yet", "only \"equal\" is supported yet");
+            faults.push(
+                "/payout/rule",
+                "not_supported_yet",
+                "only \"equal\" is supported yet",
+            );
         }
         let characters = self.title.chars().count();
         if !(1..=TITLE_MAX).contains(&characters) || self.title.chars().any(char::is_control) {
-            faults.push("/title", "out_of_range", "must be 1 to 100 characters without control characters");
+            faults.push(
+                "/title",
+                "out_of_range",
+                "must be 1 to 100 characters without control characters",
+            );
         }
         let mut time = |pointer: &str, text: &str| {
-            faults.check(pointer, "invalid_time", parse_time(text)).unwrap_or(UnixMillis(0))
+            faults
+                .check(pointer, "invalid_time", parse_time(text))
+                .unwrap_or(UnixMillis(0))
         };
         let windows = [
             time("/signup_opens_at", &self.signup_opens_at),
@@ -113,33 +138,68 @@ impl NewContest {
             time("/claim_closes_at", &self.claim_closes_at),
         ];
         let coins = |faults: &mut Faults, pointer: &str, amount: u64| {
-            faults.check(pointer, "out_of_range", Coins::new(amount)).unwrap_or(Coins::ZERO)
+            faults
+                .check(pointer, "out_of_range", Coins::new(amount))
+                .unwrap_or(Coins::ZERO)
         };
         let fee = coins(&mut faults, "/fee", self.fee);
-        let guaranteed_pool = coins(&mut faults, "/guaranteed_pool", self.guaranteed_pool.unwrap_or(0));
+        let guaranteed_pool = coins(
+            &mut faults,
+            "/guaranteed_pool",
+            self.guaranteed_pool.unwrap_or(0),
+        );
         let rake_bps = BasisPoints::new(self.rake_bps.unwrap_or(0)).unwrap_or_else(|| {
             faults.push("/rake_bps", "out_of_range", "must be from 0 to 10000");
             BasisPoints::ZERO
         });
-        let claim_mode =
-            choice(&mut faults, "/claim_mode", self.claim_mode.as_deref(), ClaimMode::Manual, ClaimMode::named);
-        let no_winner =
-            choice(&mut faults, "/no_winner", self.no_winner.as_deref(), NoWinner::Refund, NoWinner::named);
-        let remainder =
-            choice(&mut faults, "/remainder", self.remainder.as_deref(), Remainder::Spread, Remainder::named);
-        let unclaimed =
-            choice(&mut faults, "/unclaimed", self.unclaimed.as_deref(), Unclaimed::Pay, Unclaimed::named);
+        let claim_mode = choice(
+            &mut faults,
+            "/claim_mode",
+            self.claim_mode.as_deref(),
+            ClaimMode::Manual,
+            ClaimMode::named,
+        );
+        let no_winner = choice(
+            &mut faults,
+            "/no_winner",
+            self.no_winner.as_deref(),
+            NoWinner::Refund,
+            NoWinner::named,
+        );
+        let remainder = choice(
+            &mut faults,
+            "/remainder",
+            self.remainder.as_deref(),
+            Remainder::Spread,
+            Remainder::named,
+        );
+        let unclaimed = choice(
+            &mut faults,
+            "/unclaimed",
+            self.unclaimed.as_deref(),
+            Unclaimed::Pay,
+            Unclaimed::named,
+        );
         let room_id = faults.check("/room_id", "invalid_id", self.room_id.parse());
-        let kind: Option<TaskKind> = faults.check("/task/kind", "invalid_id", self.task.kind.parse());
+        let kind: Option<TaskKind> =
+            faults.check("/task/kind", "invalid_id", self.task.kind.parse());
         faults.finish()?;
         let (Some(room_id), Some(kind)) = (room_id, kind) else {
             return Err(Problem::invalid(Vec::new()));
         };
-        let [signup_opens_at, signup_closes_at, tasks_end_at, claim_closes_at] = windows;
+        let [
+            signup_opens_at,
+            signup_closes_at,
+            tasks_end_at,
+            claim_closes_at,
+        ] = windows;
         let terms = Terms {
             room_id,
             fee,
-            task: Task { kind, target: self.task.target },
+            task: Task {
+                kind,
+                target: self.task.target,
+            },
             rule,
             rake_bps,
             guaranteed_pool,
@@ -161,7 +221,10 @@ impl NewContest {
                 for term in broken {
                     faults.push(&format!("/{}", term.field), term.code, term.rule);
                 }
-                Err(faults.finish().err().unwrap_or_else(|| Problem::invalid(Vec::new())))
+                Err(faults
+                    .finish()
+                    .err()
+                    .unwrap_or_else(|| Problem::invalid(Vec::new())))
             }
         }
     }
@@ -241,8 +304,13 @@ impl ContestView {
             title: contest.title.clone(),
             room_id: terms.room_id.to_string(),
             fee: terms.fee.get(),
-            task: TaskView { kind: terms.task.kind.to_string(), target: terms.task.target },
-            payout: PayoutView { rule: terms.rule.name() },
+            task: TaskView {
+                kind: terms.task.kind.to_string(),
+                target: terms.task.target,
+            },
+            payout: PayoutView {
+                rule: terms.rule.name(),
+            },
             rake_bps: terms.rake_bps.get(),
             guaranteed_pool: terms.guaranteed_pool.get(),
             claim_mode: terms.claim_mode.name(),
@@ -256,7 +324,10 @@ impl ContestView {
             claim_closes_at: rfc3339(terms.claim_closes_at),
             phase: contest.public_phase(now).name(),
             cancel_reason,
-            settlement: contest.phase.frozen().map(|(totals, at)| SettlementView::new(totals, at)),
+            settlement: contest
+                .phase
+                .frozen()
+                .map(|(totals, at)| SettlementView::new(totals, at)),
             claims_end_at: contest.claims_end_at().map(rfc3339),
             created_at: rfc3339(contest.created_at),
         }
@@ -265,8 +336,20 @@ impl ContestView {
 
 impl SettlementView {
     fn new(totals: &Frozen<Totals>, frozen_at: UnixMillis) -> Self {
-        let Totals { pool, rake, finishers, weight_sum, .. } = *totals.get();
-        Self { pool: pool.get(), rake: rake.get(), finishers, weight_sum, frozen_at: rfc3339(frozen_at) }
+        let Totals {
+            pool,
+            rake,
+            finishers,
+            weight_sum,
+            ..
+        } = *totals.get();
+        Self {
+            pool: pool.get(),
+            rake: rake.get(),
+            finishers,
+            weight_sum,
+            frozen_at: rfc3339(frozen_at),
+        }
     }
 }
 
@@ -299,7 +382,11 @@ struct ProgressView {
 
 impl SignupView {
     pub(crate) fn new(seen: &Seen) -> Self {
-        let Seen { contest, signup, done } = seen;
+        let Seen {
+            contest,
+            signup,
+            done,
+        } = seen;
         let prize = signup.state.prize();
         let claim_order = Leg::Prize(signup.contest_id, signup.user_id.clone()).order_id();
         Self {
@@ -341,7 +428,14 @@ pub(crate) struct PoolView {
 }
 
 impl From<Pool> for PoolView {
-    fn from(Pool { amount, finishers, estimated_prize, as_of }: Pool) -> Self {
+    fn from(
+        Pool {
+            amount,
+            finishers,
+            estimated_prize,
+            as_of,
+        }: Pool,
+    ) -> Self {
         Self {
             amount: amount.get(),
             source: "funds",
@@ -424,15 +518,34 @@ struct Money {
 impl ReportView {
     pub(crate) fn new(report: &Report, now: UnixMillis) -> Self {
         use domain::contest::LegOutcome;
-        let Report { contest, counts, balance, findings } = report;
+        let Report {
+            contest,
+            counts,
+            balance,
+            findings,
+        } = report;
         let signups = |wanted: &dyn Fn(StateKind) -> bool| {
-            counts.iter().filter(|count| wanted(count.state)).map(|count| count.signups).sum()
+            counts
+                .iter()
+                .filter(|count| wanted(count.state))
+                .map(|count| count.signups)
+                .sum()
         };
         let coins = |wanted: &dyn Fn(StateKind) -> bool, of: fn(&StateCount) -> Coins| {
-            counts.iter().filter(|count| wanted(count.state)).map(|count| of(count).get()).sum()
+            counts
+                .iter()
+                .filter(|count| wanted(count.state))
+                .map(|count| of(count).get())
+                .sum()
         };
         let finished = |state| {
-            matches!(state, StateKind::Completed | StateKind::Claiming | StateKind::Shared | StateKind::Forfeited)
+            matches!(
+                state,
+                StateKind::Completed
+                    | StateKind::Claiming
+                    | StateKind::Shared
+                    | StateKind::Forfeited
+            )
         };
         let legs = contest.legs.iter().map(|(leg, state)| LegView {
             leg: leg.name(),
@@ -488,17 +601,34 @@ impl EventBody {
                 faults.push(&at(field), "invalid_id", detail);
             }
         };
-        let detail = |error: Option<InvalidId>| error.map_or_else(String::new, |error| error.to_string());
+        let detail =
+            |error: Option<InvalidId>| error.map_or_else(String::new, |error| error.to_string());
         let (event_id, user_id) = (self.event_id.parse(), self.user_id.parse());
         let (room_id, kind) = (self.room_id.parse(), self.kind.parse());
-        id("event_id", event_id.is_ok(), detail(event_id.as_ref().err().copied()));
-        id("user_id", user_id.is_ok(), detail(user_id.as_ref().err().copied()));
-        id("room_id", room_id.is_ok(), detail(room_id.as_ref().err().copied()));
+        id(
+            "event_id",
+            event_id.is_ok(),
+            detail(event_id.as_ref().err().copied()),
+        );
+        id(
+            "user_id",
+            user_id.is_ok(),
+            detail(user_id.as_ref().err().copied()),
+        );
+        id(
+            "room_id",
+            room_id.is_ok(),
+            detail(room_id.as_ref().err().copied()),
+        );
         id("kind", kind.is_ok(), detail(kind.as_ref().err().copied()));
         if !(1..=QUANTITY_MAX).contains(&self.quantity) {
             faults.push(&at("quantity"), "out_of_range", "must be from 1 to 1000000");
         }
-        let occurred_at = faults.check(&at("occurred_at"), "invalid_time", parse_time(&self.occurred_at))?;
+        let occurred_at = faults.check(
+            &at("occurred_at"),
+            "invalid_time",
+            parse_time(&self.occurred_at),
+        )?;
         Some(TaskEvent {
             event_id: event_id.ok()?,
             user_id: user_id.ok()?,
@@ -518,8 +648,11 @@ pub(crate) fn parse_events(batch: Vec<EventBody>) -> Result<Vec<TaskEvent>, Prob
         faults.finish()?;
         return Ok(Vec::new());
     }
-    let events: Vec<_> =
-        batch.into_iter().enumerate().filter_map(|(index, event)| event.parse(index, &mut faults)).collect();
+    let events: Vec<_> = batch
+        .into_iter()
+        .enumerate()
+        .filter_map(|(index, event)| event.parse(index, &mut faults))
+        .collect();
     faults.finish()?;
     Ok(events)
 }
@@ -539,7 +672,11 @@ struct RejectedEvent {
 
 impl Recorded {
     pub(crate) fn new(events: &[TaskEvent], outcomes: &[EventOutcome]) -> Self {
-        let mut recorded = Self { accepted: 0, duplicates: 0, rejected: Vec::new() };
+        let mut recorded = Self {
+            accepted: 0,
+            duplicates: 0,
+            rejected: Vec::new(),
+        };
         for (event, outcome) in events.iter().zip(outcomes) {
             let code = match outcome {
                 EventOutcome::Accepted => {
@@ -555,7 +692,10 @@ impl Recorded {
                 EventOutcome::TooOld => "too_old",
                 EventOutcome::TooFarAhead => "too_far_ahead",
             };
-            recorded.rejected.push(RejectedEvent { event_id: event.event_id.to_string(), code });
+            recorded.rejected.push(RejectedEvent {
+                event_id: event.event_id.to_string(),
+                code,
+            });
         }
         recorded
     }

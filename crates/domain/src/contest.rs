@@ -218,7 +218,9 @@ impl Phase {
     pub const fn credits_closed(&self) -> Option<CreditsClosed> {
         match self {
             Self::Preparing | Self::Funding | Self::Draft => None,
-            Self::Running(closed) | Self::Judging(closed) | Self::Listing(closed, ..) => Some(*closed),
+            Self::Running(closed) | Self::Judging(closed) | Self::Listing(closed, ..) => {
+                Some(*closed)
+            }
             Self::Claimable(settlement) | Self::Closed(settlement) => Some(settlement.closed),
             Self::Cancelling(_, closed) => *closed,
             Self::Cancelled(_, closed) => Some(*closed),
@@ -309,7 +311,16 @@ impl Contest {
         let mut legs = Legs::new();
         fix(&mut legs, OwnLeg::Guarantee, terms.guaranteed_pool);
         fix(&mut legs, OwnLeg::Carry, terms.carry());
-        Self { id, title, terms, phase: Phase::Preparing, legs, version: 1, created_at: now, updated_at: now }
+        Self {
+            id,
+            title,
+            terms,
+            phase: Phase::Preparing,
+            legs,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        }
     }
 
     /// The phase as people see it at `now`.
@@ -341,8 +352,15 @@ impl Contest {
         let amount = self.legs.get(&leg)?.amount;
         let other = leg.counterparty(self.terms.series.as_ref().map(|series| &series.series_id))?;
         let pool = self.pool_account();
-        let (from, to) = if leg.is_incoming() { (other, pool) } else { (pool, other) };
-        Some((Leg::Own(leg, self.id).order_id(), Content { from, to, amount }))
+        let (from, to) = if leg.is_incoming() {
+            (other, pool)
+        } else {
+            (pool, other)
+        };
+        Some((
+            Leg::Own(leg, self.id).order_id(),
+            Content { from, to, amount },
+        ))
     }
 
     /// The end of the claim window: `claim_closes_at`, or later if claims opened late, so that a
@@ -352,7 +370,11 @@ impl Contest {
         match &self.phase {
             Phase::Claimable(settlement) | Phase::Closed(settlement) => {
                 let length = self.terms.claim_closes_at.since(self.terms.tasks_end_at);
-                Some(self.terms.claim_closes_at.max(settlement.claimable_at.plus(length)))
+                Some(
+                    self.terms
+                        .claim_closes_at
+                        .max(settlement.claimable_at.plus(length)),
+                )
             }
             _ => None,
         }
@@ -363,15 +385,22 @@ impl Contest {
     /// # Errors
     /// [`PhaseError`] for a fact that the phase does not allow; the contest is unchanged.
     pub fn apply(self, fact: ContestFact, now: UnixMillis) -> Result<Self, PhaseError> {
-        let impossible = PhaseError { phase: self.phase.kind(), fact: fact.name() };
-        let Self { mut legs, phase, .. } = self;
+        let impossible = PhaseError {
+            phase: self.phase.kind(),
+            fact: fact.name(),
+        };
+        let Self {
+            mut legs, phase, ..
+        } = self;
         let phase = match (phase, fact) {
             (phase, ContestFact::LegApplied(leg, receipt)) => {
                 settle(&mut legs, leg, LegOutcome::Applied(receipt)).ok_or(impossible)?;
                 phase
             }
             // The proof is about credits to the pool; it says nothing about what leaves it.
-            (phase @ Phase::Cancelling(_, Some(_)), ContestFact::LegCannotArrive(leg, _)) if leg.is_incoming() => {
+            (phase @ Phase::Cancelling(_, Some(_)), ContestFact::LegCannotArrive(leg, _))
+                if leg.is_incoming() =>
+            {
                 settle(&mut legs, leg, LegOutcome::Void).ok_or(impossible)?;
                 phase
             }
@@ -388,7 +417,13 @@ impl Contest {
             (Phase::Listing(closed, totals, frozen_at, _), ContestFact::SheetAdvanced(cursor)) => {
                 if cursor.is_complete(&totals) {
                     let prizes = cursor.prizes;
-                    Phase::Claimable(Settlement { closed, totals, frozen_at, claimable_at: now, prizes })
+                    Phase::Claimable(Settlement {
+                        closed,
+                        totals,
+                        frozen_at,
+                        claimable_at: now,
+                        prizes,
+                    })
                 } else {
                     Phase::Listing(closed, totals, frozen_at, cursor)
                 }
@@ -408,7 +443,9 @@ impl Contest {
             (Phase::Claimable(settlement), ContestFact::Emptied) if pending(&legs).is_none() => {
                 Phase::Closed(settlement)
             }
-            (Phase::Cancelling(reason, Some(closed)), ContestFact::Emptied) if pending(&legs).is_none() => {
+            (Phase::Cancelling(reason, Some(closed)), ContestFact::Emptied)
+                if pending(&legs).is_none() =>
+            {
                 Phase::Cancelled(reason, closed)
             }
             (Phase::Preparing | Phase::Funding | Phase::Draft, ContestFact::CancelAsked) => {
@@ -419,7 +456,11 @@ impl Contest {
             }
             _ => return Err(impossible),
         };
-        Ok(Self { phase, legs, ..self })
+        Ok(Self {
+            phase,
+            legs,
+            ..self
+        })
     }
 }
 
@@ -439,7 +480,13 @@ fn frozen(
     fix(legs, OwnLeg::GuaranteeReturn, numbers.guarantee_return);
     if numbers.finishers == 0 {
         let prizes = Coins::ZERO;
-        Phase::Claimable(Settlement { closed, totals, frozen_at: now, claimable_at: now, prizes })
+        Phase::Claimable(Settlement {
+            closed,
+            totals,
+            frozen_at: now,
+            claimable_at: now,
+            prizes,
+        })
     } else {
         Phase::Listing(closed, totals, now, SheetCursor::START)
     }
@@ -448,7 +495,10 @@ fn frozen(
 /// Fixes the amount of a leg, once; nothing is sent for 0.
 fn fix(legs: &mut Legs, leg: OwnLeg, amount: Coins) {
     if !amount.is_zero() {
-        legs.entry(leg).or_insert(LegState { amount, outcome: LegOutcome::Pending });
+        legs.entry(leg).or_insert(LegState {
+            amount,
+            outcome: LegOutcome::Pending,
+        });
     }
 }
 
@@ -466,7 +516,9 @@ fn settle(legs: &mut Legs, leg: OwnLeg, outcome: LegOutcome) -> Option<()> {
 /// The first leg whose outcome is not known.
 #[must_use]
 pub fn pending(legs: &Legs) -> Option<OwnLeg> {
-    legs.iter().find(|(_, state)| state.outcome == LegOutcome::Pending).map(|(leg, _)| *leg)
+    legs.iter()
+        .find(|(_, state)| state.outcome == LegOutcome::Pending)
+        .map(|(leg, _)| *leg)
 }
 
 /// What moved on a leg: its amount if it applied, else 0.
@@ -482,5 +534,10 @@ pub fn applied_amount(legs: &Legs, leg: OwnLeg) -> Coins {
 /// # Errors
 /// [`CoinsOutOfRange`] when the amounts do not fit.
 pub fn own_outgoings(legs: &Legs) -> Result<Coins, CoinsOutOfRange> {
-    Coins::sum(OwnLeg::ALL.into_iter().filter(|leg| !leg.is_incoming()).map(|leg| applied_amount(legs, leg)))
+    Coins::sum(
+        OwnLeg::ALL
+            .into_iter()
+            .filter(|leg| !leg.is_incoming())
+            .map(|leg| applied_amount(legs, leg)),
+    )
 }

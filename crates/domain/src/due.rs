@@ -66,13 +66,18 @@ pub fn due(signup: &Signup, contest: &Contest, now: UnixMillis) -> Step {
             PhaseKind::Cancelling | PhaseKind::Cancelled => give_back(contest),
             _ => Step::Rest,
         },
-        State::Shared(..) | State::Forfeited(..) | State::Expired | State::Refunded(..) => Step::Rest,
+        State::Shared(..) | State::Forfeited(..) | State::Expired | State::Refunded(..) => {
+            Step::Rest
+        }
     }
 }
 
 /// A fee goes back only once no other can arrive.
 fn give_back(contest: &Contest) -> Step {
-    contest.phase.credits_closed().map_or(Step::Rest, |_| Step::Decide(Fact::FeeReturned))
+    contest
+        .phase
+        .credits_closed()
+        .map_or(Step::Rest, |_| Step::Decide(Fact::FeeReturned))
 }
 
 fn charge(last_try: FeeTry, contest: &Contest, now: UnixMillis) -> Step {
@@ -81,7 +86,9 @@ fn charge(last_try: FeeTry, contest: &Contest, now: UnixMillis) -> Step {
         return Step::LookUpFee;
     }
     match last_try {
-        FeeTry::NotSent if contest.phase.kind() == PhaseKind::Draft && now < contest.terms.signup_closes_at => {
+        FeeTry::NotSent
+            if contest.phase.kind() == PhaseKind::Draft && now < contest.terms.signup_closes_at =>
+        {
             Step::ChargeFee
         }
         FeeTry::Unknown => Step::LookUpFee,
@@ -120,7 +127,9 @@ pub fn house_payout(contest: &Contest, now: UnixMillis) -> HousePayout {
     match (contest.terms.claim_mode, contest.terms.unclaimed) {
         (ClaimMode::Automatic, _) => HousePayout::Pay,
         (ClaimMode::Manual, Unclaimed::Pay) if ended => HousePayout::Pay,
-        (ClaimMode::Manual, Unclaimed::Platform | Unclaimed::Rollover) if ended => HousePayout::Forfeit,
+        (ClaimMode::Manual, Unclaimed::Platform | Unclaimed::Rollover) if ended => {
+            HousePayout::Forfeit
+        }
         (ClaimMode::Manual, _) => HousePayout::Wait,
     }
 }
@@ -128,10 +137,14 @@ pub fn house_payout(contest: &Contest, now: UnixMillis) -> HousePayout {
 /// The stretch of database time in which `fact` may be written.
 #[must_use]
 pub fn window(fact: &Fact, contest: &Contest) -> Window {
-    let Some(end) = contest.claims_end_at() else { return Window::ALWAYS };
+    let Some(end) = contest.claims_end_at() else {
+        return Window::ALWAYS;
+    };
     match fact {
         Fact::PrizeDrawn(_, Claimant::Viewer) => Window::until(end),
-        Fact::PrizeDrawn(_, Claimant::House) if contest.terms.claim_mode == ClaimMode::Manual => Window::from(end),
+        Fact::PrizeDrawn(_, Claimant::House) if contest.terms.claim_mode == ClaimMode::Manual => {
+            Window::from(end)
+        }
         Fact::ClaimsEnded => Window::from(end),
         _ => Window::ALWAYS,
     }

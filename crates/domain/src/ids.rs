@@ -133,7 +133,11 @@ mod tests {
         assert_ne!("Ann".parse::<UserId>(), "ann".parse::<UserId>());
         let canonical = "0198c9f2-0000-7000-8000-00000000000a";
         assert!(canonical.parse::<ContestId>().is_ok());
-        for other in [canonical.to_uppercase(), canonical.replace('-', ""), format!("{{{canonical}}}")] {
+        for other in [
+            canonical.to_uppercase(),
+            canonical.replace('-', ""),
+            format!("{{{canonical}}}"),
+        ] {
             assert!(other.parse::<ContestId>().is_err(), "{other}");
         }
     }

@@ -68,10 +68,15 @@ pub struct Books<'a> {
 pub fn check(books: Books<'_>, now: UnixMillis) -> Vec<Violation> {
     let mut found = Vec::new();
     let by_order: BTreeMap<_, Vec<&Transfer>> =
-        books.transfers.iter().fold(BTreeMap::new(), |mut map, transfer| {
-            map.entry(transfer.order_id).or_insert_with(Vec::new).push(transfer);
-            map
-        });
+        books
+            .transfers
+            .iter()
+            .fold(BTreeMap::new(), |mut map, transfer| {
+                map.entry(transfer.order_id)
+                    .or_insert_with(Vec::new)
+                    .push(transfer);
+                map
+            });
     for signup in books.signups {
         let of = |leg: Leg| by_order.get(&leg.order_id()).map_or(&[][..], Vec::as_slice);
         let (contest, user) = (signup.contest_id, signup.user_id.clone());
@@ -80,13 +85,21 @@ pub fn check(books: Books<'_>, now: UnixMillis) -> Vec<Violation> {
         let refunds = of(Leg::Refund(contest, user));
         check_signup(signup, fees, prizes, refunds, &mut found);
         if let (State::Expired, [_, ..]) = (&signup.state, fees) {
-            report(&mut found, Invariant::ZeroSum, format!("{} is expired and paid", signup.id));
+            report(
+                &mut found,
+                Invariant::ZeroSum,
+                format!("{} is expired and paid", signup.id),
+            );
         }
         let step = due(signup, books.contest, now);
         let waits = matches!(step, Step::Rest)
             || (step == Step::ReadProgress && !books.contest.phase.kind().is_past_events());
         if !waits {
-            report(&mut found, Invariant::NoLimbo, format!("{} has {step:?} due", signup.id));
+            report(
+                &mut found,
+                Invariant::NoLimbo,
+                format!("{} has {step:?} due", signup.id),
+            );
         }
     }
     check_pool(books, &mut found);
@@ -95,7 +108,10 @@ pub fn check(books: Books<'_>, now: UnixMillis) -> Vec<Violation> {
 }
 
 fn report(found: &mut Vec<Violation>, invariant: Invariant, evidence: String) {
-    found.push(Violation { invariant, evidence });
+    found.push(Violation {
+        invariant,
+        evidence,
+    });
 }
 
 fn check_signup(
@@ -107,14 +123,26 @@ fn check_signup(
 ) {
     let id = signup.id;
     if fees.len() > 1 {
-        report(found, Invariant::OneCharge, format!("{id} was charged {} times", fees.len()));
+        report(
+            found,
+            Invariant::OneCharge,
+            format!("{id} was charged {} times", fees.len()),
+        );
     }
     let is_paid = signup.state.kind().is_paid();
     if is_paid && !matches!(fees, [fee] if fee.content == signup.fee_content()) {
-        report(found, Invariant::PaidMeansPaid, format!("{id} is {} without its fee", signup.state.kind().name()));
+        report(
+            found,
+            Invariant::PaidMeansPaid,
+            format!("{id} is {} without its fee", signup.state.kind().name()),
+        );
     }
     if prizes.len() > 1 || refunds.len() > 1 || (!prizes.is_empty() && !refunds.is_empty()) {
-        report(found, Invariant::OnePrize, format!("{id}: {} prizes, {} refunds", prizes.len(), refunds.len()));
+        report(
+            found,
+            Invariant::OnePrize,
+            format!("{id}: {} prizes, {} refunds", prizes.len(), refunds.len()),
+        );
     }
     let (paid_out, kind) = match signup.state.kind() {
         StateKind::Refunding | StateKind::Refunded => (refunds, "refund"),
@@ -122,10 +150,16 @@ fn check_signup(
     };
     let expected = signup.payment().map_or(Coins::ZERO, |(_, amount)| amount);
     let asked = |transfer: &&Transfer| {
-        Payee::ALL.iter().any(|payee| transfer.content == signup.payment_content(*payee, expected))
+        Payee::ALL
+            .iter()
+            .any(|payee| transfer.content == signup.payment_content(*payee, expected))
     };
     if !paid_out.iter().all(asked) {
-        report(found, Invariant::OnePrize, format!("{id}: its {kind} is not {expected} to its viewer or to holding"));
+        report(
+            found,
+            Invariant::OnePrize,
+            format!("{id}: its {kind} is not {expected} to its viewer or to holding"),
+        );
     }
     let must_be_paid = match &signup.state {
         State::Shared(_, _, _, prize, _) => !prize.is_zero(),
@@ -133,10 +167,19 @@ fn check_signup(
         _ => false,
     };
     if must_be_paid && paid_out.is_empty() {
-        report(found, Invariant::ZeroSum, format!("{id} is {} without a {kind}", signup.state.kind().name()));
+        report(
+            found,
+            Invariant::ZeroSum,
+            format!("{id} is {} without a {kind}", signup.state.kind().name()),
+        );
     }
-    if !prizes.is_empty() && !matches!(signup.state.kind(), StateKind::Claiming | StateKind::Shared) {
-        report(found, Invariant::NoEarlyPrize, format!("{id} was paid a prize while {}", signup.state.kind().name()));
+    if !prizes.is_empty() && !matches!(signup.state.kind(), StateKind::Claiming | StateKind::Shared)
+    {
+        report(
+            found,
+            Invariant::NoEarlyPrize,
+            format!("{id} was paid a prize while {}", signup.state.kind().name()),
+        );
     }
 }
 
@@ -144,21 +187,39 @@ fn check_pool(books: Books<'_>, found: &mut Vec<Violation>) {
     let pool = books.contest.pool_account();
     let sum = |inwards: bool| {
         let amounts = books.transfers.iter().filter(|transfer| {
-            let side = if inwards { &transfer.content.to } else { &transfer.content.from };
+            let side = if inwards {
+                &transfer.content.to
+            } else {
+                &transfer.content.from
+            };
             *side == pool
         });
-        amounts.map(|transfer| u128::from(transfer.content.amount.get())).sum::<u128>()
+        amounts
+            .map(|transfer| u128::from(transfer.content.amount.get()))
+            .sum::<u128>()
     };
     let (came, left) = (sum(true), sum(false));
     if left > came {
-        report(found, Invariant::NoOverpay, format!("{came} came in, {left} left"));
+        report(
+            found,
+            Invariant::NoOverpay,
+            format!("{came} came in, {left} left"),
+        );
     }
     if came.checked_sub(left) != Some(books.balance.get().into()) {
-        report(found, Invariant::ZeroSum, format!("{came} in, {left} out, but {} held", books.balance));
+        report(
+            found,
+            Invariant::ZeroSum,
+            format!("{came} in, {left} out, but {} held", books.balance),
+        );
     }
     let ended = books.contest.phase.kind().is_terminal();
     if ended && !books.balance.is_zero() {
-        report(found, Invariant::ZeroSum, format!("over, with {} left in the pool", books.balance));
+        report(
+            found,
+            Invariant::ZeroSum,
+            format!("over, with {} left in the pool", books.balance),
+        );
     }
     for leg in OwnLeg::ALL {
         let transfers: Vec<_> = books
@@ -169,16 +230,23 @@ fn check_pool(books: Books<'_>, found: &mut Vec<Violation>) {
         let expected = books.contest.legs.get(&leg);
         let agrees = match (transfers.as_slice(), expected) {
             ([], None) => true,
-            ([], Some(state)) => !matches!(state.outcome, LegOutcome::Applied(_)) && !ended
-                || state.outcome == LegOutcome::Void,
+            ([], Some(state)) => {
+                !matches!(state.outcome, LegOutcome::Applied(_)) && !ended
+                    || state.outcome == LegOutcome::Void
+            }
             ([one], Some(state)) => {
                 let asked = books.contest.own_transfer(leg);
-                asked.is_some_and(|(_, content)| content == one.content) && state.outcome != LegOutcome::Void
+                asked.is_some_and(|(_, content)| content == one.content)
+                    && state.outcome != LegOutcome::Void
             }
             _ => false,
         };
         if !agrees {
-            report(found, Invariant::ZeroSum, format!("own leg {} is not as recorded", leg.name()));
+            report(
+                found,
+                Invariant::ZeroSum,
+                format!("own leg {} is not as recorded", leg.name()),
+            );
         }
     }
     check_explained(books, found);
@@ -186,14 +254,24 @@ fn check_pool(books: Books<'_>, found: &mut Vec<Violation>) {
 
 /// Every transfer has a row or an own leg that it is the order of; what it moves is compared there.
 fn check_explained(books: Books<'_>, found: &mut Vec<Violation>) {
-    let mut explained: BTreeSet<OrderId> =
-        OwnLeg::ALL.into_iter().map(|leg| Leg::Own(leg, books.contest.id).order_id()).collect();
+    let mut explained: BTreeSet<OrderId> = OwnLeg::ALL
+        .into_iter()
+        .map(|leg| Leg::Own(leg, books.contest.id).order_id())
+        .collect();
     for signup in books.signups {
         explained.insert(signup.fee_order());
         explained.extend(signup.payment().map(|(leg, _)| leg.order_id()));
     }
-    for orphan in books.transfers.iter().filter(|transfer| !explained.contains(&transfer.order_id)) {
-        report(found, Invariant::ZeroSum, format!("no row explains order {}", orphan.order_id));
+    for orphan in books
+        .transfers
+        .iter()
+        .filter(|transfer| !explained.contains(&transfer.order_id))
+    {
+        report(
+            found,
+            Invariant::ZeroSum,
+            format!("no row explains order {}", orphan.order_id),
+        );
     }
 }
 
@@ -202,34 +280,66 @@ fn check_freeze(books: Books<'_>, found: &mut Vec<Violation>) {
         books.signups.iter().filter(|signup| {
             matches!(
                 signup.state.kind(),
-                StateKind::Completed | StateKind::Claiming | StateKind::Shared | StateKind::Forfeited
+                StateKind::Completed
+                    | StateKind::Claiming
+                    | StateKind::Shared
+                    | StateKind::Forfeited
             )
         })
     };
     let Some((totals, _)) = books.contest.phase.frozen() else {
         if finishers().any(|signup| signup.state.prize().is_some()) {
-            report(found, Invariant::NoEarlyPrize, "a prize before the freeze".to_owned());
+            report(
+                found,
+                Invariant::NoEarlyPrize,
+                "a prize before the freeze".to_owned(),
+            );
         }
         return;
     };
-    let Totals { pool, finishers: count, weight_sum, .. } = *totals.get();
-    let weights: u128 = finishers().filter_map(|signup| signup.state.weight()).map(|w| u128::from(w.get())).sum();
+    let Totals {
+        pool,
+        finishers: count,
+        weight_sum,
+        ..
+    } = *totals.get();
+    let weights: u128 = finishers()
+        .filter_map(|signup| signup.state.weight())
+        .map(|w| u128::from(w.get()))
+        .sum();
     if finishers().count() as u64 != count || weights != weight_sum {
         report(
             found,
             Invariant::FrozenOnce,
-            format!("frozen {count} finishers of weight {weight_sum}, rows show {} of {weights}", finishers().count()),
+            format!(
+                "frozen {count} finishers of weight {weight_sum}, rows show {} of {weights}",
+                finishers().count()
+            ),
         );
     }
-    let shared: u128 = finishers().filter_map(|signup| signup.state.prize()).map(|p| u128::from(p.get())).sum();
+    let shared: u128 = finishers()
+        .filter_map(|signup| signup.state.prize())
+        .map(|p| u128::from(p.get()))
+        .sum();
     if shared > u128::from(pool.get()) {
-        report(found, Invariant::NoOverpay, format!("prizes of {shared} from a pool of {pool}"));
+        report(
+            found,
+            Invariant::NoOverpay,
+            format!("prizes of {shared} from a pool of {pool}"),
+        );
     }
     if let Phase::Closed(_) = books.contest.phase
         && books.signups.iter().any(|signup| {
-            matches!(signup.state.kind(), StateKind::Completed | StateKind::Claiming | StateKind::Refunding)
+            matches!(
+                signup.state.kind(),
+                StateKind::Completed | StateKind::Claiming | StateKind::Refunding
+            )
         })
     {
-        report(found, Invariant::NoLimbo, "closed with payments open".to_owned());
+        report(
+            found,
+            Invariant::NoLimbo,
+            "closed with payments open".to_owned(),
+        );
     }
 }

@@ -25,15 +25,32 @@ pub struct Progress {
 /// decided only while the contest is judging and the task system is complete up to
 /// `tasks_end_at`.
 #[must_use]
-pub fn progress(contest: &Contest, signup: &Signup, progress: Progress, draw: Option<&Draw>) -> Fact {
+pub fn progress(
+    contest: &Contest,
+    signup: &Signup,
+    progress: Progress,
+    draw: Option<&Draw>,
+) -> Fact {
     let is_final = contest.phase.kind() == PhaseKind::Judging
         && progress.complete_until >= contest.terms.tasks_end_at;
     match progress.met_at {
         Some(met_at) => {
-            let done = Achievement { quantity: progress.quantity, met_at };
+            let done = Achievement {
+                quantity: progress.quantity,
+                met_at,
+            };
             let fixed = contest.terms.rule.is_fixed_at_completion() || is_final;
             let weight = fixed
-                .then(|| payout::weight(&contest.terms, contest.id, &signup.user_id, signup.fee, done, draw))
+                .then(|| {
+                    payout::weight(
+                        &contest.terms,
+                        contest.id,
+                        &signup.user_id,
+                        signup.fee,
+                        done,
+                        draw,
+                    )
+                })
                 .flatten();
             Fact::TaskMet(done, weight.map_or(Share::Provisional, Share::Fixed))
         }
@@ -58,7 +75,9 @@ pub fn fee_lookup(
     answered_at: Position,
 ) -> Result<Fact, Conflict> {
     match found {
-        Some(transfer) if transfer.content == signup.fee_content() => Ok(Fact::FeeApplied(transfer.receipt)),
+        Some(transfer) if transfer.content == signup.fee_content() => {
+            Ok(Fact::FeeApplied(transfer.receipt))
+        }
         Some(transfer) => Err(Conflict(Box::new(transfer))),
         None => Ok(contest
             .phase
@@ -74,14 +93,19 @@ pub fn fee_lookup(
 /// # Errors
 /// [`Conflict`] when the order holds something else.
 pub fn payment_lookup(signup: &Signup, found: Option<Transfer>) -> Result<Fact, Conflict> {
-    let Some(transfer) = found else { return Ok(Fact::PaymentNotFound) };
+    let Some(transfer) = found else {
+        return Ok(Fact::PaymentNotFound);
+    };
     let payee = signup.payment().and_then(|(_, amount)| {
         [Payee::Viewer, Payee::Holding]
             .into_iter()
             .find(|payee| signup.payment_content(*payee, amount) == transfer.content)
     });
     match payee {
-        Some(payee) => Ok(Fact::PaymentApplied(Paid { payee, receipt: transfer.receipt })),
+        Some(payee) => Ok(Fact::PaymentApplied(Paid {
+            payee,
+            receipt: transfer.receipt,
+        })),
         None => Err(Conflict(Box::new(transfer))),
     }
 }

@@ -22,14 +22,18 @@ impl Presence {
     /// The presence of signups in `states`.
     #[must_use]
     pub fn of(states: impl IntoIterator<Item = StateKind>, provisional: bool) -> Self {
-        let bits = states.into_iter().fold(0, |bits, state| bits | 1 << (state as u16));
+        let bits = states
+            .into_iter()
+            .fold(0, |bits, state| bits | 1 << (state as u16));
         Self { bits, provisional }
     }
 
     /// True if there is a signup in one of `states`.
     #[must_use]
     pub fn any(self, states: &[StateKind]) -> bool {
-        states.iter().any(|state| self.bits & (1 << (*state as u16)) != 0)
+        states
+            .iter()
+            .any(|state| self.bits & (1 << (*state as u16)) != 0)
     }
 }
 
@@ -60,8 +64,12 @@ pub enum ContestStep {
 }
 
 const UNCHARGED: &[StateKind] = &[StateKind::Initialized, StateKind::Paid];
-const UNDECIDED: &[StateKind] =
-    &[StateKind::Initialized, StateKind::Paid, StateKind::InProgress, StateKind::Completed];
+const UNDECIDED: &[StateKind] = &[
+    StateKind::Initialized,
+    StateKind::Paid,
+    StateKind::InProgress,
+    StateKind::Completed,
+];
 const COMPLETED: &[StateKind] = &[StateKind::Completed];
 const REFUNDABLE: &[StateKind] = &[
     StateKind::Initialized,
@@ -83,12 +91,18 @@ pub fn due(contest: &Contest, presence: Presence, now: UnixMillis) -> ContestSte
         },
         Phase::Draft if now >= terms.signup_closes_at => ContestStep::CloseCredits,
         Phase::Draft => ContestStep::Rest(Some(terms.signup_closes_at)),
-        Phase::Running(_) if now >= terms.settles_at() => ContestStep::Decide(ContestFact::SettlingDue),
+        Phase::Running(_) if now >= terms.settles_at() => {
+            ContestStep::Decide(ContestFact::SettlingDue)
+        }
         Phase::Running(_) if presence.any(UNCHARGED) => ContestStep::Sweep(UNCHARGED),
         Phase::Running(_) => ContestStep::Rest(Some(terms.settles_at())),
         Phase::Judging(_) => {
             let undecided = presence.any(&UNDECIDED[..3]) || presence.provisional;
-            if undecided { ContestStep::Sweep(UNDECIDED) } else { ContestStep::Freeze }
+            if undecided {
+                ContestStep::Sweep(UNDECIDED)
+            } else {
+                ContestStep::Freeze
+            }
         }
         Phase::Listing(..) => ContestStep::WriteSheet,
         Phase::Claimable(_) => claimable(contest, presence, now),
@@ -106,7 +120,11 @@ fn claimable(contest: &Contest, presence: Presence, now: UnixMillis) -> ContestS
     if let Some(leg) = pending(&contest.legs) {
         return ContestStep::SendLeg(leg);
     }
-    if presence.any(&[StateKind::Completed, StateKind::Claiming, StateKind::Refunding]) {
+    if presence.any(&[
+        StateKind::Completed,
+        StateKind::Claiming,
+        StateKind::Refunding,
+    ]) {
         return ContestStep::Rest(contest.claims_end_at().filter(|end| *end > now));
     }
     ContestStep::Close
@@ -123,9 +141,14 @@ fn cancelling(contest: &Contest, presence: Presence) -> ContestStep {
     if presence.any(&[StateKind::Refunding]) {
         return ContestStep::Rest(None);
     }
-    let to_return = [(OwnLeg::Guarantee, OwnLeg::GuaranteeReturn), (OwnLeg::Carry, OwnLeg::Rollover)]
-        .into_iter()
-        .any(|(came, back)| !applied_amount(&contest.legs, came).is_zero() && !contest.legs.contains_key(&back));
+    let to_return = [
+        (OwnLeg::Guarantee, OwnLeg::GuaranteeReturn),
+        (OwnLeg::Carry, OwnLeg::Rollover),
+    ]
+    .into_iter()
+    .any(|(came, back)| {
+        !applied_amount(&contest.legs, came).is_zero() && !contest.legs.contains_key(&back)
+    });
     if to_return {
         return ContestStep::Decide(ContestFact::ReturnsFixed);
     }
@@ -136,7 +159,9 @@ fn cancelling(contest: &Contest, presence: Presence) -> ContestStep {
 #[must_use]
 pub fn window(fact: &ContestFact, contest: &Contest) -> Window {
     match (fact, &contest.phase) {
-        (ContestFact::CreditsClosed(_), Phase::Draft) => Window::from(contest.terms.signup_closes_at),
+        (ContestFact::CreditsClosed(_), Phase::Draft) => {
+            Window::from(contest.terms.signup_closes_at)
+        }
         (ContestFact::SettlingDue, _) => Window::from(contest.terms.settles_at()),
         _ => Window::ALWAYS,
     }

@@ -24,7 +24,11 @@ impl Coins {
     /// # Errors
     /// [`CoinsOutOfRange`] above [`Coins::MAX`].
     pub const fn new(amount: u64) -> Result<Self, CoinsOutOfRange> {
-        if amount > Self::MAX.0 { Err(CoinsOutOfRange) } else { Ok(Self(amount)) }
+        if amount > Self::MAX.0 {
+            Err(CoinsOutOfRange)
+        } else {
+            Ok(Self(amount))
+        }
     }
 
     /// The number of coins.
@@ -93,7 +97,9 @@ impl Coins {
 impl TryFrom<i64> for Coins {
     type Error = CoinsOutOfRange;
     fn try_from(amount: i64) -> Result<Self, CoinsOutOfRange> {
-        u64::try_from(amount).map_err(|_| CoinsOutOfRange).and_then(Self::new)
+        u64::try_from(amount)
+            .map_err(|_| CoinsOutOfRange)
+            .and_then(Self::new)
     }
 }
 
@@ -122,7 +128,10 @@ mod tests {
     fn parts_of_the_largest_amount_do_not_overflow() {
         let weights = 1u128 << 74;
         assert_eq!(Coins::MAX.part(weights, weights), Some(Coins::MAX));
-        assert_eq!(Coins::MAX.part(weights - 1, weights), Some(Coins(Coins::MAX.0 - 1)));
+        assert_eq!(
+            Coins::MAX.part(weights - 1, weights),
+            Some(Coins(Coins::MAX.0 - 1))
+        );
         assert_eq!(Coins(10).part(1, 0), None);
         assert_eq!(Coins(10).part(2, 1), None);
         assert_eq!(Coins(10).part(u128::MAX - 1, u128::MAX), None);

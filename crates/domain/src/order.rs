@@ -115,8 +115,14 @@ pub enum OwnLeg {
 
 impl OwnLeg {
     /// All of them, in the order in which they can be due.
-    pub const ALL: [Self; 6] =
-        [Self::Guarantee, Self::Carry, Self::GuaranteeReturn, Self::Rake, Self::Sweep, Self::Rollover];
+    pub const ALL: [Self; 6] = [
+        Self::Guarantee,
+        Self::Carry,
+        Self::GuaranteeReturn,
+        Self::Rake,
+        Self::Sweep,
+        Self::Rollover,
+    ];
 
     /// The stable name, part of the order id.
     #[must_use]
@@ -216,7 +222,9 @@ mod tests {
     use super::*;
 
     fn contest() -> ContestId {
-        "0198c9f2-0000-7000-8000-00000000000a".parse().expect("a contest id")
+        "0198c9f2-0000-7000-8000-00000000000a"
+            .parse()
+            .expect("a contest id")
     }
 
     // The vectors let another language check its own derivation; they must never change.
@@ -251,10 +259,25 @@ mod tests {
 
     #[test]
     fn accounts_round_trip_through_their_text() {
-        for text in ["user/ann", "pool/0198c9f2-0000-7000-8000-00000000000a", "series/daily", "platform/issuing"] {
-            assert_eq!(text.parse::<Account>().map(|account| account.to_string()), Ok(text.to_owned()));
+        for text in [
+            "user/ann",
+            "pool/0198c9f2-0000-7000-8000-00000000000a",
+            "series/daily",
+            "platform/issuing",
+        ] {
+            assert_eq!(
+                text.parse::<Account>().map(|account| account.to_string()),
+                Ok(text.to_owned())
+            );
         }
-        for text in ["ann", "user/", "user/a/b", "pool/ann", "platform/other", "bank/ann"] {
+        for text in [
+            "ann",
+            "user/",
+            "user/a/b",
+            "pool/ann",
+            "platform/other",
+            "bank/ann",
+        ] {
             assert!(text.parse::<Account>().is_err(), "{text}");
         }
     }

@@ -38,7 +38,11 @@ impl Weight {
     /// A weight; none for 0.
     #[must_use]
     pub const fn new(weight: u64) -> Option<Self> {
-        if weight == 0 { None } else { Some(Self(weight)) }
+        if weight == 0 {
+            None
+        } else {
+            Some(Self(weight))
+        }
     }
 
     /// The weight as a number.
@@ -101,9 +105,10 @@ pub fn weight(
     match terms.rule {
         Rule::Equal => Some(Weight::ONE),
         Rule::ByFee => Weight::new(fee.get()),
-        Rule::ByScore => {
-            Weight::new(done.quantity.min(terms.task.target.saturating_mul(SCORE_CAP_TARGETS)))
-        }
+        Rule::ByScore => Weight::new(
+            done.quantity
+                .min(terms.task.target.saturating_mul(SCORE_CAP_TARGETS)),
+        ),
         Rule::EarlyBird => early_bird(terms, done.met_at),
         Rule::Lucky => draw.and_then(|draw| lucky(contest, user, draw)),
     }
@@ -111,8 +116,12 @@ pub fn weight(
 
 /// 1 + ⌊999 · (tasks_end_at − met_at) / (tasks_end_at − signup_opens_at)⌋, in milliseconds.
 fn early_bird(terms: &Terms, met_at: UnixMillis) -> Option<Weight> {
-    let length = u64::try_from(terms.tasks_end_at.since(terms.signup_opens_at)).ok().filter(|&ms| ms > 0)?;
-    let left = u64::try_from(terms.tasks_end_at.since(met_at)).unwrap_or(0).min(length);
+    let length = u64::try_from(terms.tasks_end_at.since(terms.signup_opens_at))
+        .ok()
+        .filter(|&ms| ms > 0)?;
+    let left = u64::try_from(terms.tasks_end_at.since(met_at))
+        .unwrap_or(0)
+        .min(length);
     // At most 999 · 366 days of milliseconds, below 2^45.
     Weight::new(1 + (EARLY_BIRD_MAX - 1) * left / length)
 }
@@ -135,8 +144,15 @@ fn lucky(contest: ContestId, user: &UserId, draw: &Draw) -> Option<Weight> {
 /// exactly and each is within one coin of its exact part. Otherwise ⌊pool·weight/W⌋.
 /// `None` when the weights do not fit the frozen sum.
 #[must_use]
-pub fn prize(totals: &Frozen<Totals>, remainder: Remainder, before: u128, weight: Weight) -> Option<Coins> {
-    let Totals { pool, weight_sum, .. } = *totals.get();
+pub fn prize(
+    totals: &Frozen<Totals>,
+    remainder: Remainder,
+    before: u128,
+    weight: Weight,
+) -> Option<Coins> {
+    let Totals {
+        pool, weight_sum, ..
+    } = *totals.get();
     let weight = u128::from(weight.0);
     match remainder {
         Remainder::Spread => {

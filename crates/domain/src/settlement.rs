@@ -104,21 +104,42 @@ pub fn freeze(terms: &Terms, census: &Census, held: Coins) -> Result<Frozen<Tota
     if held < low || held > high {
         return Err(NotFrozen::BooksDiffer { held, low, high });
     }
-    totals(terms, census.fees, census.finishers, census.weight_sum).map(Frozen).map_err(NotFrozen::from)
+    totals(terms, census.fees, census.finishers, census.weight_sum)
+        .map(Frozen)
+        .map_err(NotFrozen::from)
 }
 
-fn totals(terms: &Terms, fees: Coins, finishers: u64, weight_sum: u128) -> Result<Totals, CoinsOutOfRange> {
-    let rake = if finishers == 0 { Coins::ZERO } else { terms.rake_bps.of(fees) };
+fn totals(
+    terms: &Terms,
+    fees: Coins,
+    finishers: u64,
+    weight_sum: u128,
+) -> Result<Totals, CoinsOutOfRange> {
+    let rake = if finishers == 0 {
+        Coins::ZERO
+    } else {
+        terms.rake_bps.of(fees)
+    };
     let earned = fees.plus(terms.carry())?.minus(rake)?;
     let pool = earned.max(terms.guaranteed_pool);
     let guarantee_return = earned.plus(terms.guaranteed_pool)?.minus(pool)?;
-    Ok(Totals { fees, rake, pool, guarantee_return, finishers, weight_sum })
+    Ok(Totals {
+        fees,
+        rake,
+        pool,
+        guarantee_return,
+        finishers,
+        weight_sum,
+    })
 }
 
 /// The pool as it would be frozen now, and what the next finisher could expect of it: for showing.
 #[must_use]
 pub fn estimate(terms: &Terms, fees: Coins, finishers: u64) -> Advisory<(Coins, Coins)> {
-    let part = |pool: Coins| pool.part(1, u128::from(finishers.max(1))).unwrap_or(Coins::ZERO);
+    let part = |pool: Coins| {
+        pool.part(1, u128::from(finishers.max(1)))
+            .unwrap_or(Coins::ZERO)
+    };
     // Without finishers yet, the pool is shown as it would be with one: less the rake.
     let pool = totals(terms, fees, finishers.max(1), 1).map_or(Coins::ZERO, |totals| totals.pool);
     Advisory((pool, part(pool)))
@@ -161,7 +182,12 @@ pub struct SheetCursor {
 
 impl SheetCursor {
     /// Before the first line.
-    pub const START: Self = Self { after: None, before: 0, lines: 0, prizes: Coins::ZERO };
+    pub const START: Self = Self {
+        after: None,
+        before: 0,
+        lines: 0,
+        prizes: Coins::ZERO,
+    };
 
     /// True when every finisher has a line.
     #[must_use]
@@ -201,19 +227,36 @@ pub fn sheet_page(
         let before = next.before;
         next = SheetCursor {
             after: Some(finisher.signup_id),
-            before: next.before.checked_add(finisher.weight.get().into()).ok_or(SheetMismatch)?,
+            before: next
+                .before
+                .checked_add(finisher.weight.get().into())
+                .ok_or(SheetMismatch)?,
             lines: next.lines.checked_add(1).ok_or(SheetMismatch)?,
             prizes: next.prizes.plus(prize).map_err(|_| SheetMismatch)?,
         };
-        lines.push(SheetLine { finisher, before, prize });
+        lines.push(SheetLine {
+            finisher,
+            before,
+            prize,
+        });
     }
-    let Totals { pool, finishers, weight_sum, .. } = totals.0;
+    let Totals {
+        pool,
+        finishers,
+        weight_sum,
+        ..
+    } = totals.0;
     let adds_up = next.lines <= finishers
         && next.before <= weight_sum
         && next.prizes <= pool
         && (next.lines < finishers
-            || (next.before == weight_sum && (remainder != Remainder::Spread || next.prizes == pool || finishers == 0)));
-    if adds_up { Ok((lines, next)) } else { Err(SheetMismatch) }
+            || (next.before == weight_sum
+                && (remainder != Remainder::Spread || next.prizes == pool || finishers == 0)));
+    if adds_up {
+        Ok((lines, next))
+    } else {
+        Err(SheetMismatch)
+    }
 }
 
 /// What leaves the pool at the end, when no payment is open any more.
@@ -242,11 +285,21 @@ pub fn leftover(
     let (rest_rolls, forfeited_rolls) = if totals.0.finishers == 0 {
         (terms.no_winner == NoWinner::Rollover, false)
     } else {
-        (terms.remainder == Remainder::Rollover, terms.unclaimed == Unclaimed::Rollover)
+        (
+            terms.remainder == Remainder::Rollover,
+            terms.unclaimed == Unclaimed::Rollover,
+        )
     };
-    let mut leftover = Leftover { sweep: Coins::ZERO, rollover: Coins::ZERO };
+    let mut leftover = Leftover {
+        sweep: Coins::ZERO,
+        rollover: Coins::ZERO,
+    };
     for (amount, rolls) in [(rest, rest_rolls), (forfeited, forfeited_rolls)] {
-        let side = if rolls { &mut leftover.rollover } else { &mut leftover.sweep };
+        let side = if rolls {
+            &mut leftover.rollover
+        } else {
+            &mut leftover.sweep
+        };
         *side = side.plus(amount)?;
     }
     Ok(leftover)

@@ -222,7 +222,10 @@ pub struct TransitionError {
 
 impl Payment {
     /// A payment to the viewer that has not been sent.
-    pub const DUE: Self = Self { payee: Payee::Viewer, last_try: PayTry::NotSent };
+    pub const DUE: Self = Self {
+        payee: Payee::Viewer,
+        last_try: PayTry::NotSent,
+    };
 }
 
 impl State {
@@ -324,7 +327,8 @@ impl Fact {
     /// the same answer for ever.
     #[must_use]
     pub const fn says_wait(&self) -> bool {
-        matches!(self, Self::TaskOpen | Self::TaskMet(_, Share::Provisional)) || self.is_unanswered()
+        matches!(self, Self::TaskOpen | Self::TaskMet(_, Share::Provisional))
+            || self.is_unanswered()
     }
 
     /// True where whoever was asked gave no answer.
@@ -374,9 +378,25 @@ impl Fact {
 impl Signup {
     /// A new signup, before anything was sent for it.
     #[must_use]
-    pub const fn new(id: SignupId, contest_id: ContestId, user_id: UserId, fee: Coins, now: UnixMillis) -> Self {
+    pub const fn new(
+        id: SignupId,
+        contest_id: ContestId,
+        user_id: UserId,
+        fee: Coins,
+        now: UnixMillis,
+    ) -> Self {
         let state = State::Initialized(FeeTry::NotSent);
-        Self { id, contest_id, user_id, fee, state, tries: 0, version: 1, created_at: now, updated_at: now }
+        Self {
+            id,
+            contest_id,
+            user_id,
+            fee,
+            state,
+            tries: 0,
+            version: 1,
+            created_at: now,
+            updated_at: now,
+        }
     }
 
     /// The signup as anybody but its last writer has to see it: what had not been sent when the
@@ -419,7 +439,9 @@ impl Signup {
             State::Claiming(_, _, _, prize, _) | State::Shared(_, _, _, prize, Some(_)) => {
                 Some((Leg::Prize(contest, user), *prize))
             }
-            State::Refunding(..) | State::Refunded(..) => Some((Leg::Refund(contest, user), self.fee)),
+            State::Refunding(..) | State::Refunded(..) => {
+                Some((Leg::Refund(contest, user), self.fee))
+            }
             _ => None,
         }
     }
@@ -431,7 +453,11 @@ impl Signup {
             Payee::Viewer => Account::User(self.user_id.clone()),
             Payee::Holding => Account::Platform(Platform::Holding),
         };
-        Content { from: Account::Pool(self.contest_id), to, amount }
+        Content {
+            from: Account::Pool(self.contest_id),
+            to,
+            amount,
+        }
     }
 
     /// What `fact` makes of the signup: the one place where its state changes.
@@ -439,7 +465,10 @@ impl Signup {
     /// # Errors
     /// [`TransitionError`] for a fact that the state does not allow.
     pub fn apply(self, fact: Fact) -> Result<Self, TransitionError> {
-        let impossible = TransitionError { state: self.state.kind(), fact: fact.name() };
+        let impossible = TransitionError {
+            state: self.state.kind(),
+            fact: fact.name(),
+        };
         let unanswered = fact.is_unanswered();
         let before = self.state.kind();
         let Self { state, .. } = self;
@@ -460,7 +489,9 @@ impl Signup {
             },
             State::Completed(fee, done, share) => completed(self.id, fee, done, share, fact),
             State::Claiming(fee, done, weight, prize, payment) => match fact {
-                Fact::NothingToPay if prize.is_zero() => Some(State::Shared(fee, done, weight, prize, None)),
+                Fact::NothingToPay if prize.is_zero() => {
+                    Some(State::Shared(fee, done, weight, prize, None))
+                }
                 Fact::PaymentApplied(paid) if !prize.is_zero() => {
                     Some(State::Shared(fee, done, weight, prize, Some(paid)))
                 }
@@ -488,7 +519,11 @@ impl Signup {
             (true, false) => self.tries,
             (false, _) => 0,
         };
-        Ok(Self { state, tries, ..self })
+        Ok(Self {
+            state,
+            tries,
+            ..self
+        })
     }
 }
 
@@ -510,11 +545,19 @@ fn initialized(last: FeeTry, fact: Fact) -> Option<State> {
     Some(State::Initialized(next))
 }
 
-fn completed(id: SignupId, fee: Receipt, done: Achievement, share: Share, fact: Fact) -> Option<State> {
+fn completed(
+    id: SignupId,
+    fee: Receipt,
+    done: Achievement,
+    share: Share,
+    fact: Fact,
+) -> Option<State> {
     match (share, fact) {
         (Share::Provisional, Fact::TaskOpen) => Some(State::Completed(fee, done, share)),
         // Until settling fixes it, the score may still grow.
-        (Share::Provisional, Fact::TaskMet(done, share)) => Some(State::Completed(fee, done, share)),
+        (Share::Provisional, Fact::TaskMet(done, share)) => {
+            Some(State::Completed(fee, done, share))
+        }
         (Share::Fixed(weight), Fact::PrizeDrawn(line, _))
             if line.finisher.signup_id == id && line.finisher.weight == weight =>
         {

@@ -75,7 +75,11 @@ impl BasisPoints {
     /// `points` basis points; none above 10,000.
     #[must_use]
     pub const fn new(points: u16) -> Option<Self> {
-        if points <= Self::WHOLE { Some(Self(points)) } else { None }
+        if points <= Self::WHOLE {
+            Some(Self(points))
+        } else {
+            None
+        }
     }
 
     /// The number of basis points.
@@ -88,7 +92,9 @@ impl BasisPoints {
     #[must_use]
     pub fn of(self, amount: Coins) -> Coins {
         // The ratio is at most one and the product below 2^67, so a part always exists.
-        amount.part(self.0.into(), Self::WHOLE.into()).unwrap_or(Coins::ZERO)
+        amount
+            .part(self.0.into(), Self::WHOLE.into())
+            .unwrap_or(Coins::ZERO)
     }
 }
 
@@ -192,7 +198,12 @@ impl Terms {
     /// All [`BrokenTerm`]s at once.
     pub fn check(self) -> Result<Self, Vec<BrokenTerm>> {
         let rules = [
-            ((1..=FEE_MAX).contains(&self.fee.get()), "fee", "out_of_range", "must be from 1 to 1000000000"),
+            (
+                (1..=FEE_MAX).contains(&self.fee.get()),
+                "fee",
+                "out_of_range",
+                "must be from 1 to 1000000000",
+            ),
             (
                 (1..=TARGET_MAX).contains(&self.task.target),
                 "task/target",
@@ -223,7 +234,12 @@ impl Terms {
                 "not_supported_yet",
                 "rollover needs a series",
             ),
-            ((0..=GRACE_MS_MAX).contains(&self.grace_ms), "grace_s", "out_of_range", "must be from 0 to 3600"),
+            (
+                (0..=GRACE_MS_MAX).contains(&self.grace_ms),
+                "grace_s",
+                "out_of_range",
+                "must be from 0 to 3600",
+            ),
             (
                 self.signup_opens_at < self.signup_closes_at,
                 "signup_closes_at",
@@ -254,13 +270,19 @@ impl Terms {
             .filter(|(kept, ..)| !kept)
             .map(|(_, field, code, rule)| BrokenTerm { field, code, rule })
             .collect();
-        if broken.is_empty() { Ok(self) } else { Err(broken) }
+        if broken.is_empty() {
+            Ok(self)
+        } else {
+            Err(broken)
+        }
     }
 
     /// What the series brings into the pool.
     #[must_use]
     pub fn carry(&self) -> Coins {
-        self.series.as_ref().map_or(Coins::ZERO, |series| series.carry)
+        self.series
+            .as_ref()
+            .map_or(Coins::ZERO, |series| series.carry)
     }
 
     /// When settling may start: the first moment at which no event can count any more.
@@ -279,7 +301,10 @@ pub(crate) mod tests {
         Terms {
             room_id: "room".parse().expect("a room id"),
             fee: Coins::new(10).expect("a fee"),
-            task: Task { kind: "open_chest".parse().expect("a task kind"), target: 1 },
+            task: Task {
+                kind: "open_chest".parse().expect("a task kind"),
+                target: 1,
+            },
             rule: Rule::Equal,
             rake_bps: BasisPoints::ZERO,
             guaranteed_pool: Coins::ZERO,
@@ -302,19 +327,48 @@ pub(crate) mod tests {
         let broken = |change: fn(&mut Terms)| {
             let mut terms = terms();
             change(&mut terms);
-            terms.check().expect_err("a broken rule").iter().map(|term| term.field).collect::<Vec<_>>()
+            terms
+                .check()
+                .expect_err("a broken rule")
+                .iter()
+                .map(|term| term.field)
+                .collect::<Vec<_>>()
         };
         assert_eq!(broken(|terms| terms.fee = Coins::ZERO), ["fee"]);
         assert_eq!(broken(|terms| terms.task.target = 0), ["task/target"]);
-        assert_eq!(broken(|terms| terms.guaranteed_pool = Coins::MAX), ["guaranteed_pool"]);
-        assert_eq!(broken(|terms| terms.no_winner = NoWinner::Rollover), ["no_winner"]);
-        assert_eq!(broken(|terms| terms.remainder = Remainder::Rollover), ["remainder"]);
-        assert_eq!(broken(|terms| terms.unclaimed = Unclaimed::Rollover), ["unclaimed"]);
+        assert_eq!(
+            broken(|terms| terms.guaranteed_pool = Coins::MAX),
+            ["guaranteed_pool"]
+        );
+        assert_eq!(
+            broken(|terms| terms.no_winner = NoWinner::Rollover),
+            ["no_winner"]
+        );
+        assert_eq!(
+            broken(|terms| terms.remainder = Remainder::Rollover),
+            ["remainder"]
+        );
+        assert_eq!(
+            broken(|terms| terms.unclaimed = Unclaimed::Rollover),
+            ["unclaimed"]
+        );
         assert_eq!(broken(|terms| terms.grace_ms = -1), ["grace_s"]);
-        assert_eq!(broken(|terms| terms.signup_closes_at = terms.signup_opens_at), ["signup_closes_at"]);
-        assert_eq!(broken(|terms| terms.tasks_end_at = UnixMillis(1_999)), ["tasks_end_at"]);
-        assert_eq!(broken(|terms| terms.claim_closes_at = terms.tasks_end_at), ["claim_closes_at"]);
-        assert_eq!(broken(|terms| terms.claim_closes_at = UnixMillis(i64::MAX)), ["claim_closes_at"]);
+        assert_eq!(
+            broken(|terms| terms.signup_closes_at = terms.signup_opens_at),
+            ["signup_closes_at"]
+        );
+        assert_eq!(
+            broken(|terms| terms.tasks_end_at = UnixMillis(1_999)),
+            ["tasks_end_at"]
+        );
+        assert_eq!(
+            broken(|terms| terms.claim_closes_at = terms.tasks_end_at),
+            ["claim_closes_at"]
+        );
+        assert_eq!(
+            broken(|terms| terms.claim_closes_at = UnixMillis(i64::MAX)),
+            ["claim_closes_at"]
+        );
         assert_eq!(
             broken(|terms| {
                 terms.fee = Coins::ZERO;
@@ -328,7 +382,12 @@ pub(crate) mod tests {
     #[test]
     fn the_rake_is_rounded_down() {
         let coins = |amount| Coins::new(amount).expect("an amount");
-        let rake = |bps, amount| BasisPoints::new(bps).expect("basis points").of(coins(amount)).get();
+        let rake = |bps, amount| {
+            BasisPoints::new(bps)
+                .expect("basis points")
+                .of(coins(amount))
+                .get()
+        };
         assert_eq!(rake(500, 199), 9);
         assert_eq!(rake(10_000, 199), 199);
         assert_eq!(rake(0, 199), 0);

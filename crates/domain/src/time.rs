@@ -30,18 +30,27 @@ pub struct Window {
 
 impl Window {
     /// Any time.
-    pub const ALWAYS: Self = Self { not_before: None, before: None };
+    pub const ALWAYS: Self = Self {
+        not_before: None,
+        before: None,
+    };
 
     /// From `start` on.
     #[must_use]
     pub const fn from(start: UnixMillis) -> Self {
-        Self { not_before: Some(start), before: None }
+        Self {
+            not_before: Some(start),
+            before: None,
+        }
     }
 
     /// Up to but not including `end`.
     #[must_use]
     pub const fn until(end: UnixMillis) -> Self {
-        Self { not_before: None, before: Some(end) }
+        Self {
+            not_before: None,
+            before: Some(end),
+        }
     }
 
     /// True when the window allows a write at `now`.

@@ -1,6 +1,10 @@
 //! What the funds system answers, in the words of the domain.
 
-use crate::{money::Coins, order::{Account, OrderId}, time::UnixMillis};
+use crate::{
+    money::Coins,
+    order::{Account, OrderId},
+    time::UnixMillis,
+};
 
 /// A place in the funds system's commit order. What carries a higher one happened later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

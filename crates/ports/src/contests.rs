@@ -109,7 +109,11 @@ pub trait ContestRepository: Send + Sync {
     ) -> Result<Vec<Finisher>, StoreError>;
 
     /// One finisher's line of the sheet.
-    async fn sheet_line(&self, id: ContestId, signup: SignupId) -> Result<Option<SheetLine>, StoreError>;
+    async fn sheet_line(
+        &self,
+        id: ContestId,
+        signup: SignupId,
+    ) -> Result<Option<SheetLine>, StoreError>;
 
     /// The sheet, at most `limit` lines.
     async fn sheet(

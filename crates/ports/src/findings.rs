@@ -37,7 +37,12 @@ pub trait Findings: Send + Sync {
     async fn raise(&self, finding: &Finding) -> Result<bool, StoreError>;
 
     /// Settles the open finding of that class, contest and subject.
-    async fn settle(&self, class: FindingClass, contest: ContestId, subject: &str) -> Result<(), StoreError>;
+    async fn settle(
+        &self,
+        class: FindingClass,
+        contest: ContestId,
+        subject: &str,
+    ) -> Result<(), StoreError>;
 
     /// Findings of a contest, oldest first, at most `limit`.
     async fn list(

@@ -148,7 +148,12 @@ pub trait Funds: Send + Sync {
     async fn balance(&self, account: &Account) -> Result<Balance, FundsError>;
 
     /// Transfers of an account after a position, in commit order, at most `limit`.
-    async fn list(&self, account: &Account, after: Position, limit: usize) -> Result<TransferPage, FundsError>;
+    async fn list(
+        &self,
+        account: &Account,
+        after: Position,
+        limit: usize,
+    ) -> Result<TransferPage, FundsError>;
 }
 
 /// An applied transfer's balance as [`Coins`]; none below zero or above the limit.
@@ -160,5 +165,9 @@ pub fn coins(balance: &Balance) -> Option<Coins> {
 /// A transfer as it is stored: what was asked for, and its receipt.
 #[must_use]
 pub fn applied(request: &TransferRequest, receipt: Receipt) -> Transfer {
-    Transfer { order_id: request.order_id, content: request.content.clone(), receipt }
+    Transfer {
+        order_id: request.order_id,
+        content: request.content.clone(),
+        receipt,
+    }
 }

@@ -66,7 +66,11 @@ pub struct SignupCommit {
 #[async_trait]
 pub trait SignupRepository: Send + Sync {
     /// Inserts a new signup, or answers the viewer's existing one.
-    async fn enroll(&self, signup: &Signup, wake_at: Option<UnixMillis>) -> Result<Enrolled, StoreError>;
+    async fn enroll(
+        &self,
+        signup: &Signup,
+        wake_at: Option<UnixMillis>,
+    ) -> Result<Enrolled, StoreError>;
 
     /// Inserts a signup whose row was lost.
     async fn restore(&self, signup: &Signup) -> Result<Enrolled, StoreError>;
@@ -101,5 +105,9 @@ pub trait SignupRepository: Send + Sync {
     ) -> Result<Page<Signup, SignupId>, StoreError>;
 
     /// Signups whose payment is parked, at most `limit`.
-    async fn parked(&self, after: Option<SignupId>, limit: usize) -> Result<Page<Signup, SignupId>, StoreError>;
+    async fn parked(
+        &self,
+        after: Option<SignupId>,
+        limit: usize,
+    ) -> Result<Page<Signup, SignupId>, StoreError>;
 }

@@ -39,7 +39,11 @@ pub trait Tasks: Send + Sync {
     async fn assign(&self, contest: &Contest, signup: &Signup) -> Assigned;
 
     /// The progress of at most [`PROGRESS_MAX`] paid signups of one contest, in their order.
-    async fn progress(&self, contest: &Contest, signups: &[Signup]) -> Result<Vec<Progress>, StoreError>;
+    async fn progress(
+        &self,
+        contest: &Contest,
+        signups: &[Signup],
+    ) -> Result<Vec<Progress>, StoreError>;
 }
 
 /// Something that a viewer did.
@@ -98,5 +102,9 @@ pub enum EventOutcome {
 #[async_trait]
 pub trait TaskEvents: Send + Sync {
     /// Stores at most [`EVENTS_MAX`] events; an outcome for each, in their order.
-    async fn record(&self, sender: &SenderId, events: &[TaskEvent]) -> Result<Vec<EventOutcome>, StoreError>;
+    async fn record(
+        &self,
+        sender: &SenderId,
+        events: &[TaskEvent],
+    ) -> Result<Vec<EventOutcome>, StoreError>;
 }

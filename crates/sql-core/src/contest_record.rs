@@ -73,7 +73,8 @@ pub struct LegRecord {
 
 impl LegRecord {
     /// The columns, for SELECT and INSERT.
-    pub const COLUMNS: &'static str = "contest_id, leg, order_id, amount, outcome, position, applied_at";
+    pub const COLUMNS: &'static str =
+        "contest_id, leg, order_id, amount, outcome, position, applied_at";
 
     /// The rows of a contest's legs.
     #[must_use]
@@ -98,24 +99,44 @@ impl LegRecord {
     }
 
     fn parse(&self) -> Result<(OwnLeg, LegState), StoreError> {
-        let context = Context { table: "contest_leg", key: &self.contest_id };
+        let context = Context {
+            table: "contest_leg",
+            key: &self.contest_id,
+        };
         let leg = OwnLeg::ALL
             .into_iter()
             .find(|leg| leg.name() == self.leg)
             .ok_or_else(|| context.inconsistent(format!("leg is {:?}", self.leg)))?;
         let outcome = match self.outcome.as_str() {
             "pending" => LegOutcome::Pending,
-            "applied" => LegOutcome::Applied(context.receipt("position", self.position, self.applied_at)?),
+            "applied" => {
+                LegOutcome::Applied(context.receipt("position", self.position, self.applied_at)?)
+            }
             "void" => LegOutcome::Void,
             other => return Err(context.inconsistent(format!("outcome is {other:?}"))),
         };
-        Ok((leg, LegState { amount: context.coins("amount", self.amount)?, outcome }))
+        Ok((
+            leg,
+            LegState {
+                amount: context.coins("amount", self.amount)?,
+                outcome,
+            },
+        ))
     }
 }
 
 impl From<&Contest> for ContestRecord {
     fn from(contest: &Contest) -> Self {
-        let Contest { id, title, terms, phase, legs: _, version, created_at, updated_at } = contest;
+        let Contest {
+            id,
+            title,
+            terms,
+            phase,
+            legs: _,
+            version,
+            created_at,
+            updated_at,
+        } = contest;
         let mut record = Self::of_terms(terms);
         record.contest_id = id.to_string();
         record.title.clone_from(title);
@@ -179,9 +200,18 @@ impl ContestRecord {
 
     fn write_phase(&mut self, phase: &Phase) {
         self.phase = phase.kind().name().to_owned();
-        self.close_position = phase.credits_closed().map(|closed| column(closed.position.0));
+        self.close_position = phase
+            .credits_closed()
+            .map(|closed| column(closed.position.0));
         if let Some((totals, frozen_at)) = phase.frozen() {
-            let Totals { fees, rake, pool, guarantee_return, finishers, weight_sum } = *totals.get();
+            let Totals {
+                fees,
+                rake,
+                pool,
+                guarantee_return,
+                finishers,
+                weight_sum,
+            } = *totals.get();
             self.frozen_at = Some(frozen_at.0);
             self.fees = Some(fees.as_i64());
             self.rake = Some(rake.as_i64());
@@ -191,7 +221,17 @@ impl ContestRecord {
             self.weight_sum = Some(weight_sum.to_string());
         }
         match phase {
-            Phase::Listing(_, _, _, SheetCursor { after, before, lines, prizes }) => {
+            Phase::Listing(
+                _,
+                _,
+                _,
+                SheetCursor {
+                    after,
+                    before,
+                    lines,
+                    prizes,
+                },
+            ) => {
                 self.sheet_after = after.map(|after| after.to_string());
                 self.sheet_before = Some(before.to_string());
                 self.sheet_lines = Some(column(*lines));
@@ -204,12 +244,19 @@ impl ContestRecord {
             Phase::Cancelling(reason, _) | Phase::Cancelled(reason, _) => {
                 self.cancel_reason = Some(reason.name().to_owned());
             }
-            Phase::Preparing | Phase::Funding | Phase::Draft | Phase::Running(_) | Phase::Judging(_) => {}
+            Phase::Preparing
+            | Phase::Funding
+            | Phase::Draft
+            | Phase::Running(_)
+            | Phase::Judging(_) => {}
         }
     }
 
     fn context(&self) -> Context<'_> {
-        Context { table: "contest", key: &self.contest_id }
+        Context {
+            table: "contest",
+            key: &self.contest_id,
+        }
     }
 
     /// The contest with its legs.
@@ -223,20 +270,30 @@ impl ContestRecord {
             title: self.title.clone(),
             terms: self.parse_terms()?,
             phase: self.parse_phase()?,
-            legs: legs.iter().map(LegRecord::parse).collect::<Result<Legs, _>>()?,
+            legs: legs
+                .iter()
+                .map(LegRecord::parse)
+                .collect::<Result<Legs, _>>()?,
             version: context.count("version", self.version)?,
             created_at: UnixMillis(self.created_at),
             updated_at: UnixMillis(self.updated_at),
         };
         // Nothing more and nothing less than the phase's own columns.
-        if Self::from(&contest) == *self { Ok(contest) } else { Err(context.inconsistent("columns do not fit the phase")) }
+        if Self::from(&contest) == *self {
+            Ok(contest)
+        } else {
+            Err(context.inconsistent("columns do not fit the phase"))
+        }
     }
 
     fn parse_terms(&self) -> Result<Terms, StoreError> {
         let context = self.context();
         let carry = context.coins("carry", self.carry)?;
         let series = match &self.series_id {
-            Some(series_id) => Some(Carried { series_id: context.parsed("series_id", series_id)?, carry }),
+            Some(series_id) => Some(Carried {
+                series_id: context.parsed("series_id", series_id)?,
+                carry,
+            }),
             None => None,
         };
         Ok(Terms {
@@ -270,7 +327,9 @@ impl ContestRecord {
         let kind = context.named("phase", &self.phase, PhaseKind::named)?;
         let closed = || {
             let position = context.present("close_position", self.close_position)?;
-            Ok::<_, StoreError>(CreditsClosed { position: Position(context.count("close_position", position)?) })
+            Ok::<_, StoreError>(CreditsClosed {
+                position: Position(context.count("close_position", position)?),
+            })
         };
         let reason = || {
             let text = context.present("cancel_reason", self.cancel_reason.as_deref())?;
@@ -288,9 +347,10 @@ impl ContestRecord {
             }
             PhaseKind::Claimable => Phase::Claimable(self.parse_settlement(closed()?)?),
             PhaseKind::Closed => Phase::Closed(self.parse_settlement(closed()?)?),
-            PhaseKind::Cancelling => {
-                Phase::Cancelling(reason()?, self.close_position.map(|_| closed()).transpose()?)
-            }
+            PhaseKind::Cancelling => Phase::Cancelling(
+                reason()?,
+                self.close_position.map(|_| closed()).transpose()?,
+            ),
             PhaseKind::Cancelled => Phase::Cancelled(reason()?, closed()?),
         })
     }
@@ -308,18 +368,34 @@ impl ContestRecord {
             pool: self.required("pool", self.pool)?,
             guarantee_return: self.required("guarantee_return", self.guarantee_return)?,
             finishers: context.count("finishers", context.present("finishers", self.finishers)?)?,
-            weight_sum: context.parsed("weight_sum", context.present("weight_sum", self.weight_sum.as_deref())?)?,
+            weight_sum: context.parsed(
+                "weight_sum",
+                context.present("weight_sum", self.weight_sum.as_deref())?,
+            )?,
         };
-        Ok((Frozen::recall(totals), UnixMillis(context.present("frozen_at", self.frozen_at)?)))
+        Ok((
+            Frozen::recall(totals),
+            UnixMillis(context.present("frozen_at", self.frozen_at)?),
+        ))
     }
 
     fn parse_cursor(&self) -> Result<SheetCursor, StoreError> {
         let context = self.context();
-        let after = self.sheet_after.as_deref().map(|after| context.parsed("sheet_after", after)).transpose()?;
+        let after = self
+            .sheet_after
+            .as_deref()
+            .map(|after| context.parsed("sheet_after", after))
+            .transpose()?;
         Ok(SheetCursor {
             after,
-            before: context.parsed("sheet_before", context.present("sheet_before", self.sheet_before.as_deref())?)?,
-            lines: context.count("sheet_lines", context.present("sheet_lines", self.sheet_lines)?)?,
+            before: context.parsed(
+                "sheet_before",
+                context.present("sheet_before", self.sheet_before.as_deref())?,
+            )?,
+            lines: context.count(
+                "sheet_lines",
+                context.present("sheet_lines", self.sheet_lines)?,
+            )?,
             prizes: self.required("sheet_prizes", self.sheet_prizes)?,
         })
     }
@@ -328,6 +404,12 @@ impl ContestRecord {
         let (totals, frozen_at) = self.parse_totals()?;
         let claimable_at = UnixMillis(self.context().present("claimable_at", self.claimable_at)?);
         let prizes = self.required("sheet_prizes", self.sheet_prizes)?;
-        Ok(Settlement { closed, totals, frozen_at, claimable_at, prizes })
+        Ok(Settlement {
+            closed,
+            totals,
+            frozen_at,
+            claimable_at,
+            prizes,
+        })
     }
 }

@@ -35,7 +35,10 @@ pub enum GroupError {
     Stopped,
 }
 
-type Ask<E> = (<E as Executor>::Command, oneshot::Sender<Result<<E as Executor>::Reply, GroupError>>);
+type Ask<E> = (
+    <E as Executor>::Command,
+    oneshot::Sender<Result<<E as Executor>::Reply, GroupError>>,
+);
 
 /// The entrance to one executor.
 pub struct GroupCommit<E: Executor> {
@@ -44,7 +47,9 @@ pub struct GroupCommit<E: Executor> {
 
 impl<E: Executor> Clone for GroupCommit<E> {
     fn clone(&self) -> Self {
-        Self { asks: self.asks.clone() }
+        Self {
+            asks: self.asks.clone(),
+        }
     }
 }
 
@@ -67,7 +72,10 @@ impl<E: Executor> GroupCommit<E> {
     /// [`GroupError`]: nobody knows whether it was carried out.
     pub async fn submit(&self, command: E::Command) -> Result<E::Reply, GroupError> {
         let (answer, answered) = oneshot::channel();
-        self.asks.send((command, answer)).await.map_err(|_| GroupError::Stopped)?;
+        self.asks
+            .send((command, answer))
+            .await
+            .map_err(|_| GroupError::Stopped)?;
         answered.await.map_err(|_| GroupError::Stopped)?
     }
 }
@@ -90,7 +98,8 @@ async fn serve<E: Executor>(mut executor: E, mut queue: mpsc::Receiver<Ask<E>>, 
                 for (command, answer) in commands.into_iter().zip(answers) {
                     match executor.run(std::slice::from_ref(&command)).await {
                         Ok(reply) => {
-                            let _ = answer.send(reply.into_iter().next().ok_or(GroupError::Stopped));
+                            let _ =
+                                answer.send(reply.into_iter().next().ok_or(GroupError::Stopped));
                         }
                         Err(error) => fail(vec![answer], error),
                     }
@@ -123,7 +132,11 @@ mod tests {
         async fn run(&mut self, commands: &[u32]) -> Result<Vec<u32>, sqlx::Error> {
             self.gate.acquire().await.expect("an open gate").forget();
             self.batches.lock().expect("a lock").push(commands.to_vec());
-            if commands.contains(&13) { Err(sqlx::Error::RowNotFound) } else { Ok(commands.to_vec()) }
+            if commands.contains(&13) {
+                Err(sqlx::Error::RowNotFound)
+            } else {
+                Ok(commands.to_vec())
+            }
         }
     }
 
@@ -131,8 +144,14 @@ mod tests {
     async fn what_arrives_during_a_batch_forms_the_next_and_a_bad_command_fails_alone() {
         let batches = Arc::default();
         let gate = Arc::new(tokio::sync::Semaphore::new(0));
-        let group =
-            GroupCommit::start(Recorder { batches: Arc::clone(&batches), gate: Arc::clone(&gate) }, 8, 64);
+        let group = GroupCommit::start(
+            Recorder {
+                batches: Arc::clone(&batches),
+                gate: Arc::clone(&gate),
+            },
+            8,
+            64,
+        );
         let submit = |command| {
             let group = group.clone();
             tokio::spawn(async move { group.submit(command).await })

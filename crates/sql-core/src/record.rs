@@ -22,7 +22,11 @@ impl Context<'_> {
     /// An inconsistency in this row.
     #[must_use]
     pub fn inconsistent(&self, what: impl Into<String>) -> StoreError {
-        StoreError::Inconsistent { table: self.table, key: self.key.to_owned(), what: what.into() }
+        StoreError::Inconsistent {
+            table: self.table,
+            key: self.key.to_owned(),
+            what: what.into(),
+        }
     }
 
     /// A column that must be there.
@@ -38,14 +42,20 @@ impl Context<'_> {
     /// # Errors
     /// When it does not parse.
     pub fn parsed<T: FromStr>(&self, column: &'static str, text: &str) -> Result<T, StoreError> {
-        text.parse().map_err(|_| self.inconsistent(format!("{column} is {text:?}")))
+        text.parse()
+            .map_err(|_| self.inconsistent(format!("{column} is {text:?}")))
     }
 
     /// A column that names a choice.
     ///
     /// # Errors
     /// When there is no such choice.
-    pub fn named<T>(&self, column: &'static str, text: &str, named: fn(&str) -> Option<T>) -> Result<T, StoreError> {
+    pub fn named<T>(
+        &self,
+        column: &'static str,
+        text: &str,
+        named: fn(&str) -> Option<T>,
+    ) -> Result<T, StoreError> {
         named(text).ok_or_else(|| self.inconsistent(format!("{column} is {text:?}")))
     }
 
@@ -76,7 +86,10 @@ impl Context<'_> {
         applied_at: Option<i64>,
     ) -> Result<Receipt, StoreError> {
         let position = Position(self.count(column, self.present(column, position)?)?);
-        Ok(Receipt { position, applied_at: UnixMillis(self.present(column, applied_at)?) })
+        Ok(Receipt {
+            position,
+            applied_at: UnixMillis(self.present(column, applied_at)?),
+        })
     }
 }
 

@@ -4,7 +4,7 @@ use crate::record::{Context, column};
 use domain::{
     order::Leg,
     payout::{Achievement, Weight},
-    signup::{FeeTry, PayTry, Paid, Payee, Payment, Share, Signup, State, StateKind},
+    signup::{FeeTry, Paid, PayTry, Payee, Payment, Share, Signup, State, StateKind},
     time::UnixMillis,
     transfer::{Receipt, Refusal},
 };
@@ -47,7 +47,17 @@ const PARKED: &str = "parked";
 
 impl From<&Signup> for SignupRecord {
     fn from(signup: &Signup) -> Self {
-        let Signup { id, contest_id, user_id, fee, state, tries, version, created_at, updated_at } = signup;
+        let Signup {
+            id,
+            contest_id,
+            user_id,
+            fee,
+            state,
+            tries,
+            version,
+            created_at,
+            updated_at,
+        } = signup;
         let mut record = Self {
             contest_id: contest_id.to_string(),
             signup_id: id.to_string(),
@@ -120,7 +130,10 @@ impl SignupRecord {
     }
 
     fn context(&self) -> Context<'_> {
-        Context { table: "signup", key: &self.signup_id }
+        Context {
+            table: "signup",
+            key: &self.signup_id,
+        }
     }
 
     /// The signup, as anybody but its last writer has to see it.
@@ -135,7 +148,8 @@ impl SignupRecord {
             user_id: context.parsed("user_id", &self.user_id)?,
             fee: context.coins("fee", self.fee)?,
             state: self.parse_state()?,
-            tries: u32::try_from(self.tries).map_err(|_| context.inconsistent("tries out of range"))?,
+            tries: u32::try_from(self.tries)
+                .map_err(|_| context.inconsistent("tries out of range"))?,
             version: context.count("version", self.version)?,
             created_at: UnixMillis(self.created_at),
             updated_at: UnixMillis(self.updated_at),
@@ -144,7 +158,11 @@ impl SignupRecord {
             return Err(context.inconsistent("fee_order_id is not the derived one"));
         }
         // Nothing more and nothing less than the state's own columns.
-        if Self::from(&signup) == *self { Ok(signup) } else { Err(context.inconsistent("columns do not fit the state")) }
+        if Self::from(&signup) == *self {
+            Ok(signup)
+        } else {
+            Err(context.inconsistent("columns do not fit the state"))
+        }
     }
 
     fn parse_state(&self) -> Result<State, StoreError> {
@@ -156,22 +174,45 @@ impl SignupRecord {
             StateKind::Paid => State::Paid(fee()?),
             StateKind::InProgress => State::InProgress(fee()?),
             StateKind::Completed => {
-                let share = if self.weight.is_some() { Share::Fixed(self.parse_weight()?) } else { Share::Provisional };
+                let share = if self.weight.is_some() {
+                    Share::Fixed(self.parse_weight()?)
+                } else {
+                    Share::Provisional
+                };
                 State::Completed(fee()?, self.parse_achievement()?, share)
             }
             StateKind::Claiming => {
                 let prize = context.coins("prize", context.present("prize", self.prize)?)?;
-                State::Claiming(fee()?, self.parse_achievement()?, self.parse_weight()?, prize, self.parse_payment()?)
+                State::Claiming(
+                    fee()?,
+                    self.parse_achievement()?,
+                    self.parse_weight()?,
+                    prize,
+                    self.parse_payment()?,
+                )
             }
             StateKind::Shared => {
                 let prize = context.coins("prize", context.present("prize", self.prize)?)?;
-                let paid = if prize.is_zero() { None } else { Some(self.parse_paid()?) };
-                State::Shared(fee()?, self.parse_achievement()?, self.parse_weight()?, prize, paid)
+                let paid = if prize.is_zero() {
+                    None
+                } else {
+                    Some(self.parse_paid()?)
+                };
+                State::Shared(
+                    fee()?,
+                    self.parse_achievement()?,
+                    self.parse_weight()?,
+                    prize,
+                    paid,
+                )
             }
-            StateKind::Missed => {
-                State::Missed(fee()?, context.count("quantity", context.present("quantity", self.quantity)?)?)
+            StateKind::Missed => State::Missed(
+                fee()?,
+                context.count("quantity", context.present("quantity", self.quantity)?)?,
+            ),
+            StateKind::Forfeited => {
+                State::Forfeited(fee()?, self.parse_achievement()?, self.parse_weight()?)
             }
-            StateKind::Forfeited => State::Forfeited(fee()?, self.parse_achievement()?, self.parse_weight()?),
             StateKind::Expired => State::Expired,
             StateKind::Refunding => State::Refunding(fee()?, self.parse_payment()?),
             StateKind::Refunded => State::Refunded(fee()?, self.parse_paid()?),
@@ -182,7 +223,9 @@ impl SignupRecord {
         match self.last_try.as_deref() {
             Some(UNKNOWN) => Ok(FeeTry::Unknown),
             Some(REFUSED) => self.parse_refusal().map(FeeTry::Refused),
-            other => Err(self.context().inconsistent(format!("last_try is {other:?}"))),
+            other => Err(self
+                .context()
+                .inconsistent(format!("last_try is {other:?}"))),
         }
     }
 
@@ -190,24 +233,44 @@ impl SignupRecord {
         let last_try = match self.last_try.as_deref() {
             Some(UNKNOWN) => PayTry::Unknown,
             Some(PARKED) => PayTry::Parked(self.parse_refusal()?),
-            other => return Err(self.context().inconsistent(format!("last_try is {other:?}"))),
+            other => {
+                return Err(self
+                    .context()
+                    .inconsistent(format!("last_try is {other:?}")));
+            }
         };
-        Ok(Payment { payee: self.parse_payee()?, last_try })
+        Ok(Payment {
+            payee: self.parse_payee()?,
+            last_try,
+        })
     }
 
     fn parse_paid(&self) -> Result<Paid, StoreError> {
-        let receipt: Receipt = self.context().receipt("payout_position", self.payout_position, self.payout_at)?;
-        Ok(Paid { payee: self.parse_payee()?, receipt })
+        let receipt: Receipt =
+            self.context()
+                .receipt("payout_position", self.payout_position, self.payout_at)?;
+        Ok(Paid {
+            payee: self.parse_payee()?,
+            receipt,
+        })
     }
 
     fn parse_payee(&self) -> Result<Payee, StoreError> {
         let context = self.context();
-        context.named("payee", context.present("payee", self.payee.as_deref())?, Payee::named)
+        context.named(
+            "payee",
+            context.present("payee", self.payee.as_deref())?,
+            Payee::named,
+        )
     }
 
     fn parse_refusal(&self) -> Result<Refusal, StoreError> {
         let context = self.context();
-        context.named("refusal", context.present("refusal", self.refusal.as_deref())?, Refusal::named)
+        context.named(
+            "refusal",
+            context.present("refusal", self.refusal.as_deref())?,
+            Refusal::named,
+        )
     }
 
     fn parse_achievement(&self) -> Result<Achievement, StoreError> {

@@ -66,7 +66,10 @@ async fn migrate(writer: &mut SqliteConnection, steps: &[Step]) -> Result<(), sq
             )
         })
         .collect();
-    Migrator::with_migrations(migrations).run(writer).await.map_err(|error| sqlx::Error::Migrate(Box::new(error)))
+    Migrator::with_migrations(migrations)
+        .run(writer)
+        .await
+        .map_err(|error| sqlx::Error::Migrate(Box::new(error)))
 }
 
 /// SQL for the database's own clock in milliseconds. It is read once for a statement, and never

@@ -74,7 +74,12 @@ impl Contests {
                 "a new contest could not be opened yet; it is tried again"
             );
         }
-        let contest = self.ports.contests.get(contest.id).await?.unwrap_or(contest);
+        let contest = self
+            .ports
+            .contests
+            .get(contest.id)
+            .await?
+            .unwrap_or(contest);
         Ok(Created { contest })
     }
 
@@ -84,7 +89,9 @@ impl Contests {
     /// [`Failure`].
     pub async fn cancel(&self, id: ContestId) -> Result<Cancelled, Failure> {
         for _ in 0..TRIES_MAX {
-            let Some(contest) = self.ports.contests.get(id).await? else { return Ok(Cancelled::NoContest) };
+            let Some(contest) = self.ports.contests.get(id).await? else {
+                return Ok(Cancelled::NoContest);
+            };
             let now = self.ports.contests.now().await?;
             match contest.phase.kind() {
                 PhaseKind::Cancelling | PhaseKind::Cancelled => return Ok(Cancelled::Yes(contest)),
@@ -97,7 +104,8 @@ impl Contests {
                 | PhaseKind::Running
                 | PhaseKind::Judging => {}
             }
-            self.save_contest(contest, ContestFact::CancelAsked, now, Vec::new()).await?;
+            self.save_contest(contest, ContestFact::CancelAsked, now, Vec::new())
+                .await?;
         }
         Err(Failure::Contended(id.to_string()))
     }
@@ -107,7 +115,9 @@ impl Contests {
     /// # Errors
     /// [`Failure`].
     pub async fn settle(&self, id: ContestId) -> Result<Settled, Failure> {
-        let Some(contest) = self.ports.contests.get(id).await? else { return Ok(Settled::NoContest) };
+        let Some(contest) = self.ports.contests.get(id).await? else {
+            return Ok(Settled::NoContest);
+        };
         let now = self.ports.contests.now().await?;
         let is_before = matches!(
             contest.phase.kind(),
@@ -117,7 +127,12 @@ impl Contests {
             return Ok(Settled::NotDue);
         }
         let _: Pass = self.run_contest(id).await?;
-        Ok(self.ports.contests.get(id).await?.map_or(Settled::NoContest, Settled::Yes))
+        Ok(self
+            .ports
+            .contests
+            .get(id)
+            .await?
+            .map_or(Settled::NoContest, Settled::Yes))
     }
 
     /// Tries a parked payment again.
@@ -138,7 +153,9 @@ impl Contests {
     }
 
     async fn unpark(&self, id: SignupId, asked: Fact) -> Result<ParkedOutcome, Failure> {
-        let Some(signup) = self.ports.signups.get(id).await? else { return Ok(ParkedOutcome::NoSignup) };
+        let Some(signup) = self.ports.signups.get(id).await? else {
+            return Ok(ParkedOutcome::NoSignup);
+        };
         let (State::Claiming(.., payment) | State::Refunding(_, payment)) = &signup.state else {
             return Ok(ParkedOutcome::NotParked);
         };
@@ -148,7 +165,15 @@ impl Contests {
         let Some(contest) = self.ports.contests.get(signup.contest_id).await? else {
             return Err(Failure::Gone(signup.contest_id.to_string()));
         };
-        let driven = self.drive(&contest, signup, Some(asked), Until::Rest, Prefetched::default()).await?;
+        let driven = self
+            .drive(
+                &contest,
+                signup,
+                Some(asked),
+                Until::Rest,
+                Prefetched::default(),
+            )
+            .await?;
         Ok(ParkedOutcome::Tried(Seen::new(contest, driven)))
     }
 }

@@ -36,15 +36,29 @@ impl Contests {
     /// # Errors
     /// [`Failure`]; the outcome is then unknown to the caller and is finished by the compensation.
     pub async fn claim(&self, contest_id: ContestId, user: &UserId) -> Result<Claimed, Failure> {
-        let Some(contest) = self.visible(contest_id).await? else { return Ok(Claimed::NoContest) };
+        let Some(contest) = self.visible(contest_id).await? else {
+            return Ok(Claimed::NoContest);
+        };
         let Some(signup) = self.ports.signups.find(contest_id, user).await? else {
             return Ok(Claimed::NotSignedUp);
         };
         let is_claimable = contest.phase.kind() == PhaseKind::Claimable;
-        let mut driven = self.drive(&contest, signup, None, Until::Rest, Prefetched::default()).await?;
+        let mut driven = self
+            .drive(&contest, signup, None, Until::Rest, Prefetched::default())
+            .await?;
         if is_claimable && matches!(driven.signup.state, State::Completed(..)) {
-            let asked = self.draw_prize(&contest, &driven.signup, Claimant::Viewer).await?;
-            driven = self.drive(&contest, driven.signup, Some(asked), Until::Rest, Prefetched::default()).await?;
+            let asked = self
+                .draw_prize(&contest, &driven.signup, Claimant::Viewer)
+                .await?;
+            driven = self
+                .drive(
+                    &contest,
+                    driven.signup,
+                    Some(asked),
+                    Until::Rest,
+                    Prefetched::default(),
+                )
+                .await?;
         }
         let is_outside_window = driven.is_outside_window;
         let seen = Seen::new(contest, driven);

@@ -38,7 +38,10 @@ impl Contests {
 
     async fn compensate_one(&self, contest: &Contest, signup: Signup) {
         let id = signup.id;
-        if let Err(error) = self.drive(contest, signup, None, Until::Rest, Prefetched::default()).await {
+        if let Err(error) = self
+            .drive(contest, signup, None, Until::Rest, Prefetched::default())
+            .await
+        {
             tracing::warn!(
                 signup.id = %id, contest.id = %contest.id,
                 error = &error as &dyn std::error::Error, "compensation failed; it is tried again"

@@ -67,7 +67,12 @@ struct Journey {
 
 impl Journey {
     fn new(signup: Signup) -> Self {
-        Self { saved: signup.clone(), current: signup, trail: Vec::new(), window: Window::ALWAYS }
+        Self {
+            saved: signup.clone(),
+            current: signup,
+            trail: Vec::new(),
+            window: Window::ALWAYS,
+        }
     }
 
     fn apply(&mut self, fact: Fact, contest: &Contest) -> Result<(), Failure> {
@@ -133,7 +138,15 @@ impl Contests {
                     }
                 }
             }
-            let Some(fact) = self.perform(contest, &journey.current, step, &mut prefetched, &mut progress).await?
+            let Some(fact) = self
+                .perform(
+                    contest,
+                    &journey.current,
+                    step,
+                    &mut prefetched,
+                    &mut progress,
+                )
+                .await?
             else {
                 break;
             };
@@ -145,7 +158,8 @@ impl Contests {
             }
             if !self.ours_comes_next(contest, &journey.current)
                 && journey.current.state.kind() != before.state.kind()
-                && let Saved::Overtaken(signup) | Saved::OutsideWindow(signup) = self.save(&mut journey).await?
+                && let Saved::Overtaken(signup) | Saved::OutsideWindow(signup) =
+                    self.save(&mut journey).await?
             {
                 journey = Journey::new(*signup);
             }
@@ -155,11 +169,19 @@ impl Contests {
                 Saved::Yes => {}
                 Saved::OutsideWindow(signup) => return Ok(outside(*signup, progress)),
                 Saved::Overtaken(signup) => {
-                    return Ok(Driven { signup: *signup, progress, is_outside_window: false });
+                    return Ok(Driven {
+                        signup: *signup,
+                        progress,
+                        is_outside_window: false,
+                    });
                 }
             }
         }
-        Ok(Driven { signup: journey.current, progress, is_outside_window: false })
+        Ok(Driven {
+            signup: journey.current,
+            progress,
+            is_outside_window: false,
+        })
     }
 
     /// True if the next step is ours and idempotent, so that its fact may share the commit.
@@ -203,7 +225,12 @@ impl Contests {
             Step::ReadProgress => {
                 let progress = match prefetched.progress.take() {
                     Some(progress) => Some(progress),
-                    None => self.ports.tasks.progress(contest, std::slice::from_ref(signup)).await?.pop(),
+                    None => self
+                        .ports
+                        .tasks
+                        .progress(contest, std::slice::from_ref(signup))
+                        .await?
+                        .pop(),
                 };
                 *seen = progress;
                 progress.map(|progress| judge::progress(contest, signup, progress, None))
@@ -213,11 +240,12 @@ impl Contests {
             Step::LookUpPayment => self.look_up_payment(signup).await,
         };
         match &fact {
-            Some(Fact::FeeApplied(_) | Fact::FeeRefused(_)) => failpoint::pass(Failpoint::FeeAnswered),
+            Some(Fact::FeeApplied(_) | Fact::FeeRefused(_)) => {
+                failpoint::pass(Failpoint::FeeAnswered)
+            }
             Some(Fact::PaymentApplied(_) | Fact::PaymentRefused(_)) => {
                 failpoint::pass(Failpoint::PaymentAnswered);
             }
-            Some(Fact::PrizeDrawn(..)) => failpoint::pass(Failpoint::PrizeDrawn),
             _ => {}
         }
         Ok(fact)
@@ -230,18 +258,37 @@ impl Contests {
         signup: &Signup,
         claimant: Claimant,
     ) -> Result<Fact, Failure> {
-        match self.ports.contests.sheet_line(contest.id, signup.id).await? {
-            Some(line) => Ok(Fact::PrizeDrawn(line, claimant)),
+        match self
+            .ports
+            .contests
+            .sheet_line(contest.id, signup.id)
+            .await?
+        {
+            Some(line) => {
+                failpoint::pass(Failpoint::PrizeDrawn);
+                Ok(Fact::PrizeDrawn(line, claimant))
+            }
             None => {
                 let evidence = "completed, but not on the settlement sheet".to_owned();
-                self.raise(FindingClass::Stuck, contest.id, signup.id.to_string(), evidence.clone()).await;
+                self.raise(
+                    FindingClass::Stuck,
+                    contest.id,
+                    signup.id.to_string(),
+                    evidence.clone(),
+                )
+                .await;
                 Err(Failure::Books(evidence))
             }
         }
     }
 
     async fn save(&self, journey: &mut Journey) -> Result<Saved, Failure> {
-        let Journey { saved, current, trail, window } = journey;
+        let Journey {
+            saved,
+            current,
+            trail,
+            window,
+        } = journey;
         let mut trail = std::mem::take(trail);
         if trail.is_empty() {
             // Every write has its line of history, also one that only records how a try ended.
@@ -264,7 +311,8 @@ impl Contests {
                 current.updated_at = self.ports.clock.now();
                 *saved = current.clone();
                 if was_parked && !is_parked(saved) {
-                    self.withdraw(FindingClass::Stuck, saved.contest_id, &saved.id.to_string()).await;
+                    self.withdraw(FindingClass::Stuck, saved.contest_id, &saved.id.to_string())
+                        .await;
                 }
                 Ok(Saved::Yes)
             }
@@ -292,5 +340,9 @@ fn is_parked(signup: &Signup) -> bool {
 }
 
 fn outside(signup: Signup, progress: Option<Progress>) -> Driven {
-    Driven { signup, progress, is_outside_window: true }
+    Driven {
+        signup,
+        progress,
+        is_outside_window: true,
+    }
 }

@@ -23,10 +23,7 @@ pub use settle::Pass;
 pub use sign_up::SignedUp;
 
 use domain::{
-    contest::PhaseError,
-    finding::FindingClass,
-    ids::ContestId,
-    signup::TransitionError,
+    contest::PhaseError, finding::FindingClass, ids::ContestId, signup::TransitionError,
     time::UnixMillis,
 };
 use ports::{
@@ -106,8 +103,12 @@ impl Contests {
     /// # Errors
     /// [`UnsafeFunds`] when the funds system cannot promise what the flows stand on.
     pub fn new(ports: Ports) -> Result<Self, UnsafeFunds> {
-        let Capabilities { close_credits, closed_position: _, linearizable_lookup, orders_for_ever } =
-            ports.funds.capabilities();
+        let Capabilities {
+            close_credits,
+            closed_position: _,
+            linearizable_lookup,
+            orders_for_ever,
+        } = ports.funds.capabilities();
         let needed = [
             (close_credits, "close_credits"),
             (linearizable_lookup, "a linearizable look-up"),
@@ -115,7 +116,10 @@ impl Contests {
         ];
         match needed.into_iter().find(|(has, _)| !has) {
             Some((_, what)) => Err(UnsafeFunds(what)),
-            None => Ok(Self { ports, pace: Mutex::default() }),
+            None => Ok(Self {
+                ports,
+                pace: Mutex::default(),
+            }),
         }
     }
 
@@ -127,7 +131,13 @@ impl Contests {
 
     /// Writes a finding down. A finding that cannot be written is logged: it is raised again when
     /// the difference is seen again.
-    async fn raise(&self, class: FindingClass, contest: ContestId, subject: String, evidence: String) {
+    async fn raise(
+        &self,
+        class: FindingClass,
+        contest: ContestId,
+        subject: String,
+        evidence: String,
+    ) {
         tracing::error!(
             finding.class = class.name(), contest.id = %contest, finding.subject = subject, evidence, "finding"
         );
@@ -141,14 +151,20 @@ impl Contests {
             settled_at: None,
         };
         if let Err(error) = self.ports.findings.raise(&finding).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "a finding could not be written");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "a finding could not be written"
+            );
         }
     }
 
     /// Settles a finding that is no longer true, if there is one.
     async fn withdraw(&self, class: FindingClass, contest: ContestId, subject: &str) {
         if let Err(error) = self.ports.findings.settle(class, contest, subject).await {
-            tracing::warn!(error = &error as &dyn std::error::Error, "a finding could not be settled");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "a finding could not be settled"
+            );
         }
     }
 }

@@ -29,8 +29,11 @@ impl Contests {
         let mut after = Position(0);
         let mut adopted = 0;
         loop {
-            let TransferPage { transfers, .. } = within(self.ports.funds.list(&account, after, PAGE)).await?;
-            let Some(last) = transfers.last() else { return Ok(adopted) };
+            let TransferPage { transfers, .. } =
+                within(self.ports.funds.list(&account, after, PAGE)).await?;
+            let Some(last) = transfers.last() else {
+                return Ok(adopted);
+            };
             after = last.receipt.position;
             for transfer in &transfers {
                 adopted += usize::from(self.adopt(contest, transfer).await?);
@@ -39,41 +42,76 @@ impl Contests {
     }
 
     async fn adopt(&self, contest: &Contest, transfer: &Transfer) -> Result<bool, Failure> {
-        let Account::User(user) = &transfer.content.from else { return Ok(false) };
+        let Account::User(user) = &transfer.content.from else {
+            return Ok(false);
+        };
         if transfer.order_id != Leg::Fee(contest.id, user.clone()).order_id() {
             return Ok(false);
         }
         match self.ports.signups.find(contest.id, user).await? {
             // Expired, and the fee is there after all; or restored by a process that then died.
             Some(expired) if expired.state == State::Expired => {
-                return self.give_back(contest, expired, transfer).await.map(|()| true);
+                return self
+                    .give_back(contest, expired, transfer)
+                    .await
+                    .map(|()| true);
             }
             Some(_) => return Ok(false),
             None => {}
         }
-        let evidence = format!("{user} paid {} coins and has no signup", transfer.content.amount);
+        let evidence = format!(
+            "{user} paid {} coins and has no signup",
+            transfer.content.amount
+        );
         let order = transfer.order_id.to_string();
-        self.raise(FindingClass::OrphanTransfer, contest.id, order.clone(), evidence).await;
+        self.raise(
+            FindingClass::OrphanTransfer,
+            contest.id,
+            order.clone(),
+            evidence,
+        )
+        .await;
         let id = SignupId(self.ports.ids.next());
         let now = self.ports.clock.now();
         let lost = Signup::new(id, contest.id, user.clone(), transfer.content.amount, now);
-        let lost = Signup { state: State::Expired, ..lost };
+        let lost = Signup {
+            state: State::Expired,
+            ..lost
+        };
         if self.ports.signups.restore(&lost).await? == Enrolled::Inserted {
             self.give_back(contest, lost, transfer).await?;
         }
         Ok(true)
     }
 
-    async fn give_back(&self, contest: &Contest, expired: Signup, fee: &Transfer) -> Result<(), Failure> {
+    async fn give_back(
+        &self,
+        contest: &Contest,
+        expired: Signup,
+        fee: &Transfer,
+    ) -> Result<(), Failure> {
         let found = Fact::FeeApplied(fee.receipt);
-        self.drive(contest, expired, Some(found), Until::Rest, Prefetched::default()).await.map(drop)
+        self.drive(
+            contest,
+            expired,
+            Some(found),
+            Until::Rest,
+            Prefetched::default(),
+        )
+        .await
+        .map(drop)
     }
 
     /// Settles the findings about orphans of a contest whose books agree: each has a row now.
     pub(crate) async fn withdraw_orphans(&self, contest: ContestId) -> Result<(), Failure> {
         let open = self.ports.findings.list(contest, true, None, PAGE).await?;
-        for finding in open.items.iter().filter(|finding| finding.class == FindingClass::OrphanTransfer) {
-            self.withdraw(finding.class, contest, &finding.subject).await;
+        for finding in open
+            .items
+            .iter()
+            .filter(|finding| finding.class == FindingClass::OrphanTransfer)
+        {
+            self.withdraw(finding.class, contest, &finding.subject)
+                .await;
         }
         Ok(())
     }

@@ -21,7 +21,9 @@ const FEE_LIFE_MS: i64 = 30_000;
 pub(crate) async fn within<T>(
     question: impl Future<Output = Result<T, FundsError>>,
 ) -> Result<T, FundsError> {
-    timeout(FUNDS_DEADLINE, question).await.map_err(FundsError::unavailable)?
+    timeout(FUNDS_DEADLINE, question)
+        .await
+        .map_err(FundsError::unavailable)?
 }
 
 impl Contests {
@@ -30,9 +32,13 @@ impl Contests {
         let now = self.ports.clock.now();
         let leg = Leg::Fee(contest.id, signup.user_id.clone());
         let not_after = contest.terms.signup_closes_at.min(now.plus(FEE_LIFE_MS));
-        match self.transfer(leg, signup.fee_content(), Some(not_after)).await {
+        match self
+            .transfer(leg, signup.fee_content(), Some(not_after))
+            .await
+        {
             TransferOutcome::Applied(transfer) => {
-                self.fee_answer(contest, signup, Some(transfer), Position(0)).await
+                self.fee_answer(contest, signup, Some(transfer), Position(0))
+                    .await
             }
             TransferOutcome::Refused(reason) => Fact::FeeRefused(reason),
             TransferOutcome::NotSent => Fact::FeeNotSent,
@@ -44,8 +50,13 @@ impl Contests {
     /// Asks for the fee's order.
     pub(crate) async fn look_up_fee(&self, contest: &Contest, signup: &Signup) -> Fact {
         match self.look_up(&[signup.fee_order()]).await {
-            Ok(Lookup { mut found, position, .. }) => {
-                self.fee_answer(contest, signup, found.pop().flatten(), position).await
+            Ok(Lookup {
+                mut found,
+                position,
+                ..
+            }) => {
+                self.fee_answer(contest, signup, found.pop().flatten(), position)
+                    .await
             }
             Err(_) => Fact::FeeUnknown,
         }
@@ -70,15 +81,27 @@ impl Contests {
 
     /// Sends the prize or the refund.
     pub(crate) async fn pay(&self, signup: &Signup) -> Option<Fact> {
-        let (State::Claiming(.., payment) | State::Refunding(_, payment)) = &signup.state else { return None };
+        let (State::Claiming(.., payment) | State::Refunding(_, payment)) = &signup.state else {
+            return None;
+        };
         let (leg, amount) = signup.payment()?;
         let content = signup.payment_content(payment.payee, amount);
         Some(match self.transfer(leg, content, None).await {
             TransferOutcome::Applied(transfer) => self.payment_answer(signup, Some(transfer)).await,
             TransferOutcome::Refused(reason) => {
-                let to = if payment.payee == Payee::Viewer { "the viewer" } else { "platform/holding" };
+                let to = if payment.payee == Payee::Viewer {
+                    "the viewer"
+                } else {
+                    "platform/holding"
+                };
                 let evidence = format!("{amount} coins to {to} were refused: {}", reason.name());
-                self.raise(FindingClass::Stuck, signup.contest_id, signup.id.to_string(), evidence).await;
+                self.raise(
+                    FindingClass::Stuck,
+                    signup.contest_id,
+                    signup.id.to_string(),
+                    evidence,
+                )
+                .await;
                 Fact::PaymentRefused(reason)
             }
             TransferOutcome::NotSent => Fact::PaymentNotSent,
@@ -92,7 +115,9 @@ impl Contests {
     pub(crate) async fn look_up_payment(&self, signup: &Signup) -> Option<Fact> {
         let (leg, _) = signup.payment()?;
         Some(match self.look_up(&[leg.order_id()]).await {
-            Ok(Lookup { mut found, .. }) => self.payment_answer(signup, found.pop().flatten()).await,
+            Ok(Lookup { mut found, .. }) => {
+                self.payment_answer(signup, found.pop().flatten()).await
+            }
             Err(_) => Fact::PaymentUnknown,
         })
     }
@@ -109,7 +134,13 @@ impl Contests {
 
     async fn raise_conflict(&self, signup: &Signup, conflict: &Conflict) {
         let subject = conflict.0.order_id.to_string();
-        self.raise(FindingClass::AmountDiffers, signup.contest_id, subject, conflict.to_string()).await;
+        self.raise(
+            FindingClass::AmountDiffers,
+            signup.contest_id,
+            subject,
+            conflict.to_string(),
+        )
+        .await;
     }
 
     /// Moves coins. An answer that echoes something else than what was asked for is a conflict
@@ -120,7 +151,12 @@ impl Contests {
         content: Content,
         not_after: Option<UnixMillis>,
     ) -> TransferOutcome {
-        let request = TransferRequest { order_id: leg.order_id(), content, not_after, memo: leg.memo() };
+        let request = TransferRequest {
+            order_id: leg.order_id(),
+            content,
+            not_after,
+            memo: leg.memo(),
+        };
         let outcome = timeout(FUNDS_DEADLINE, self.ports.funds.transfer(&request)).await;
         match outcome.unwrap_or(TransferOutcome::Unknown) {
             TransferOutcome::Applied(transfer)
@@ -136,11 +172,15 @@ impl Contests {
     pub(crate) async fn look_up(&self, orders: &[OrderId]) -> Result<Lookup, FundsError> {
         let lookup = within(self.ports.funds.lookup(orders)).await?;
         let fits = lookup.found.len() == orders.len()
-            && lookup
-                .found
-                .iter()
-                .zip(orders)
-                .all(|(found, order)| found.as_ref().is_none_or(|transfer| transfer.order_id == *order));
-        if fits { Ok(lookup) } else { Err(FundsError::unavailable("the answer is about other orders")) }
+            && lookup.found.iter().zip(orders).all(|(found, order)| {
+                found
+                    .as_ref()
+                    .is_none_or(|transfer| transfer.order_id == *order)
+            });
+        if fits {
+            Ok(lookup)
+        } else {
+            Err(FundsError::unavailable("the answer is about other orders"))
+        }
     }
 }

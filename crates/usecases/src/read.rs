@@ -43,7 +43,11 @@ impl Seen {
             State::Missed(_, quantity) => *quantity,
             state => state.achievement().map_or(read, |done| done.quantity),
         };
-        Self { contest, signup, done }
+        Self {
+            contest,
+            signup,
+            done,
+        }
     }
 }
 
@@ -81,7 +85,10 @@ impl Contests {
     pub async fn visible(&self, id: ContestId) -> Result<Option<Contest>, Failure> {
         let contest = self.ports.contests.get(id).await?;
         Ok(contest.filter(|contest| {
-            !matches!(contest.phase.kind(), PhaseKind::Preparing | PhaseKind::Funding)
+            !matches!(
+                contest.phase.kind(),
+                PhaseKind::Preparing | PhaseKind::Funding
+            )
         }))
     }
 
@@ -90,10 +97,26 @@ impl Contests {
     ///
     /// # Errors
     /// [`Failure`].
-    pub async fn read(&self, contest_id: ContestId, user: &UserId) -> Result<Option<Seen>, Failure> {
-        let Some(contest) = self.visible(contest_id).await? else { return Ok(None) };
-        let Some(signup) = self.ports.signups.find(contest_id, user).await? else { return Ok(None) };
-        let driven = self.drive(&contest, signup, None, Until::MoneyMoves, Prefetched::default()).await?;
+    pub async fn read(
+        &self,
+        contest_id: ContestId,
+        user: &UserId,
+    ) -> Result<Option<Seen>, Failure> {
+        let Some(contest) = self.visible(contest_id).await? else {
+            return Ok(None);
+        };
+        let Some(signup) = self.ports.signups.find(contest_id, user).await? else {
+            return Ok(None);
+        };
+        let driven = self
+            .drive(
+                &contest,
+                signup,
+                None,
+                Until::MoneyMoves,
+                Prefetched::default(),
+            )
+            .await?;
         Ok(Some(Seen::new(contest, driven)))
     }
 
@@ -101,9 +124,16 @@ impl Contests {
     ///
     /// # Errors
     /// [`Failure::Store`].
-    pub async fn look(&self, contest: &Contest, signups: Vec<Signup>) -> Result<Vec<Seen>, Failure> {
-        let open: Vec<_> =
-            signups.iter().filter(|signup| signup.state.kind() == StateKind::InProgress).cloned().collect();
+    pub async fn look(
+        &self,
+        contest: &Contest,
+        signups: Vec<Signup>,
+    ) -> Result<Vec<Seen>, Failure> {
+        let open: Vec<_> = signups
+            .iter()
+            .filter(|signup| signup.state.kind() == StateKind::InProgress)
+            .cloned()
+            .collect();
         let mut read = if open.is_empty() {
             Vec::new()
         } else {
@@ -112,7 +142,10 @@ impl Contests {
         .into_iter();
         let seen = signups.into_iter().map(|signup| {
             let in_progress = signup.state.kind() == StateKind::InProgress;
-            let quantity = in_progress.then(|| read.next()).flatten().map_or(0, |progress| progress.quantity);
+            let quantity = in_progress
+                .then(|| read.next())
+                .flatten()
+                .map_or(0, |progress| progress.quantity);
             Seen::of(contest.clone(), signup, quantity)
         });
         Ok(seen.collect())
@@ -125,7 +158,10 @@ impl Contests {
     pub async fn pool(&self, contest: &Contest) -> Result<Pool, Failure> {
         if let Some((totals, frozen_at)) = contest.phase.frozen() {
             let totals = totals.get();
-            let estimated_prize = totals.pool.part(1, totals.finishers.max(1).into()).unwrap_or(Coins::ZERO);
+            let estimated_prize = totals
+                .pool
+                .part(1, totals.finishers.max(1).into())
+                .unwrap_or(Coins::ZERO);
             return Ok(Pool {
                 amount: totals.pool,
                 finishers: totals.finishers,
@@ -136,10 +172,20 @@ impl Contests {
         let held = within(self.ports.funds.balance(&contest.pool_account())).await?;
         let counts = self.ports.contests.counts(contest.id).await?;
         let finishers = count(&counts, &[StateKind::Completed]);
-        let brought = Coins::sum([OwnLeg::Guarantee, OwnLeg::Carry].map(|leg| applied_amount(&contest.legs, leg)));
-        let fees = brought.ok().and_then(|brought| funds::coins(&held)?.minus(brought).ok()).unwrap_or(Coins::ZERO);
+        let brought = Coins::sum(
+            [OwnLeg::Guarantee, OwnLeg::Carry].map(|leg| applied_amount(&contest.legs, leg)),
+        );
+        let fees = brought
+            .ok()
+            .and_then(|brought| funds::coins(&held)?.minus(brought).ok())
+            .unwrap_or(Coins::ZERO);
         let Advisory((amount, estimated_prize)) = estimate(&contest.terms, fees, finishers);
-        Ok(Pool { amount, finishers, estimated_prize, as_of: held.at })
+        Ok(Pool {
+            amount,
+            finishers,
+            estimated_prize,
+            as_of: held.at,
+        })
     }
 
     /// What an operator sees of a contest.
@@ -147,20 +193,36 @@ impl Contests {
     /// # Errors
     /// [`Failure`].
     pub async fn report(&self, id: ContestId) -> Result<Option<Report>, Failure> {
-        let Some(contest) = self.ports.contests.get(id).await? else { return Ok(None) };
+        let Some(contest) = self.ports.contests.get(id).await? else {
+            return Ok(None);
+        };
         let counts = self.ports.contests.counts(id).await?;
         let balance = match within(self.ports.funds.balance(&contest.pool_account())).await {
             Ok(balance) => funds::coins(&balance),
             Err(FundsError::UnknownAccount(_)) => None,
             Err(error) => return Err(error.into()),
         };
-        let findings = self.ports.findings.list(id, true, None, PAGE_MAX).await?.items;
-        Ok(Some(Report { contest, counts, balance, findings }))
+        let findings = self
+            .ports
+            .findings
+            .list(id, true, None, PAGE_MAX)
+            .await?
+            .items;
+        Ok(Some(Report {
+            contest,
+            counts,
+            balance,
+            findings,
+        }))
     }
 }
 
 /// Signups in some of the states.
 #[must_use]
 pub fn count(counts: &[StateCount], states: &[StateKind]) -> u64 {
-    counts.iter().filter(|count| states.contains(&count.state)).map(|count| count.signups).sum()
+    counts
+        .iter()
+        .filter(|count| states.contains(&count.state))
+        .map(|count| count.signups)
+        .sum()
 }

@@ -27,16 +27,29 @@ impl Contests {
     ///
     /// # Errors
     /// [`Failure::Funds`].
-    pub async fn grant(&self, user: &UserId, amount: Coins, grant: GrantId) -> Result<Granted, Failure> {
+    pub async fn grant(
+        &self,
+        user: &UserId,
+        amount: Coins,
+        grant: GrantId,
+    ) -> Result<Granted, Failure> {
         let account = Account::User(user.clone());
         within(self.ports.funds.open_account(&account)).await?;
-        let content = Content { from: Account::Platform(Platform::Issuing), to: account.clone(), amount };
-        Ok(match self.transfer(Leg::Grant(grant), content, None).await {
-            TransferOutcome::Applied(_) => Granted::Yes(within(self.ports.funds.balance(&account)).await?.amount),
-            TransferOutcome::Conflict => Granted::Conflict,
-            TransferOutcome::Refused(reason) => Granted::Refused(reason),
-            TransferOutcome::NotSent | TransferOutcome::Unknown => Granted::Unknown,
-        })
+        let content = Content {
+            from: Account::Platform(Platform::Issuing),
+            to: account.clone(),
+            amount,
+        };
+        Ok(
+            match self.transfer(Leg::Grant(grant), content, None).await {
+                TransferOutcome::Applied(_) => {
+                    Granted::Yes(within(self.ports.funds.balance(&account)).await?.amount)
+                }
+                TransferOutcome::Conflict => Granted::Conflict,
+                TransferOutcome::Refused(reason) => Granted::Refused(reason),
+                TransferOutcome::NotSent | TransferOutcome::Unknown => Granted::Unknown,
+            },
+        )
     }
 
     /// What a viewer holds; none without an account.

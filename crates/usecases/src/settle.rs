@@ -72,7 +72,11 @@ impl Contests {
         let ready: Vec<ContestId> = {
             let pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
             let is_ready = |id: &ContestId| pace.get(id).is_none_or(|at| *at <= now);
-            awake.iter().map(|contest| contest.id).filter(is_ready).collect()
+            awake
+                .iter()
+                .map(|contest| contest.id)
+                .filter(is_ready)
+                .collect()
         };
         let passes = ready.into_iter().map(|id| async move {
             let next = match self.run_contest(id).await {
@@ -86,9 +90,15 @@ impl Contests {
                     now.plus(PACE_MS)
                 }
             };
-            self.pace.lock().unwrap_or_else(PoisonError::into_inner).insert(id, next);
+            self.pace
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(id, next);
         });
-        let count = stream::iter(passes).buffer_unordered(CONTESTS_AT_ONCE).count().await;
+        let count = stream::iter(passes)
+            .buffer_unordered(CONTESTS_AT_ONCE)
+            .count()
+            .await;
         let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
         pace.retain(|_, at| *at > now);
         Ok(count)
@@ -117,14 +127,20 @@ impl Contests {
         Ok(Pass::Waits)
     }
 
-    async fn take(&self, contest: Contest, step: ContestStep, now: UnixMillis) -> Result<Stepped, Failure> {
+    async fn take(
+        &self,
+        contest: Contest,
+        step: ContestStep,
+        now: UnixMillis,
+    ) -> Result<Stepped, Failure> {
         match step {
             ContestStep::Rest(_) => Ok(Stepped::Stuck),
             ContestStep::Decide(fact) => self.save_contest(contest, fact, now, Vec::new()).await,
             ContestStep::OpenAccount => {
                 self.open_account(&contest.pool_account()).await?;
                 failpoint::pass(Failpoint::AccountOpened);
-                self.save_contest(contest, ContestFact::AccountOpened, now, Vec::new()).await
+                self.save_contest(contest, ContestFact::AccountOpened, now, Vec::new())
+                    .await
             }
             ContestStep::SendLeg(leg) => self.send_leg(contest, leg, now).await,
             ContestStep::LookUpLeg(leg) => self.look_up_leg(contest, leg, now).await,
@@ -136,7 +152,8 @@ impl Contests {
                 }
                 let closed = within(self.ports.funds.close_credits(&account)).await?;
                 failpoint::pass(Failpoint::CreditsClosed);
-                self.save_contest(contest, ContestFact::CreditsClosed(closed), now, Vec::new()).await
+                self.save_contest(contest, ContestFact::CreditsClosed(closed), now, Vec::new())
+                    .await
             }
             ContestStep::Sweep(states) => self.sweep(&contest, states).await,
             ContestStep::Freeze => self.freeze(contest, now).await,
@@ -156,7 +173,17 @@ impl Contests {
         let expected = contest.version;
         let window = window(&fact, &contest);
         let contest = contest.apply(fact, now)?;
-        match self.ports.contests.commit(ContestCommit { expected, window, contest, lines }).await? {
+        match self
+            .ports
+            .contests
+            .commit(ContestCommit {
+                expected,
+                window,
+                contest,
+                lines,
+            })
+            .await?
+        {
             Committed::Applied => {
                 failpoint::pass(Failpoint::ContestCommitted);
                 Ok(Stepped::On)
@@ -171,8 +198,15 @@ impl Contests {
     }
 
     /// Sends one of the contest's own legs; its amount was stored before.
-    async fn send_leg(&self, contest: Contest, leg: OwnLeg, now: UnixMillis) -> Result<Stepped, Failure> {
-        let Some((order, content)) = contest.own_transfer(leg) else { return Ok(Stepped::Stuck) };
+    async fn send_leg(
+        &self,
+        contest: Contest,
+        leg: OwnLeg,
+        now: UnixMillis,
+    ) -> Result<Stepped, Failure> {
+        let Some((order, content)) = contest.own_transfer(leg) else {
+            return Ok(Stepped::Stuck);
+        };
         for account in [&content.from, &content.to] {
             if matches!(account, Account::Series(_)) {
                 self.open_account(account).await?;
@@ -182,15 +216,25 @@ impl Contests {
         let receipt = match self.look_up(&[order]).await?.found.pop().flatten() {
             Some(found) if found.content == content => found.receipt,
             Some(found) => {
-                let evidence = format!("{} moved {} instead of {}", leg.name(), found.content.amount, content.amount);
-                self.raise(FindingClass::AmountDiffers, contest.id, subject, evidence).await;
+                let evidence = format!(
+                    "{} moved {} instead of {}",
+                    leg.name(),
+                    found.content.amount,
+                    content.amount
+                );
+                self.raise(FindingClass::AmountDiffers, contest.id, subject, evidence)
+                    .await;
                 return Ok(Stepped::Stuck);
             }
-            None => match self.transfer(Leg::Own(leg, contest.id), content, None).await {
+            None => match self
+                .transfer(Leg::Own(leg, contest.id), content, None)
+                .await
+            {
                 TransferOutcome::Applied(transfer) => transfer.receipt,
                 TransferOutcome::Refused(reason) => {
                     let evidence = format!("{} was refused: {}", leg.name(), reason.name());
-                    self.raise(FindingClass::Stuck, contest.id, subject, evidence).await;
+                    self.raise(FindingClass::Stuck, contest.id, subject, evidence)
+                        .await;
                     return Ok(Stepped::Stuck);
                 }
                 // Looked up again at the next pass.
@@ -200,14 +244,30 @@ impl Contests {
             },
         };
         failpoint::pass(Failpoint::LegAnswered);
-        self.withdraw(FindingClass::Stuck, contest.id, &subject).await;
-        self.save_contest(contest, ContestFact::LegApplied(leg, receipt), now, Vec::new()).await
+        self.withdraw(FindingClass::Stuck, contest.id, &subject)
+            .await;
+        self.save_contest(
+            contest,
+            ContestFact::LegApplied(leg, receipt),
+            now,
+            Vec::new(),
+        )
+        .await
     }
 
     /// Finds out whether an incoming leg of a cancelled contest ever applied.
-    async fn look_up_leg(&self, contest: Contest, leg: OwnLeg, now: UnixMillis) -> Result<Stepped, Failure> {
+    async fn look_up_leg(
+        &self,
+        contest: Contest,
+        leg: OwnLeg,
+        now: UnixMillis,
+    ) -> Result<Stepped, Failure> {
         let order = Leg::Own(leg, contest.id).order_id();
-        let Lookup { mut found, position, .. } = self.look_up(&[order]).await?;
+        let Lookup {
+            mut found,
+            position,
+            ..
+        } = self.look_up(&[order]).await?;
         let closed = contest.phase.credits_closed();
         let fact = match found.pop().flatten() {
             Some(transfer) => Some(ContestFact::LegApplied(leg, transfer.receipt)),
@@ -226,21 +286,30 @@ impl Contests {
         let mut after = None;
         let mut moved = 0;
         loop {
-            let page = self.ports.signups.page(contest.id, states, after, PAGE).await?;
+            let page = self
+                .ports
+                .signups
+                .page(contest.id, states, after, PAGE)
+                .await?;
             let prefetched = self.prefetch(contest, &page.items).await?;
-            let drives = page.items.into_iter().zip(prefetched).map(|(signup, prefetched)| async move {
-                let (id, before) = (signup.id, signup.version);
-                match self.drive(contest, signup, None, Until::Rest, prefetched).await {
-                    Ok(driven) => usize::from(driven.signup.version != before),
-                    Err(error) => {
-                        tracing::warn!(
-                            signup.id = %id, contest.id = %contest.id,
-                            error = &error as &dyn std::error::Error, "a signup could not go on"
-                        );
-                        0
+            let drives = page.items.into_iter().zip(prefetched).map(
+                |(signup, prefetched)| async move {
+                    let (id, before) = (signup.id, signup.version);
+                    match self
+                        .drive(contest, signup, None, Until::Rest, prefetched)
+                        .await
+                    {
+                        Ok(driven) => usize::from(driven.signup.version != before),
+                        Err(error) => {
+                            tracing::warn!(
+                                signup.id = %id, contest.id = %contest.id,
+                                error = &error as &dyn std::error::Error, "a signup could not go on"
+                            );
+                            0
+                        }
                     }
-                }
-            });
+                },
+            );
             moved += stream::iter(drives)
                 .buffer_unordered(AT_ONCE * 4)
                 .fold(0, |sum, one| async move { sum + one })
@@ -251,18 +320,37 @@ impl Contests {
                 None => break,
             }
         }
-        Ok(if moved > 0 { Stepped::On } else { Stepped::Stuck })
+        Ok(if moved > 0 {
+            Stepped::On
+        } else {
+            Stepped::Stuck
+        })
     }
 
     /// Reads for a whole page what each of its signups would read alone.
-    async fn prefetch(&self, contest: &Contest, page: &[Signup]) -> Result<Vec<Prefetched>, Failure> {
+    async fn prefetch(
+        &self,
+        contest: &Contest,
+        page: &[Signup],
+    ) -> Result<Vec<Prefetched>, Failure> {
         let mut prefetched = vec![Prefetched::default(); page.len()];
-        let is = |kind: StateKind| move |(_, signup): &(usize, &Signup)| signup.state.kind() == kind;
-        let unpaid: Vec<_> = page.iter().enumerate().filter(is(StateKind::Initialized)).collect();
+        let is =
+            |kind: StateKind| move |(_, signup): &(usize, &Signup)| signup.state.kind() == kind;
+        let unpaid: Vec<_> = page
+            .iter()
+            .enumerate()
+            .filter(is(StateKind::Initialized))
+            .collect();
         if !unpaid.is_empty() {
-            let orders: Vec<_> = unpaid.iter().map(|(_, signup)| signup.fee_order()).collect();
+            let orders: Vec<_> = unpaid
+                .iter()
+                .map(|(_, signup)| signup.fee_order())
+                .collect();
             // Without an answer each asks for itself.
-            if let Ok(Lookup { found, position, .. }) = self.look_up(&orders).await {
+            if let Ok(Lookup {
+                found, position, ..
+            }) = self.look_up(&orders).await
+            {
                 for ((index, _), found) in unpaid.iter().zip(found) {
                     prefetched[*index].fee = Some((found, position));
                 }
@@ -271,10 +359,21 @@ impl Contests {
         let working: Vec<_> = page
             .iter()
             .enumerate()
-            .filter(|(_, signup)| matches!(signup.state.kind(), StateKind::InProgress | StateKind::Completed))
+            .filter(|(_, signup)| {
+                matches!(
+                    signup.state.kind(),
+                    StateKind::InProgress | StateKind::Completed
+                )
+            })
             .collect();
-        if !working.is_empty() && !contest.phase.kind().is_terminal() && contest.phase.frozen().is_none() {
-            let signups: Vec<_> = working.iter().map(|(_, signup)| (*signup).clone()).collect();
+        if !working.is_empty()
+            && !contest.phase.kind().is_terminal()
+            && contest.phase.frozen().is_none()
+        {
+            let signups: Vec<_> = working
+                .iter()
+                .map(|(_, signup)| (*signup).clone())
+                .collect();
             let progress = self.ports.tasks.progress(contest, &signups).await?;
             for ((index, _), progress) in working.iter().zip(progress) {
                 prefetched[*index].progress = Some(progress);
@@ -288,20 +387,29 @@ impl Contests {
         let account = contest.pool_account();
         let census = self.ports.contests.census(contest.id).await?;
         let balance = within(self.ports.funds.balance(&account)).await?;
-        let held = coins(&balance).ok_or_else(|| Failure::Books(format!("{account} is below zero")))?;
+        let held =
+            coins(&balance).ok_or_else(|| Failure::Books(format!("{account} is below zero")))?;
         match freeze(&contest.terms, &census, held) {
             Ok(totals) => {
                 failpoint::pass(Failpoint::BooksBalanced);
                 self.withdraw_orphans(contest.id).await?;
-                self.withdraw(FindingClass::PoolDiffers, contest.id, &account.to_string()).await;
-                self.save_contest(contest, ContestFact::Frozen(totals), now, Vec::new()).await
+                self.withdraw(FindingClass::PoolDiffers, contest.id, &account.to_string())
+                    .await;
+                self.save_contest(contest, ContestFact::Frozen(totals), now, Vec::new())
+                    .await
             }
             Err(NotFrozen::Undecided(_)) => Ok(Stepped::On),
             Err(differs @ NotFrozen::BooksDiffer { .. }) => {
                 if self.adopt_orphans(&contest).await? > 0 {
                     return Ok(Stepped::On);
                 }
-                self.raise(FindingClass::PoolDiffers, contest.id, account.to_string(), differs.to_string()).await;
+                self.raise(
+                    FindingClass::PoolDiffers,
+                    contest.id,
+                    account.to_string(),
+                    differs.to_string(),
+                )
+                .await;
                 Ok(Stepped::Stuck)
             }
             Err(NotFrozen::Range(error)) => Err(Failure::Books(error.to_string())),
@@ -310,17 +418,42 @@ impl Contests {
 
     /// Writes the next page of the settlement sheet.
     async fn write_sheet(&self, contest: Contest, now: UnixMillis) -> Result<Stepped, Failure> {
-        let Phase::Listing(_, totals, _, cursor) = &contest.phase else { return Ok(Stepped::On) };
-        let page = self.ports.contests.finishers(contest.id, cursor.after, SHEET_PAGE).await?;
+        let Phase::Listing(_, totals, _, cursor) = &contest.phase else {
+            return Ok(Stepped::On);
+        };
+        let page = self
+            .ports
+            .contests
+            .finishers(contest.id, cursor.after, SHEET_PAGE)
+            .await?;
         if page.is_empty() {
-            let evidence = format!("{} of {} finishers found", cursor.lines, totals.get().finishers);
-            self.raise(FindingClass::PoolDiffers, contest.id, "sheet".to_owned(), evidence.clone()).await;
+            let evidence = format!(
+                "{} of {} finishers found",
+                cursor.lines,
+                totals.get().finishers
+            );
+            self.raise(
+                FindingClass::PoolDiffers,
+                contest.id,
+                "sheet".to_owned(),
+                evidence.clone(),
+            )
+            .await;
             return Err(Failure::Books(evidence));
         }
         match sheet_page(totals, contest.terms.remainder, cursor, page) {
-            Ok((lines, next)) => self.save_contest(contest, ContestFact::SheetAdvanced(next), now, lines).await,
+            Ok((lines, next)) => {
+                self.save_contest(contest, ContestFact::SheetAdvanced(next), now, lines)
+                    .await
+            }
             Err(mismatch) => {
-                self.raise(FindingClass::PoolDiffers, contest.id, "sheet".to_owned(), mismatch.to_string()).await;
+                self.raise(
+                    FindingClass::PoolDiffers,
+                    contest.id,
+                    "sheet".to_owned(),
+                    mismatch.to_string(),
+                )
+                .await;
                 Err(Failure::Books(mismatch.to_string()))
             }
         }
@@ -330,28 +463,45 @@ impl Contests {
     async fn close(&self, contest: Contest, now: UnixMillis) -> Result<Stepped, Failure> {
         if let Phase::Claimable(settlement) = &contest.phase {
             let counts = self.ports.contests.counts(contest.id).await?;
-            let of = |state| counts.iter().find(|count| count.state == state).map_or(Coins::ZERO, |count| count.prizes);
+            let of = |state| {
+                counts
+                    .iter()
+                    .find(|count| count.state == state)
+                    .map_or(Coins::ZERO, |count| count.prizes)
+            };
             let shared = of(StateKind::Shared);
             let range = |error: domain::money::CoinsOutOfRange| Failure::Books(error.to_string());
             let forfeited = settlement.prizes.minus(shared).map_err(range)?;
             let rest = leftover(&contest, &settlement.totals, shared, forfeited).map_err(range)?;
-            let unfixed = |leg: OwnLeg, amount: Coins| !amount.is_zero() && !contest.legs.contains_key(&leg);
+            let unfixed =
+                |leg: OwnLeg, amount: Coins| !amount.is_zero() && !contest.legs.contains_key(&leg);
             if unfixed(OwnLeg::Sweep, rest.sweep) || unfixed(OwnLeg::Rollover, rest.rollover) {
-                return self.save_contest(contest, ContestFact::LeftoverFixed(rest), now, Vec::new()).await;
+                return self
+                    .save_contest(contest, ContestFact::LeftoverFixed(rest), now, Vec::new())
+                    .await;
             }
         }
         let account = contest.pool_account();
         let balance = within(self.ports.funds.balance(&account)).await?;
         if balance.amount == 0 {
             self.withdraw_orphans(contest.id).await?;
-            self.withdraw(FindingClass::PoolDiffers, contest.id, &account.to_string()).await;
-            return self.save_contest(contest, ContestFact::Emptied, now, Vec::new()).await;
+            self.withdraw(FindingClass::PoolDiffers, contest.id, &account.to_string())
+                .await;
+            return self
+                .save_contest(contest, ContestFact::Emptied, now, Vec::new())
+                .await;
         }
         if self.adopt_orphans(&contest).await? > 0 {
             return Ok(Stepped::On);
         }
         let evidence = format!("everything is paid, but {} coins are left", balance.amount);
-        self.raise(FindingClass::PoolDiffers, contest.id, account.to_string(), evidence).await;
+        self.raise(
+            FindingClass::PoolDiffers,
+            contest.id,
+            account.to_string(),
+            evidence,
+        )
+        .await;
         Ok(Stepped::Stuck)
     }
 }

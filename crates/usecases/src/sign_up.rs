@@ -40,7 +40,9 @@ impl Contests {
     /// # Errors
     /// [`Failure`]; the outcome is then unknown to the caller and is finished by the compensation.
     pub async fn sign_up(&self, contest_id: ContestId, user: &UserId) -> Result<SignedUp, Failure> {
-        let Some(contest) = self.visible(contest_id).await? else { return Ok(SignedUp::NoContest) };
+        let Some(contest) = self.visible(contest_id).await? else {
+            return Ok(SignedUp::NoContest);
+        };
         let now = self.ports.clock.now();
         let id = SignupId(self.ports.ids.next());
         let signup = Signup::new(id, contest_id, user.clone(), contest.terms.fee, now);
@@ -48,19 +50,34 @@ impl Contests {
         let driven = match self.ports.signups.enroll(&signup, wake).await? {
             Enrolled::Inserted => {
                 failpoint::pass(Failpoint::Enrolled);
-                self.drive(&contest, signup, None, Until::Enrolled, Prefetched::default()).await?
+                self.drive(
+                    &contest,
+                    signup,
+                    None,
+                    Until::Enrolled,
+                    Prefetched::default(),
+                )
+                .await?
             }
             Enrolled::Existing(existing) => {
                 let asks = existing.state.kind() == StateKind::Initialized
                     && contest.phase.kind() == PhaseKind::Draft
                     && now < contest.terms.signup_closes_at;
                 let asked = asks.then_some(Fact::SignUpAsked);
-                self.drive(&contest, existing, asked, Until::Rest, Prefetched::default()).await?
+                self.drive(
+                    &contest,
+                    existing,
+                    asked,
+                    Until::Rest,
+                    Prefetched::default(),
+                )
+                .await?
             }
             Enrolled::NotOpen => return Ok(SignedUp::Closed),
             Enrolled::NoContest => return Ok(SignedUp::NoContest),
         };
-        let is_over = contest.phase.kind() != PhaseKind::Draft || now >= contest.terms.signup_closes_at;
+        let is_over =
+            contest.phase.kind() != PhaseKind::Draft || now >= contest.terms.signup_closes_at;
         let seen = Seen::new(contest, driven);
         Ok(match &seen.signup.state {
             State::Initialized(FeeTry::Refused(reason)) => match reason {

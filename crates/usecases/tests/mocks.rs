@@ -59,17 +59,33 @@ async fn claims_at_once(claims: usize) {
     let added: Arc<Mutex<BTreeMap<OrderId, Transfer>>> = Arc::default();
     let mut mock = funds();
     let book = Arc::clone(&added);
-    mock.expect_transfer().with(always()).returning(move |request| {
-        let mut book = book.lock().expect("a lock");
-        let position = Position(1_000 + book.len() as u64);
-        let receipt = Receipt { position, applied_at: START };
-        TransferOutcome::Applied(book.entry(request.order_id).or_insert_with(|| transfer(request, receipt)).clone())
-    });
+    mock.expect_transfer()
+        .with(always())
+        .returning(move |request| {
+            let mut book = book.lock().expect("a lock");
+            let position = Position(1_000 + book.len() as u64);
+            let receipt = Receipt {
+                position,
+                applied_at: START,
+            };
+            TransferOutcome::Applied(
+                book.entry(request.order_id)
+                    .or_insert_with(|| transfer(request, receipt))
+                    .clone(),
+            )
+        });
     let book = Arc::clone(&added);
     mock.expect_lookup().returning(move |orders| {
         let book = book.lock().expect("a lock");
-        let found = orders.iter().map(|order| book.get(order).cloned()).collect();
-        Ok(Lookup { found, position: Position(2_000), at: START })
+        let found = orders
+            .iter()
+            .map(|order| book.get(order).cloned())
+            .collect();
+        Ok(Lookup {
+            found,
+            position: Position(2_000),
+            at: START,
+        })
     });
     let process = Arc::new(world.process_with(Arc::new(mock)));
     let calls: Vec<_> = (0..claims)
@@ -80,18 +96,32 @@ async fn claims_at_once(claims: usize) {
         .collect();
     for call in calls {
         let claimed = call.await.expect("a task").expect("an answer");
-        let Claimed::Yes(seen) = claimed else { panic!("{claimed:?}") };
-        assert_eq!((seen.signup.state.kind(), seen.signup.state.prize()), (StateKind::Shared, Some(coins(10))));
+        let Claimed::Yes(seen) = claimed else {
+            panic!("{claimed:?}")
+        };
+        assert_eq!(
+            (seen.signup.state.kind(), seen.signup.state.prize()),
+            (StateKind::Shared, Some(coins(10)))
+        );
     }
     let added = added.lock().expect("a lock");
     assert_eq!(added.len(), 1, "one prize");
     assert!(added.contains_key(&Leg::Prize(contest, user("ann")).order_id()));
-    let shared = world.store.signup_history().iter().filter(|(.., state)| *state == StateKind::Shared).count();
+    let shared = world
+        .store
+        .signup_history()
+        .iter()
+        .filter(|(.., state)| *state == StateKind::Shared)
+        .count();
     assert_eq!(shared, 1, "recorded once");
 }
 
 fn transfer(request: &TransferRequest, receipt: Receipt) -> Transfer {
-    Transfer { order_id: request.order_id, content: request.content.clone(), receipt }
+    Transfer {
+        order_id: request.order_id,
+        content: request.content.clone(),
+        receipt,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -107,15 +137,36 @@ async fn a_thousand_claims_at_once_add_once() {
 #[test]
 fn a_funds_system_without_what_safety_needs_is_refused() {
     let lacking = [
-        (Capabilities { close_credits: false, ..ALL }, "close_credits"),
-        (Capabilities { linearizable_lookup: false, ..ALL }, "a linearizable look-up"),
-        (Capabilities { orders_for_ever: false, ..ALL }, "order ids that are remembered for ever"),
+        (
+            Capabilities {
+                close_credits: false,
+                ..ALL
+            },
+            "close_credits",
+        ),
+        (
+            Capabilities {
+                linearizable_lookup: false,
+                ..ALL
+            },
+            "a linearizable look-up",
+        ),
+        (
+            Capabilities {
+                orders_for_ever: false,
+                ..ALL
+            },
+            "order ids that are remembered for ever",
+        ),
     ];
     for (capabilities, what) in lacking {
         let mut mock = MockFunds::new();
         mock.expect_capabilities().return_const(capabilities);
         let world = World::new();
-        let ports = Ports { funds: Arc::new(mock), ..world.process().ports().clone() };
+        let ports = Ports {
+            funds: Arc::new(mock),
+            ..world.process().ports().clone()
+        };
         assert_eq!(Contests::new(ports).err(), Some(UnsafeFunds(what)));
     }
 }
@@ -130,12 +181,20 @@ async fn charged_with(
     let mut mock = funds();
     mock.expect_transfer().returning(answer);
     mock.expect_lookup().returning(found);
-    let signed_up = world.process_with(Arc::new(mock)).sign_up(contest, &user("ann")).await.expect("an answer");
+    let signed_up = world
+        .process_with(Arc::new(mock))
+        .sign_up(contest, &user("ann"))
+        .await
+        .expect("an answer");
     (world, contest, signed_up)
 }
 
 fn nothing(orders: &[OrderId]) -> Result<Lookup, FundsError> {
-    Ok(Lookup { found: vec![None; orders.len()], position: Position(1), at: START })
+    Ok(Lookup {
+        found: vec![None; orders.len()],
+        position: Position(1),
+        at: START,
+    })
 }
 
 // hazard: A1, A14
@@ -151,12 +210,15 @@ async fn an_unanswered_fee_is_neither_paid_nor_refused() {
 #[tokio::test]
 async fn each_refusal_of_a_fee_has_its_answer() {
     for refusal in Refusal::ALL.iter().copied() {
-        let (_, _, signed_up) = charged_with(move |_| TransferOutcome::Refused(refusal), nothing).await;
+        let (_, _, signed_up) =
+            charged_with(move |_| TransferOutcome::Refused(refusal), nothing).await;
         let fits = match refusal {
             Refusal::InsufficientBalance | Refusal::UnknownAccount | Refusal::AccountClosed => {
                 matches!(signed_up, SignedUp::InsufficientFunds(_))
             }
-            Refusal::ClosedToCredits | Refusal::PastNotAfter => matches!(signed_up, SignedUp::Closed),
+            Refusal::ClosedToCredits | Refusal::PastNotAfter => {
+                matches!(signed_up, SignedUp::Closed)
+            }
             Refusal::BalanceLimit => matches!(signed_up, SignedUp::PoolFull(_)),
         };
         assert!(fits, "{refusal:?}: {signed_up:?}");
@@ -168,8 +230,14 @@ async fn each_refusal_of_a_fee_has_its_answer() {
 async fn an_echo_of_something_else_is_an_alarm_and_never_a_success() {
     let foreign = |request: &TransferRequest| Transfer {
         order_id: request.order_id,
-        content: Content { amount: coins(1), ..request.content.clone() },
-        receipt: Receipt { position: Position(1), applied_at: START },
+        content: Content {
+            amount: coins(1),
+            ..request.content.clone()
+        },
+        receipt: Receipt {
+            position: Position(1),
+            applied_at: START,
+        },
     };
     let stored: Arc<Mutex<Option<Transfer>>> = Arc::default();
     let keep = Arc::clone(&stored);
@@ -180,14 +248,31 @@ async fn an_echo_of_something_else_is_an_alarm_and_never_a_success() {
         },
         move |_| {
             let found = vec![stored.lock().expect("a lock").clone()];
-            Ok(Lookup { found, position: Position(2), at: START })
+            Ok(Lookup {
+                found,
+                position: Position(2),
+                at: START,
+            })
         },
     )
     .await;
     assert!(matches!(signed_up, SignedUp::Pending(_)), "{signed_up:?}");
     assert_eq!(world.state(contest, "ann"), StateKind::Initialized);
-    let findings = world.process().ports().findings.list(contest, true, None, 10).await.expect("findings").items;
-    assert_eq!(findings.iter().map(|finding| finding.class).collect::<Vec<_>>(), [FindingClass::AmountDiffers]);
+    let findings = world
+        .process()
+        .ports()
+        .findings
+        .list(contest, true, None, 10)
+        .await
+        .expect("findings")
+        .items;
+    assert_eq!(
+        findings
+            .iter()
+            .map(|finding| finding.class)
+            .collect::<Vec<_>>(),
+        [FindingClass::AmountDiffers]
+    );
 }
 
 // hazard: A13
@@ -196,11 +281,25 @@ async fn a_lookup_about_other_orders_is_no_answer() {
     let (world, contest, signed_up) = charged_with(
         |_| TransferOutcome::Conflict,
         |_| {
-            let content =
-                Content { from: Account::User(user("bob")), to: Account::User(user("cai")), amount: Coins::MAX };
-            let receipt = Receipt { position: Position(1), applied_at: START };
-            let other = Transfer { order_id: OrderId([7; 16]), content, receipt };
-            Ok(Lookup { found: vec![Some(other)], position: Position(2), at: START })
+            let content = Content {
+                from: Account::User(user("bob")),
+                to: Account::User(user("cai")),
+                amount: Coins::MAX,
+            };
+            let receipt = Receipt {
+                position: Position(1),
+                applied_at: START,
+            };
+            let other = Transfer {
+                order_id: OrderId([7; 16]),
+                content,
+                receipt,
+            };
+            Ok(Lookup {
+                found: vec![Some(other)],
+                position: Position(2),
+                at: START,
+            })
         },
     )
     .await;
@@ -216,11 +315,19 @@ async fn a_stale_not_found_never_expires_a_signup() {
     let process = world.process();
     let contest = world.create(&process, terms()).await;
     let mut mute = funds();
-    mute.expect_transfer().returning(|_| TransferOutcome::Unknown);
+    mute.expect_transfer()
+        .returning(|_| TransferOutcome::Unknown);
     mute.expect_lookup().returning(nothing);
-    mute.expect_close_credits().returning(|_| Ok(domain::transfer::CreditsClosed { position: Position(50) }));
+    mute.expect_close_credits().returning(|_| {
+        Ok(domain::transfer::CreditsClosed {
+            position: Position(50),
+        })
+    });
     let process = world.process_with(Arc::new(mute));
-    let pending = process.sign_up(contest, &user("ann")).await.expect("an answer");
+    let pending = process
+        .sign_up(contest, &user("ann"))
+        .await
+        .expect("an answer");
     assert!(matches!(pending, SignedUp::Pending(_)));
     world.at(START.plus(60_500));
     for _ in 0..3 {
@@ -228,7 +335,11 @@ async fn a_stale_not_found_never_expires_a_signup() {
         world.clock.advance(1_000);
     }
     assert_eq!(world.phase(contest), PhaseKind::Running);
-    assert_eq!(world.state(contest, "ann"), StateKind::Initialized, "answered at position 1, closed at 50");
+    assert_eq!(
+        world.state(contest, "ann"),
+        StateKind::Initialized,
+        "answered at position 1, closed at 50"
+    );
 }
 
 /// A store that fails: nothing was decided, the caller is told so.
@@ -238,9 +349,14 @@ async fn a_store_that_fails_decides_nothing() {
     let contest = world.create(&world.process(), terms()).await;
     let known = world.contest(contest);
     let mut contests = MockContestRepository::new();
-    contests.expect_get().returning(move |_| Ok(Some(known.clone())));
+    contests
+        .expect_get()
+        .returning(move |_| Ok(Some(known.clone())));
     let mut signups = MockSignupRepository::new();
-    signups.expect_enroll().times(1).returning(|_, _| Err(StoreError::unavailable("cut off")));
+    signups
+        .expect_enroll()
+        .times(1)
+        .returning(|_, _| Err(StoreError::unavailable("cut off")));
     let mut silent = funds();
     silent.expect_transfer().never();
     let ports = Ports {
@@ -254,7 +370,10 @@ async fn a_store_that_fails_decides_nothing() {
     };
     let process = Contests::new(ports).expect("a safe funds system");
     let failed = process.sign_up(contest, &user("ann")).await;
-    assert!(matches!(failed, Err(Failure::Store(StoreError::Unavailable(_)))), "{failed:?}");
+    assert!(
+        matches!(failed, Err(Failure::Store(StoreError::Unavailable(_)))),
+        "{failed:?}"
+    );
 }
 
 /// A task system that does not answer leaves the signup paid, and is asked again later.
@@ -264,11 +383,23 @@ async fn an_unanswered_assignment_is_tried_again() {
     world.grant("ann", 100);
     let contest = world.create(&world.process(), terms()).await;
     let mut tasks = MockTasks::new();
-    tasks.expect_assign().times(1).return_const(Assigned::Unknown);
-    let ports = Ports { tasks: Arc::new(tasks), ..world.process().ports().clone() };
+    tasks
+        .expect_assign()
+        .times(1)
+        .return_const(Assigned::Unknown);
+    let ports = Ports {
+        tasks: Arc::new(tasks),
+        ..world.process().ports().clone()
+    };
     let process = Contests::new(ports).expect("a safe funds system");
-    let signed_up = process.sign_up(contest, &user("ann")).await.expect("an answer");
-    assert!(matches!(signed_up, SignedUp::Yes(_)), "paid is paid: {signed_up:?}");
+    let signed_up = process
+        .sign_up(contest, &user("ann"))
+        .await
+        .expect("an answer");
+    assert!(
+        matches!(signed_up, SignedUp::Yes(_)),
+        "paid is paid: {signed_up:?}"
+    );
     assert_eq!(world.state(contest, "ann"), StateKind::Paid);
     world.clock.advance(10_000);
     assert_eq!(world.process().compensate().await.expect("a round"), 1);
@@ -288,13 +419,26 @@ async fn nobody_is_judged_before_the_task_system_is_complete() {
     let until = Arc::clone(&complete);
     tasks.expect_progress().returning(move |_, signups| {
         let complete_until = *until.lock().expect("a lock");
-        Ok(vec![Progress { quantity: 0, met_at: None, complete_until }; signups.len()])
+        Ok(vec![
+            Progress {
+                quantity: 0,
+                met_at: None,
+                complete_until
+            };
+            signups.len()
+        ])
     });
-    let ports = Ports { tasks: Arc::new(tasks), ..process.ports().clone() };
+    let ports = Ports {
+        tasks: Arc::new(tasks),
+        ..process.ports().clone()
+    };
     let process = Contests::new(ports).expect("a safe funds system");
     world.at(START.plus(130_000));
     process.run_contest(contest).await.expect("a pass");
-    assert_eq!((world.phase(contest), world.state(contest, "ann")), (PhaseKind::Judging, StateKind::InProgress));
+    assert_eq!(
+        (world.phase(contest), world.state(contest, "ann")),
+        (PhaseKind::Judging, StateKind::InProgress)
+    );
     *complete.lock().expect("a lock") = terms().tasks_end_at;
     world.clock.advance(1_000);
     process.run_contest(contest).await.expect("a pass");
@@ -321,13 +465,21 @@ async fn a_hanging_funds_system_is_an_unknown_outcome() {
         async fn lookup(&self, _: &[OrderId]) -> Result<Lookup, FundsError> {
             std::future::pending().await
         }
-        async fn close_credits(&self, _: &Account) -> Result<domain::transfer::CreditsClosed, FundsError> {
+        async fn close_credits(
+            &self,
+            _: &Account,
+        ) -> Result<domain::transfer::CreditsClosed, FundsError> {
             std::future::pending().await
         }
         async fn balance(&self, _: &Account) -> Result<ports::funds::Balance, FundsError> {
             std::future::pending().await
         }
-        async fn list(&self, _: &Account, _: Position, _: usize) -> Result<ports::funds::TransferPage, FundsError> {
+        async fn list(
+            &self,
+            _: &Account,
+            _: Position,
+            _: usize,
+        ) -> Result<ports::funds::TransferPage, FundsError> {
             std::future::pending().await
         }
     }
@@ -335,8 +487,14 @@ async fn a_hanging_funds_system_is_an_unknown_outcome() {
     let world = World::new();
     let contest = world.create(&world.process(), terms()).await;
     let process = world.process_with(Arc::new(Hangs));
-    let pending = process.sign_up(contest, &user("ann")).await.expect("an answer");
+    let pending = process
+        .sign_up(contest, &user("ann"))
+        .await
+        .expect("an answer");
     assert!(matches!(pending, SignedUp::Pending(_)), "{pending:?}");
     world.at(START.plus(61_000));
-    assert!(matches!(process.run_contest(contest).await, Err(Failure::Funds(FundsError::Unavailable(_)))));
+    assert!(matches!(
+        process.run_contest(contest).await,
+        Err(Failure::Funds(FundsError::Unavailable(_)))
+    ));
 }

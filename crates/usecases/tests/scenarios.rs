@@ -13,8 +13,8 @@ use domain::{
     terms::{BasisPoints, ClaimMode, NoWinner, Remainder, Terms, Unclaimed},
 };
 use ports::{
-    system::Clock,
     funds::{Funds, TransferOutcome, TransferRequest},
+    system::Clock,
     tasks::EventOutcome,
 };
 use std::sync::Arc;
@@ -47,23 +47,51 @@ async fn a_contest_is_played_from_creation_to_the_last_coin() {
     world.clock.advance(1_000);
     assert_eq!(world.finish("ann").await, EventOutcome::Accepted);
     assert_eq!(world.finish("bob").await, EventOutcome::Accepted);
-    assert!(matches!(world.claim(&process, contest, "ann").await, Claimed::NotYet));
-    assert!(matches!(world.claim(&process, contest, "cai").await, Claimed::NotCompleted));
+    assert!(matches!(
+        world.claim(&process, contest, "ann").await,
+        Claimed::NotYet
+    ));
+    assert!(matches!(
+        world.claim(&process, contest, "cai").await,
+        Claimed::NotCompleted
+    ));
     judged(&world, &process).await;
-    assert!(matches!(world.claim(&process, contest, "ann").await, Claimed::Yes(_)));
-    assert!(matches!(world.claim(&process, contest, "ann").await, Claimed::Yes(_)));
-    assert!(matches!(world.claim(&process, contest, "cai").await, Claimed::NotCompleted));
-    assert!(matches!(world.claim(&process, contest, "dan").await, Claimed::NotSignedUp));
+    assert!(matches!(
+        world.claim(&process, contest, "ann").await,
+        Claimed::Yes(_)
+    ));
+    assert!(matches!(
+        world.claim(&process, contest, "ann").await,
+        Claimed::Yes(_)
+    ));
+    assert!(matches!(
+        world.claim(&process, contest, "cai").await,
+        Claimed::NotCompleted
+    ));
+    assert!(matches!(
+        world.claim(&process, contest, "dan").await,
+        Claimed::NotSignedUp
+    ));
     world.to_the_end(&process).await;
     assert_eq!(world.phase(contest), PhaseKind::Closed);
-    assert_eq!([world.held("ann"), world.held("bob"), world.held("cai")], [105, 105, 90]);
+    assert_eq!(
+        [world.held("ann"), world.held("bob"), world.held("cai")],
+        [105, 105, 90]
+    );
     world.check();
 }
 
 #[tokio::test]
 async fn unclaimed_prizes_go_where_the_terms_say() {
     for (unclaimed, held, revenue) in [(Unclaimed::Pay, 105, 0), (Unclaimed::Platform, 90, 15)] {
-        let (world, process, contest) = enrolled(Terms { unclaimed, ..terms() }, &["ann", "bob", "cai"]).await;
+        let (world, process, contest) = enrolled(
+            Terms {
+                unclaimed,
+                ..terms()
+            },
+            &["ann", "bob", "cai"],
+        )
+        .await;
         world.finish("ann").await;
         world.finish("bob").await;
         judged(&world, &process).await;
@@ -71,11 +99,18 @@ async fn unclaimed_prizes_go_where_the_terms_say() {
         world.at(START.plus(185_000));
         world.settle_down(&process).await;
         let late = world.claim(&process, contest, "bob").await;
-        assert_eq!(matches!(late, Claimed::Closed), unclaimed == Unclaimed::Platform, "{late:?}");
+        assert_eq!(
+            matches!(late, Claimed::Closed),
+            unclaimed == Unclaimed::Platform,
+            "{late:?}"
+        );
         world.to_the_end(&process).await;
         assert_eq!(world.phase(contest), PhaseKind::Closed, "{unclaimed:?}");
         assert_eq!(world.held("bob"), held);
-        assert_eq!(world.balance(&Account::Platform(Platform::Revenue)), revenue);
+        assert_eq!(
+            world.balance(&Account::Platform(Platform::Revenue)),
+            revenue
+        );
         world.check();
     }
 }
@@ -84,27 +119,52 @@ async fn unclaimed_prizes_go_where_the_terms_say() {
 async fn rake_guarantee_and_remainders_leave_the_pool_at_zero() {
     let rake_bps = BasisPoints::new(1_000).expect("basis points");
     // fees 30, rake 3: the guarantee of 100 is the pool; 27 of it come back.
-    let (world, process, contest) =
-        enrolled(Terms { rake_bps, guaranteed_pool: coins(100), ..terms() }, &["ann", "bob", "cai"]).await;
+    let (world, process, contest) = enrolled(
+        Terms {
+            rake_bps,
+            guaranteed_pool: coins(100),
+            ..terms()
+        },
+        &["ann", "bob", "cai"],
+    )
+    .await;
     for name in ["ann", "bob", "cai"] {
         world.finish(name).await;
     }
     world.to_the_end(&process).await;
     assert_eq!(world.phase(contest), PhaseKind::Closed);
-    assert_eq!([world.held("ann"), world.held("bob"), world.held("cai")], [123, 123, 124]);
+    assert_eq!(
+        [world.held("ann"), world.held("bob"), world.held("cai")],
+        [123, 123, 124]
+    );
     assert_eq!(world.balance(&Account::Platform(Platform::Revenue)), 3);
     world.check();
 
     // fees 70 over three: 23 each, 1 left over for the platform.
     let names = ["a", "b", "c", "d", "e", "f", "g"];
-    let (world, process, contest) = enrolled(Terms { remainder: Remainder::Platform, ..terms() }, &names).await;
+    let (world, process, contest) = enrolled(
+        Terms {
+            remainder: Remainder::Platform,
+            ..terms()
+        },
+        &names,
+    )
+    .await;
     for name in &names[..3] {
         world.finish(name).await;
     }
     world.to_the_end(&process).await;
     assert_eq!(world.phase(contest), PhaseKind::Closed);
     assert_eq!(world.balance(&Account::Platform(Platform::Revenue)), 1);
-    assert_eq!([world.held("a"), world.held("b"), world.held("c"), world.held("d")], [113, 113, 113, 90]);
+    assert_eq!(
+        [
+            world.held("a"),
+            world.held("b"),
+            world.held("c"),
+            world.held("d")
+        ],
+        [113, 113, 113, 90]
+    );
     world.check();
 }
 
@@ -116,18 +176,36 @@ async fn without_winners_the_terms_say_where_the_pool_goes() {
         (NoWinner::Platform, PhaseKind::Closed, 90, 20),
     ] {
         let rake_bps = BasisPoints::new(1_000).expect("basis points");
-        let (world, process, contest) = enrolled(Terms { no_winner, rake_bps, ..terms() }, &["ann", "bob"]).await;
+        let (world, process, contest) = enrolled(
+            Terms {
+                no_winner,
+                rake_bps,
+                ..terms()
+            },
+            &["ann", "bob"],
+        )
+        .await;
         world.to_the_end(&process).await;
         assert_eq!(world.phase(contest), phase, "{no_winner:?}");
         assert_eq!([world.held("ann"), world.held("bob")], [held, held]);
-        assert_eq!(world.balance(&Account::Platform(Platform::Revenue)), revenue);
+        assert_eq!(
+            world.balance(&Account::Platform(Platform::Revenue)),
+            revenue
+        );
         world.check();
     }
 }
 
 #[tokio::test]
 async fn a_contest_that_nobody_joins_ends_and_returns_its_guarantee() {
-    let (world, process, contest) = enrolled(Terms { guaranteed_pool: coins(50), ..terms() }, &[]).await;
+    let (world, process, contest) = enrolled(
+        Terms {
+            guaranteed_pool: coins(50),
+            ..terms()
+        },
+        &[],
+    )
+    .await;
     world.to_the_end(&process).await;
     assert_eq!(world.phase(contest), PhaseKind::Cancelled);
     assert_eq!(world.balance(&Account::Platform(Platform::Issuing)), 0);
@@ -146,13 +224,24 @@ async fn one_winner_takes_all_and_a_pool_below_its_winners_pays_some_of_them_not
     // hazard: C8 — a fee of 1 and a rake of half: a pool of 2 for four winners.
     let rake_bps = BasisPoints::new(5_000).expect("basis points");
     let names = ["a", "b", "c", "d"];
-    let (world, process, contest) = enrolled(Terms { fee: coins(1), rake_bps, ..terms() }, &names).await;
+    let (world, process, contest) = enrolled(
+        Terms {
+            fee: coins(1),
+            rake_bps,
+            ..terms()
+        },
+        &names,
+    )
+    .await;
     for name in names {
         world.finish(name).await;
     }
     judged(&world, &process).await;
     for name in names {
-        assert!(matches!(world.claim(&process, contest, name).await, Claimed::Yes(_)));
+        assert!(matches!(
+            world.claim(&process, contest, name).await,
+            Claimed::Yes(_)
+        ));
     }
     world.to_the_end(&process).await;
     assert_eq!(names.map(|name| world.held(name)), [99, 100, 99, 100]);
@@ -162,14 +251,27 @@ async fn one_winner_takes_all_and_a_pool_below_its_winners_pays_some_of_them_not
 
 #[tokio::test]
 async fn automatic_payout_pays_everyone_without_being_asked() {
-    let (world, process, contest) =
-        enrolled(Terms { claim_mode: ClaimMode::Automatic, unclaimed: Unclaimed::Platform, ..terms() }, &["ann", "bob"])
-            .await;
+    let (world, process, contest) = enrolled(
+        Terms {
+            claim_mode: ClaimMode::Automatic,
+            unclaimed: Unclaimed::Platform,
+            ..terms()
+        },
+        &["ann", "bob"],
+    )
+    .await;
     world.finish("ann").await;
     world.finish("bob").await;
-    assert_eq!(house_payout(&world.contest(contest), START), HousePayout::Pay);
+    assert_eq!(
+        house_payout(&world.contest(contest), START),
+        HousePayout::Pay
+    );
     judged(&world, &process).await;
-    assert_eq!(world.phase(contest), PhaseKind::Closed, "long before the claim window ends");
+    assert_eq!(
+        world.phase(contest),
+        PhaseKind::Closed,
+        "long before the claim window ends"
+    );
     assert_eq!([world.held("ann"), world.held("bob")], [100, 100]);
     world.check();
 }
@@ -178,22 +280,43 @@ async fn automatic_payout_pays_everyone_without_being_asked() {
 #[tokio::test]
 async fn a_cancel_in_each_phase_returns_every_fee_or_is_refused() {
     for (at, is_late) in [(0, false), (60_500, false), (121_500, true)] {
-        let (world, process, contest) =
-            enrolled(Terms { guaranteed_pool: coins(40), ..terms() }, &["ann", "bob"]).await;
+        let (world, process, contest) = enrolled(
+            Terms {
+                guaranteed_pool: coins(40),
+                ..terms()
+            },
+            &["ann", "bob"],
+        )
+        .await;
         world.finish("ann").await;
         if at > 0 {
             world.at(START.plus(at));
             world.settle_down(&process).await;
         }
         let cancelled = process.cancel(contest).await.expect("an answer");
-        assert_eq!(matches!(cancelled, Cancelled::TooLate(_)), is_late, "at {at}: {cancelled:?}");
+        assert_eq!(
+            matches!(cancelled, Cancelled::TooLate(_)),
+            is_late,
+            "at {at}: {cancelled:?}"
+        );
         let again = process.cancel(contest).await.expect("an answer");
-        assert_eq!(matches!(again, Cancelled::Yes(_)), !is_late, "a repeat is answered alike");
+        assert_eq!(
+            matches!(again, Cancelled::Yes(_)),
+            !is_late,
+            "a repeat is answered alike"
+        );
         world.to_the_end(&process).await;
-        let (phase, held) = if is_late { (PhaseKind::Closed, [130, 90]) } else { (PhaseKind::Cancelled, [100, 100]) };
+        let (phase, held) = if is_late {
+            (PhaseKind::Closed, [130, 90])
+        } else {
+            (PhaseKind::Cancelled, [100, 100])
+        };
         assert_eq!(world.phase(contest), phase);
         assert_eq!([world.held("ann"), world.held("bob")], held);
-        let signed_up = process.sign_up(contest, &user("cai")).await.expect("an answer");
+        let signed_up = process
+            .sign_up(contest, &user("cai"))
+            .await
+            .expect("an answer");
         assert!(matches!(signed_up, SignedUp::Closed));
         world.check();
     }
@@ -209,9 +332,15 @@ async fn a_fee_unknown_until_after_signups_closed_ends_either_way() {
         let process = world.process();
         let contest = world.create(&process, terms()).await;
         world.sign_up(&process, contest, "bob").await;
-        let lost = Arc::new(Lossy { inner: Arc::clone(&world.funds), arrives });
+        let lost = Arc::new(Lossy {
+            inner: Arc::clone(&world.funds),
+            arrives,
+        });
         let cut_off = world.process_with(lost);
-        let pending = cut_off.sign_up(contest, &user("ann")).await.expect("an answer");
+        let pending = cut_off
+            .sign_up(contest, &user("ann"))
+            .await
+            .expect("an answer");
         assert!(matches!(pending, SignedUp::Pending(_)), "{pending:?}");
         world.finish("ann").await;
         world.at(START.plus(59_000));
@@ -222,13 +351,28 @@ async fn a_fee_unknown_until_after_signups_closed_ends_either_way() {
         assert_eq!(world.state(contest, "ann"), StateKind::Initialized);
         world.at(START.plus(60_500));
         cut_off.run_contests().await.expect("a round");
-        assert_eq!(world.state(contest, "ann"), StateKind::Initialized, "unknown is not decided by waiting");
+        assert_eq!(
+            world.state(contest, "ann"),
+            StateKind::Initialized,
+            "unknown is not decided by waiting"
+        );
         world.settle_down(&process).await;
-        let expected = if arrives { StateKind::Completed } else { StateKind::Expired };
+        let expected = if arrives {
+            StateKind::Completed
+        } else {
+            StateKind::Expired
+        };
         assert_eq!(world.state(contest, "ann"), expected);
         world.to_the_end(&process).await;
         assert_eq!(world.held("ann"), if arrives { 110 } else { 100 });
-        assert_eq!(world.phase(contest), if arrives { PhaseKind::Closed } else { PhaseKind::Cancelled });
+        assert_eq!(
+            world.phase(contest),
+            if arrives {
+                PhaseKind::Closed
+            } else {
+                PhaseKind::Cancelled
+            }
+        );
         world.check();
     }
 }
@@ -253,7 +397,10 @@ impl Funds for Lossy {
         }
         TransferOutcome::Unknown
     }
-    async fn lookup(&self, _: &[domain::order::OrderId]) -> Result<ports::funds::Lookup, ports::funds::FundsError> {
+    async fn lookup(
+        &self,
+        _: &[domain::order::OrderId],
+    ) -> Result<ports::funds::Lookup, ports::funds::FundsError> {
         Err(ports::funds::FundsError::unavailable("lost"))
     }
     async fn close_credits(
@@ -262,7 +409,10 @@ impl Funds for Lossy {
     ) -> Result<domain::transfer::CreditsClosed, ports::funds::FundsError> {
         self.inner.close_credits(account).await
     }
-    async fn balance(&self, account: &Account) -> Result<ports::funds::Balance, ports::funds::FundsError> {
+    async fn balance(
+        &self,
+        account: &Account,
+    ) -> Result<ports::funds::Balance, ports::funds::FundsError> {
         self.inner.balance(account).await
     }
     async fn list(
@@ -278,7 +428,10 @@ impl Funds for Lossy {
 #[tokio::test]
 async fn a_viewer_whose_row_was_lost_is_not_charged_again() {
     let (world, process, contest) = enrolled(terms(), &["ann", "bob"]).await;
-    world.store.delete_signup(contest, &user("ann")).expect("a row");
+    world
+        .store
+        .delete_signup(contest, &user("ann"))
+        .expect("a row");
     world.sign_up(&process, contest, "ann").await;
     assert_eq!(world.held("ann"), 90);
     world.finish("ann").await;
@@ -292,7 +445,10 @@ async fn a_viewer_whose_row_was_lost_is_not_charged_again() {
 async fn a_fee_whose_row_was_lost_for_good_is_returned_at_settling() {
     let (world, process, contest) = enrolled(terms(), &["ann", "bob"]).await;
     world.finish("bob").await;
-    world.store.delete_signup(contest, &user("ann")).expect("a row");
+    world
+        .store
+        .delete_signup(contest, &user("ann"))
+        .expect("a row");
     world.to_the_end(&process).await;
     assert_eq!([world.held("ann"), world.held("bob")], [100, 100]);
     assert_eq!(world.phase(contest), PhaseKind::Closed);
@@ -312,10 +468,24 @@ async fn a_prize_that_cannot_be_paid_is_parked_until_an_operator_decides() {
         assert!(matches!(claimed, Claimed::Pending(_)), "{claimed:?}");
         world.settle_down(&process).await;
         let signup = world.signup(contest, "ann").expect("a signup");
-        let findings = process.ports().findings.list(contest, true, None, 10).await.expect("findings").items;
-        assert_eq!(findings.iter().map(|finding| finding.class).collect::<Vec<_>>(), [FindingClass::Stuck]);
+        let findings = process
+            .ports()
+            .findings
+            .list(contest, true, None, 10)
+            .await
+            .expect("findings")
+            .items;
+        assert_eq!(
+            findings
+                .iter()
+                .map(|finding| finding.class)
+                .collect::<Vec<_>>(),
+            [FindingClass::Stuck]
+        );
         let still = process.retry_parked(signup.id).await.expect("an answer");
-        assert!(matches!(still, ParkedOutcome::Tried(ref seen) if seen.signup.state.kind() == StateKind::Claiming));
+        assert!(
+            matches!(still, ParkedOutcome::Tried(ref seen) if seen.signup.state.kind() == StateKind::Claiming)
+        );
         if redirect {
             process.redirect_parked(signup.id).await.expect("an answer");
             assert_eq!(world.balance(&Account::Platform(Platform::Holding)), 20);
@@ -324,11 +494,23 @@ async fn a_prize_that_cannot_be_paid_is_parked_until_an_operator_decides() {
             process.retry_parked(signup.id).await.expect("an answer");
             assert_eq!(world.balance(&Account::Platform(Platform::Holding)), 0);
         }
-        assert!(matches!(process.retry_parked(signup.id).await, Ok(ParkedOutcome::NotParked)));
+        assert!(matches!(
+            process.retry_parked(signup.id).await,
+            Ok(ParkedOutcome::NotParked)
+        ));
         assert_eq!(world.state(contest, "ann"), StateKind::Shared);
         world.to_the_end(&process).await;
         assert_eq!(world.phase(contest), PhaseKind::Closed);
-        assert!(process.ports().findings.list(contest, true, None, 10).await.expect("findings").items.is_empty());
+        assert!(
+            process
+                .ports()
+                .findings
+                .list(contest, true, None, 10)
+                .await
+                .expect("findings")
+                .items
+                .is_empty()
+        );
         world.check();
     }
 }
@@ -345,7 +527,10 @@ async fn spend(world: &World, name: &str, amount: u64) {
         not_after: None,
         memo: "elsewhere".to_owned(),
     };
-    assert!(matches!(world.funds.transfer(&request).await, TransferOutcome::Applied(_)));
+    assert!(matches!(
+        world.funds.transfer(&request).await,
+        TransferOutcome::Applied(_)
+    ));
 }
 
 #[tokio::test]
@@ -355,8 +540,15 @@ async fn two_contests_in_one_room_count_the_same_event_each_for_itself() {
     world.sign_up(&process, second, "ann").await;
     world.finish("ann").await;
     for contest in [first, second] {
-        let seen = process.read(contest, &user("ann")).await.expect("an answer").expect("a signup");
-        assert_eq!((seen.signup.state.kind(), seen.done), (StateKind::Completed, 1));
+        let seen = process
+            .read(contest, &user("ann"))
+            .await
+            .expect("an answer")
+            .expect("a signup");
+        assert_eq!(
+            (seen.signup.state.kind(), seen.done),
+            (StateKind::Completed, 1)
+        );
     }
     world.to_the_end(&process).await;
     // Two fees of 10; 20 from the first pool and 10 from the second.
@@ -376,15 +568,30 @@ async fn only_what_was_done_between_payment_and_the_end_counts() {
         world.sign_up(&process, contest, name).await;
     }
     let paid_at = world.clock.now();
-    assert_eq!(world.event("early", "room", paid_at.plus(-1)).await, EventOutcome::Accepted);
-    assert_eq!(world.event("in_time", "room", paid_at).await, EventOutcome::Accepted);
+    assert_eq!(
+        world.event("early", "room", paid_at.plus(-1)).await,
+        EventOutcome::Accepted
+    );
+    assert_eq!(
+        world.event("in_time", "room", paid_at).await,
+        EventOutcome::Accepted
+    );
     world.at(end.plus(999));
     // Within the grace: the first happened in time, the second did not.
-    assert_eq!(world.event("last", "room", end.plus(-1)).await, EventOutcome::Accepted);
-    assert_eq!(world.event("late", "room", end).await, EventOutcome::Accepted);
+    assert_eq!(
+        world.event("last", "room", end.plus(-1)).await,
+        EventOutcome::Accepted
+    );
+    assert_eq!(
+        world.event("late", "room", end).await,
+        EventOutcome::Accepted
+    );
     world.at(end.plus(1_000));
     world.settle_down(&process).await;
-    assert_eq!(world.event("after", "room", end.plus(-1)).await, EventOutcome::TooLate);
+    assert_eq!(
+        world.event("after", "room", end.plus(-1)).await,
+        EventOutcome::TooLate
+    );
     world.to_the_end(&process).await;
     for (name, state) in [
         ("early", StateKind::Missed),
@@ -403,11 +610,23 @@ async fn too_few_coins_are_refused_and_the_viewer_may_come_back() {
     let world = World::new();
     let process = world.process();
     let contest = world.create(&process, terms()).await;
-    let refused = process.sign_up(contest, &user("ann")).await.expect("an answer");
-    assert!(matches!(refused, SignedUp::InsufficientFunds(_)), "no account: {refused:?}");
+    let refused = process
+        .sign_up(contest, &user("ann"))
+        .await
+        .expect("an answer");
+    assert!(
+        matches!(refused, SignedUp::InsufficientFunds(_)),
+        "no account: {refused:?}"
+    );
     world.grant("ann", 9);
-    let refused = process.sign_up(contest, &user("ann")).await.expect("an answer");
-    assert!(matches!(refused, SignedUp::InsufficientFunds(_)), "{refused:?}");
+    let refused = process
+        .sign_up(contest, &user("ann"))
+        .await
+        .expect("an answer");
+    assert!(
+        matches!(refused, SignedUp::InsufficientFunds(_)),
+        "{refused:?}"
+    );
     world.grant("ann", 1);
     // Nobody is charged long after they gave up.
     world.settle_down(&process).await;
@@ -422,12 +641,24 @@ async fn too_few_coins_are_refused_and_the_viewer_may_come_back() {
 #[tokio::test]
 async fn a_claim_counts_up_to_the_last_millisecond_of_its_window() {
     for (late_by, paid) in [(-1, true), (0, false)] {
-        let (world, process, contest) =
-            enrolled(Terms { unclaimed: Unclaimed::Platform, ..terms() }, &["ann", "bob"]).await;
+        let (world, process, contest) = enrolled(
+            Terms {
+                unclaimed: Unclaimed::Platform,
+                ..terms()
+            },
+            &["ann", "bob"],
+        )
+        .await;
         world.finish("ann").await;
         judged(&world, &process).await;
-        let end = world.contest(contest).claims_end_at().expect("a claim window");
-        assert!(end > terms().claim_closes_at, "a late settling does not eat the window");
+        let end = world
+            .contest(contest)
+            .claims_end_at()
+            .expect("a claim window");
+        assert!(
+            end > terms().claim_closes_at,
+            "a late settling does not eat the window"
+        );
         world.at(end.plus(late_by));
         let claimed = world.claim(&process, contest, "ann").await;
         assert_eq!(matches!(claimed, Claimed::Yes(_)), paid, "{claimed:?}");
@@ -452,19 +683,50 @@ async fn books_that_differ_stop_the_freeze_until_they_agree() {
         not_after: None,
         memo: "gift".to_owned(),
     };
-    assert!(matches!(world.funds.transfer(&gift).await, TransferOutcome::Applied(_)));
+    assert!(matches!(
+        world.funds.transfer(&gift).await,
+        TransferOutcome::Applied(_)
+    ));
     judged(&world, &process).await;
     assert_eq!(world.phase(contest), PhaseKind::Judging);
-    let findings = process.ports().findings.list(contest, true, None, 10).await.expect("findings").items;
-    assert_eq!(findings.iter().map(|finding| finding.class).collect::<Vec<_>>(), [FindingClass::PoolDiffers]);
+    let findings = process
+        .ports()
+        .findings
+        .list(contest, true, None, 10)
+        .await
+        .expect("findings")
+        .items;
+    assert_eq!(
+        findings
+            .iter()
+            .map(|finding| finding.class)
+            .collect::<Vec<_>>(),
+        [FindingClass::PoolDiffers]
+    );
     let back = TransferRequest {
         order_id: Leg::Grant("back".parse().expect("a grant id")).order_id(),
-        content: domain::transfer::Content { from: gift.content.to, to: gift.content.from, amount: coins(5) },
+        content: domain::transfer::Content {
+            from: gift.content.to,
+            to: gift.content.from,
+            amount: coins(5),
+        },
         not_after: None,
         memo: "back".to_owned(),
     };
-    assert!(matches!(world.funds.transfer(&back).await, TransferOutcome::Applied(_)));
+    assert!(matches!(
+        world.funds.transfer(&back).await,
+        TransferOutcome::Applied(_)
+    ));
     world.to_the_end(&process).await;
     assert_eq!(world.phase(contest), PhaseKind::Closed);
-    assert!(process.ports().findings.list(contest, true, None, 10).await.expect("findings").items.is_empty());
+    assert!(
+        process
+            .ports()
+            .findings
+            .list(contest, true, None, 10)
+            .await
+            .expect("findings")
+            .items
+            .is_empty()
+    );
 }

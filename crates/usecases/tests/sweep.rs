@@ -94,15 +94,25 @@ fn cancelled<'a>(world: &'a World, process: &'a Contests, contest: ContestId) ->
 }
 
 fn guaranteed() -> Terms {
-    Terms { guaranteed_pool: coins(30), ..terms() }
+    Terms {
+        guaranteed_pool: coins(30),
+        ..terms()
+    }
 }
 
 fn automatic() -> Terms {
-    Terms { claim_mode: ClaimMode::Automatic, guaranteed_pool: coins(31), ..terms() }
+    Terms {
+        claim_mode: ClaimMode::Automatic,
+        guaranteed_pool: coins(31),
+        ..terms()
+    }
 }
 
 fn forfeiting() -> Terms {
-    Terms { unclaimed: Unclaimed::Platform, ..terms() }
+    Terms {
+        unclaimed: Unclaimed::Platform,
+        ..terms()
+    }
 }
 
 const FLOWS: &[Flow] = &[
@@ -110,24 +120,31 @@ const FLOWS: &[Flow] = &[
         name: "sign up",
         terms,
         before: bob_finished,
-        flow: |process, contest| Box::pin(async move { drop(process.sign_up(contest, &user("ann")).await) }),
+        flow: |process, contest| {
+            Box::pin(async move { drop(process.sign_up(contest, &user("ann")).await) })
+        },
         // She is in and misses the task, or she was never charged.
         ends: |end| {
-            end == outcome(PhaseKind::Closed, 90, 110) || end == outcome(PhaseKind::Closed, 100, 100)
+            end == outcome(PhaseKind::Closed, 90, 110)
+                || end == outcome(PhaseKind::Closed, 100, 100)
         },
     },
     Flow {
         name: "read with repair",
         terms,
         before: both_finished,
-        flow: |process, contest| Box::pin(async move { drop(process.read(contest, &user("ann")).await) }),
+        flow: |process, contest| {
+            Box::pin(async move { drop(process.read(contest, &user("ann")).await) })
+        },
         ends: |end| end == outcome(PhaseKind::Closed, 100, 100),
     },
     Flow {
         name: "claim",
         terms,
         before: claimable,
-        flow: |process, contest| Box::pin(async move { drop(process.claim(contest, &user("ann")).await) }),
+        flow: |process, contest| {
+            Box::pin(async move { drop(process.claim(contest, &user("ann")).await) })
+        },
         ends: |end| end == outcome(PhaseKind::Closed, 100, 100),
     },
     Flow {
@@ -147,7 +164,10 @@ const FLOWS: &[Flow] = &[
             })
         },
         flow: |process, contest| Box::pin(async move { drop(process.run_contest(contest).await) }),
-        ends: |end| end == outcome(PhaseKind::Closed, 106, 105) || end == outcome(PhaseKind::Closed, 105, 106),
+        ends: |end| {
+            end == outcome(PhaseKind::Closed, 106, 105)
+                || end == outcome(PhaseKind::Closed, 105, 106)
+        },
     },
     Flow {
         name: "pay what was not claimed",
@@ -176,7 +196,8 @@ const FLOWS: &[Flow] = &[
         },
         // Cancelled, or nobody heard the operator: two fees of 10, a guaranteed pool of 30.
         ends: |end| {
-            end == outcome(PhaseKind::Cancelled, 100, 100) || end == outcome(PhaseKind::Closed, 105, 105)
+            end == outcome(PhaseKind::Cancelled, 100, 100)
+                || end == outcome(PhaseKind::Closed, 105, 105)
         },
     },
     Flow {
@@ -193,7 +214,10 @@ const FLOWS: &[Flow] = &[
             Box::pin(async move {
                 bob_finished(world, process, contest).await;
                 world.sign_up(process, contest, "ann").await;
-                world.store.delete_signup(contest, &user("ann")).expect("a row");
+                world
+                    .store
+                    .delete_signup(contest, &user("ann"))
+                    .expect("a row");
                 world.at(START.plus(121_000));
             })
         },
@@ -248,8 +272,19 @@ async fn recovered(flow: &Flow, world: &World, contest: ContestId, what: &str) {
     let process = world.process();
     world.to_the_end(&process).await;
     let end = outcome(world.phase(contest), world.held("ann"), world.held("bob"));
-    assert!((flow.ends)(end), "{}, {what}: {end:?}\n{:#?}", flow.name, world.signups(contest));
-    let open = process.ports().findings.list(contest, true, None, 10).await.expect("findings").items;
+    assert!(
+        (flow.ends)(end),
+        "{}, {what}: {end:?}\n{:#?}",
+        flow.name,
+        world.signups(contest)
+    );
+    let open = process
+        .ports()
+        .findings
+        .list(contest, true, None, 10)
+        .await
+        .expect("findings")
+        .items;
     assert!(open.is_empty(), "{}, {what}: {open:?}", flow.name);
     world.check();
 }
@@ -273,7 +308,11 @@ async fn every_call_of_every_flow_may_go_wrong() {
             calls = calls.max(at);
         }
         assert!(calls > 2, "{} makes only {calls} calls", flow.name);
-        println!("{}: {calls} calls, each with {} faults", flow.name, Fault::ALL.len());
+        println!(
+            "{}: {calls} calls, each with {} faults",
+            flow.name,
+            Fault::ALL.len()
+        );
     }
     println!("{runs} runs");
 }
@@ -296,7 +335,11 @@ async fn every_call_of_opening_a_contest_may_go_wrong() {
             let process = world.process();
             world.settle_down(&process).await;
             for contest in world.store.all_contests() {
-                assert_eq!(contest.phase.kind(), PhaseKind::Draft, "call {at}, {fault:?}");
+                assert_eq!(
+                    contest.phase.kind(),
+                    PhaseKind::Draft,
+                    "call {at}, {fault:?}"
+                );
                 assert_eq!(world.balance(&contest.pool_account()), 30);
             }
             world.to_the_end(&process).await;
@@ -318,7 +361,13 @@ async fn two_processes_at_once_do_no_harm() {
     }
     let nodes = [Arc::new(world.process()), Arc::new(world.process())];
     let contest = world.create(&nodes[0], terms()).await;
-    let calls = names.iter().flat_map(|name| nodes.iter().cycle().take(6).map(move |node| (name.clone(), node)));
+    let calls = names.iter().flat_map(|name| {
+        nodes
+            .iter()
+            .cycle()
+            .take(6)
+            .map(move |node| (name.clone(), node))
+    });
     let calls: Vec<_> = calls
         .map(|(name, node)| {
             let node = Arc::clone(node);
@@ -334,13 +383,18 @@ async fn two_processes_at_once_do_no_harm() {
     }
     world.at(START.plus(121_000));
     for _ in 0..4 {
-        let (one, other) = tokio::join!(nodes[0].run_contest(contest), nodes[1].run_contest(contest));
+        let (one, other) =
+            tokio::join!(nodes[0].run_contest(contest), nodes[1].run_contest(contest));
         one.expect("a pass");
         other.expect("a pass");
     }
     let claims: Vec<_> = names
         .iter()
-        .flat_map(|name| nodes.iter().map(move |node| (name.clone(), Arc::clone(node))))
+        .flat_map(|name| {
+            nodes
+                .iter()
+                .map(move |node| (name.clone(), Arc::clone(node)))
+        })
         .map(|(name, node)| tokio::spawn(async move { node.claim(contest, &user(&name)).await }))
         .collect();
     for claim in claims {

@@ -24,10 +24,19 @@ pub(crate) async fn create(
     caller.operator()?;
     let (title, terms) = body.parse()?;
     if terms.signup_closes_at <= app.contests.ports().clock.now() {
-        return Err(Problem::fault("/signup_closes_at", "out_of_range", "must be in the future"));
+        return Err(Problem::fault(
+            "/signup_closes_at",
+            "out_of_range",
+            "must be in the future",
+        ));
     }
-    let Created { contest } = app.run(|contests| async move { contests.create(title, terms).await }).await?;
-    Ok((StatusCode::CREATED, Json(ContestView::new(&contest, app.contests.ports().clock.now()))))
+    let Created { contest } = app
+        .run(|contests| async move { contests.create(title, terms).await })
+        .await?;
+    Ok((
+        StatusCode::CREATED,
+        Json(ContestView::new(&contest, app.contests.ports().clock.now())),
+    ))
 }
 
 pub(crate) async fn report(
@@ -37,7 +46,10 @@ pub(crate) async fn report(
 ) -> Result<Json<ReportView>, Problem> {
     caller.operator()?;
     let report = app.contests.report(id).await?.ok_or_else(no_contest)?;
-    Ok(Json(ReportView::new(&report, app.contests.ports().clock.now())))
+    Ok(Json(ReportView::new(
+        &report,
+        app.contests.ports().clock.now(),
+    )))
 }
 
 pub(crate) async fn cancel(
@@ -47,10 +59,14 @@ pub(crate) async fn cancel(
     NoBody: NoBody,
 ) -> Result<(StatusCode, Json<ContestView>), Problem> {
     caller.operator()?;
-    match app.run(|contests| async move { contests.cancel(id).await }).await? {
-        Cancelled::Yes(contest) => {
-            Ok((StatusCode::ACCEPTED, Json(ContestView::new(&contest, app.contests.ports().clock.now()))))
-        }
+    match app
+        .run(|contests| async move { contests.cancel(id).await })
+        .await?
+    {
+        Cancelled::Yes(contest) => Ok((
+            StatusCode::ACCEPTED,
+            Json(ContestView::new(&contest, app.contests.ports().clock.now())),
+        )),
         Cancelled::TooLate(phase) => Err(Problem::conflict(
             "not_cancellable",
             format!("the contest is {}: its prizes are decided", phase.name()),
@@ -66,11 +82,18 @@ pub(crate) async fn settle(
     NoBody: NoBody,
 ) -> Result<(StatusCode, Json<ContestView>), Problem> {
     caller.operator()?;
-    match app.run(|contests| async move { contests.settle(id).await }).await? {
-        Settled::Yes(contest) => {
-            Ok((StatusCode::ACCEPTED, Json(ContestView::new(&contest, app.contests.ports().clock.now()))))
-        }
-        Settled::NotDue => Err(Problem::conflict("not_due", "nothing is due before the end of the tasks")),
+    match app
+        .run(|contests| async move { contests.settle(id).await })
+        .await?
+    {
+        Settled::Yes(contest) => Ok((
+            StatusCode::ACCEPTED,
+            Json(ContestView::new(&contest, app.contests.ports().clock.now())),
+        )),
+        Settled::NotDue => Err(Problem::conflict(
+            "not_due",
+            "nothing is due before the end of the tasks",
+        )),
         Settled::NoContest => Err(no_contest()),
     }
 }
@@ -103,7 +126,8 @@ pub(crate) async fn signups(
     let (found, next) = match user {
         Some(user) => {
             let found = ports.signups.find(id, &user).await?;
-            let wanted = found.filter(|signup| states.is_empty() || states.contains(&signup.state.kind()));
+            let wanted =
+                found.filter(|signup| states.is_empty() || states.contains(&signup.state.kind()));
             (wanted.into_iter().collect(), None)
         }
         None => {
@@ -112,7 +136,10 @@ pub(crate) async fn signups(
         }
     };
     let seen = app.contests.look(&contest, found).await?;
-    Ok(Json(Items { items: seen.iter().map(SignupView::new).collect(), next_cursor: next.map(|id| id.to_string()) }))
+    Ok(Json(Items {
+        items: seen.iter().map(SignupView::new).collect(),
+        next_cursor: next.map(|id| id.to_string()),
+    }))
 }
 
 #[derive(Deserialize)]
@@ -135,10 +162,21 @@ pub(crate) async fn findings(
     let open_only = match query.status.as_deref() {
         None | Some("all") => false,
         Some("open") => true,
-        Some(_) => return Err(Problem::fault("/status", "unknown_value", "must be open or all")),
+        Some(_) => {
+            return Err(Problem::fault(
+                "/status",
+                "unknown_value",
+                "must be open or all",
+            ));
+        }
     };
     let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
-    let page = app.contests.ports().findings.list(contest, open_only, after, limit).await?;
+    let page = app
+        .contests
+        .ports()
+        .findings
+        .list(contest, open_only, after, limit)
+        .await?;
     Ok(Json(Items {
         items: page.items.iter().map(FindingView::from).collect(),
         next_cursor: page.next.map(|id| id.to_string()),
@@ -163,10 +201,23 @@ pub(crate) async fn parked(
     let page = ports.signups.parked(after, limit).await?;
     let mut items = Vec::with_capacity(page.items.len());
     for signup in page.items {
-        let contest = ports.contests.get(signup.contest_id).await?.ok_or_else(no_contest)?;
-        items.extend(app.contests.look(&contest, vec![signup]).await?.iter().map(SignupView::new));
+        let contest = ports
+            .contests
+            .get(signup.contest_id)
+            .await?
+            .ok_or_else(no_contest)?;
+        items.extend(
+            app.contests
+                .look(&contest, vec![signup])
+                .await?
+                .iter()
+                .map(SignupView::new),
+        );
     }
-    Ok(Json(Items { items, next_cursor: page.next.map(|id| id.to_string()) }))
+    Ok(Json(Items {
+        items,
+        next_cursor: page.next.map(|id| id.to_string()),
+    }))
 }
 
 pub(crate) async fn retry(
@@ -176,7 +227,10 @@ pub(crate) async fn retry(
     NoBody: NoBody,
 ) -> Result<Json<SignupView>, Problem> {
     caller.operator()?;
-    unparked(app.run(|contests| async move { contests.retry_parked(id).await }).await?)
+    unparked(
+        app.run(|contests| async move { contests.retry_parked(id).await })
+            .await?,
+    )
 }
 
 pub(crate) async fn redirect(
@@ -186,13 +240,19 @@ pub(crate) async fn redirect(
     NoBody: NoBody,
 ) -> Result<Json<SignupView>, Problem> {
     caller.operator()?;
-    unparked(app.run(|contests| async move { contests.redirect_parked(id).await }).await?)
+    unparked(
+        app.run(|contests| async move { contests.redirect_parked(id).await })
+            .await?,
+    )
 }
 
 fn unparked(outcome: ParkedOutcome) -> Result<Json<SignupView>, Problem> {
     match outcome {
         ParkedOutcome::Tried(seen) => Ok(Json(SignupView::new(&seen))),
-        ParkedOutcome::NotParked => Err(Problem::conflict("not_parked", "this signup has no parked payment")),
+        ParkedOutcome::NotParked => Err(Problem::conflict(
+            "not_parked",
+            "this signup has no parked payment",
+        )),
         ParkedOutcome::NoSignup => Err(Problem::not_found("not_found", "there is no such signup")),
     }
 }

@@ -36,7 +36,10 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/contests", get(player::contests))
         .route("/v1/contests/{id}", get(player::contest))
         .route("/v1/contests/{id}/pool", get(player::pool))
-        .route("/v1/contests/{id}/signup", put(player::sign_up).get(player::signup))
+        .route(
+            "/v1/contests/{id}/signup",
+            put(player::sign_up).get(player::signup),
+        )
         .route("/v1/contests/{id}/claim", put(player::claim))
         .route("/v1/me/signups", get(player::mine))
         .route("/v1/task-events", post(service::record))
@@ -46,18 +49,24 @@ pub(crate) fn router(app: App) -> Router {
         .route("/readyz", get(service::ready))
         .fallback(|| async { Problem::not_found("not_found", "there is no such path") })
         .method_not_allowed_fallback(|| async {
-            Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take that method")
+            Problem::new(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "this path does not take that method",
+            )
         })
         .layer(DefaultBodyLimit::max(BODY_MAX))
-        .layer(CatchPanicLayer::custom(|_: Box<dyn std::any::Any + Send>| -> Response {
-            tracing::error!("a handler panicked");
-            Problem::new(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "internal_error",
-                "something is wrong on our side; it has been reported",
-            )
-            .into_response()
-        }))
+        .layer(CatchPanicLayer::custom(
+            |_: Box<dyn std::any::Any + Send>| -> Response {
+                tracing::error!("a handler panicked");
+                Problem::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal_error",
+                    "something is wrong on our side; it has been reported",
+                )
+                .into_response()
+            },
+        ))
         .with_state(app)
 }
 
@@ -65,15 +74,23 @@ pub(crate) fn router(app: App) -> Router {
 fn page_size(limit: Option<usize>) -> Result<usize, Problem> {
     match limit.unwrap_or(PAGE_DEFAULT) {
         limit @ 1..=PAGE_MAX => Ok(limit),
-        _ => Err(Problem::fault("/limit", "out_of_range", "must be from 1 to 1000")),
+        _ => Err(Problem::fault(
+            "/limit",
+            "out_of_range",
+            "must be from 1 to 1000",
+        )),
     }
 }
 
 /// Where a page continues. Cursors are what an earlier page answered; their form is ours.
 fn cursor<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, Problem> {
-    text.map(str::parse)
-        .transpose()
-        .map_err(|_| Problem::fault("/cursor", "invalid_cursor", "must be the next_cursor of an earlier page"))
+    text.map(str::parse).transpose().map_err(|_| {
+        Problem::fault(
+            "/cursor",
+            "invalid_cursor",
+            "must be the next_cursor of an earlier page",
+        )
+    })
 }
 
 /// A filter of a query that is an id.
@@ -81,7 +98,9 @@ fn filter<T: std::str::FromStr<Err = domain::ids::InvalidId>>(
     pointer: &'static str,
     text: Option<&str>,
 ) -> Result<Option<T>, Problem> {
-    text.map(str::parse::<T>).transpose().map_err(|error| Problem::fault(pointer, "invalid_id", error.to_string()))
+    text.map(str::parse::<T>)
+        .transpose()
+        .map_err(|error| Problem::fault(pointer, "invalid_id", error.to_string()))
 }
 
 fn no_contest() -> Problem {

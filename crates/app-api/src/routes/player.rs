@@ -32,8 +32,16 @@ pub(crate) struct ListQuery {
 }
 
 fn phases(phase: Option<&str>) -> Result<(Vec<PhaseKind>, Option<bool>), Problem> {
-    let Some(text) = phase else { return Ok((Vec::new(), None)) };
-    let unknown = || Problem::fault("/phase", "unknown_value", format!("{text:?} is not a phase"));
+    let Some(text) = phase else {
+        return Ok((Vec::new(), None));
+    };
+    let unknown = || {
+        Problem::fault(
+            "/phase",
+            "unknown_value",
+            format!("{text:?} is not a phase"),
+        )
+    };
     Ok(match PublicPhase::named(text).ok_or_else(unknown)? {
         PublicPhase::Draft => (vec![PhaseKind::Draft], Some(false)),
         PublicPhase::Open => (vec![PhaseKind::Draft], Some(true)),
@@ -56,10 +64,25 @@ pub(crate) async fn contests(
     let room_id = filter("/room_id", query.room_id.as_deref())?;
     let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
     let ports = app.contests.ports();
-    let page = ports.contests.list(&ContestFilter { room_id, phases, opened }, after, limit).await?;
+    let page = ports
+        .contests
+        .list(
+            &ContestFilter {
+                room_id,
+                phases,
+                opened,
+            },
+            after,
+            limit,
+        )
+        .await?;
     let now = ports.clock.now();
     Ok(Json(Items {
-        items: page.items.iter().map(|contest| ContestView::new(contest, now)).collect(),
+        items: page
+            .items
+            .iter()
+            .map(|contest| ContestView::new(contest, now))
+            .collect(),
         next_cursor: page.next.map(|id| id.to_string()),
     }))
 }
@@ -71,7 +94,10 @@ pub(crate) async fn contest(
 ) -> Result<Json<ContestView>, Problem> {
     caller.reader()?;
     let contest = app.contests.visible(id).await?.ok_or_else(no_contest)?;
-    Ok(Json(ContestView::new(&contest, app.contests.ports().clock.now())))
+    Ok(Json(ContestView::new(
+        &contest,
+        app.contests.ports().clock.now(),
+    )))
 }
 
 pub(crate) async fn pool(
@@ -91,7 +117,10 @@ pub(crate) async fn sign_up(
     NoBody: NoBody,
 ) -> Result<Response, Problem> {
     let user = caller.player()?;
-    match app.run(|contests| async move { contests.sign_up(id, &user).await }).await? {
+    match app
+        .run(|contests| async move { contests.sign_up(id, &user).await })
+        .await?
+    {
         SignedUp::Yes(seen) => Ok(Json(SignupView::new(&seen)).into_response()),
         SignedUp::Pending(seen) => Ok(pending(&seen)),
         SignedUp::InsufficientFunds(seen) => Err(Problem::new(
@@ -99,9 +128,10 @@ pub(crate) async fn sign_up(
             "insufficient_funds",
             format!("the fee is {} coins; nothing was charged", seen.signup.fee),
         )),
-        SignedUp::PoolFull(_) => {
-            Err(Problem::conflict("pool_full", "the pool can hold no more coins; nothing was charged"))
-        }
+        SignedUp::PoolFull(_) => Err(Problem::conflict(
+            "pool_full",
+            "the pool can hold no more coins; nothing was charged",
+        )),
         SignedUp::Closed => Err(Problem::conflict("signup_closed", "signups are not open")),
         SignedUp::NoContest => Err(no_contest()),
     }
@@ -113,7 +143,9 @@ pub(crate) async fn signup(
     Id(id): Id<ContestId>,
 ) -> Result<Json<SignupView>, Problem> {
     let user = caller.reader()?;
-    let seen = app.run(|contests| async move { contests.read(id, &user).await }).await?;
+    let seen = app
+        .run(|contests| async move { contests.read(id, &user).await })
+        .await?;
     let seen = seen.ok_or_else(not_signed_up)?;
     Ok(Json(SignupView::new(&seen)))
 }
@@ -125,12 +157,23 @@ pub(crate) async fn claim(
     NoBody: NoBody,
 ) -> Result<Response, Problem> {
     let user = caller.player()?;
-    match app.run(|contests| async move { contests.claim(id, &user).await }).await? {
+    match app
+        .run(|contests| async move { contests.claim(id, &user).await })
+        .await?
+    {
         Claimed::Yes(seen) => Ok(Json(SignupView::new(&seen)).into_response()),
         Claimed::Pending(seen) => Ok(pending(&seen)),
-        Claimed::NotCompleted => Err(Problem::conflict("not_completed", "the task is not completed")),
-        Claimed::NotYet => Err(Problem::conflict("not_claimable_yet", "prizes are not decided yet").retry_after(1)),
-        Claimed::Closed => Err(Problem::conflict("claim_closed", "prizes can no longer be claimed")),
+        Claimed::NotCompleted => Err(Problem::conflict(
+            "not_completed",
+            "the task is not completed",
+        )),
+        Claimed::NotYet => {
+            Err(Problem::conflict("not_claimable_yet", "prizes are not decided yet").retry_after(1))
+        }
+        Claimed::Closed => Err(Problem::conflict(
+            "claim_closed",
+            "prizes can no longer be claimed",
+        )),
         Claimed::NotSignedUp => Err(not_signed_up()),
         Claimed::NoContest => Err(no_contest()),
     }
@@ -154,19 +197,37 @@ pub(crate) async fn mine(
     let page = ports.signups.of_user(&user, after, limit).await?;
     let mut items = Vec::with_capacity(page.items.len());
     for signup in page.items {
-        let contest = ports.contests.get(signup.contest_id).await?.ok_or_else(no_contest)?;
-        items.extend(app.contests.look(&contest, vec![signup]).await?.iter().map(SignupView::new));
+        let contest = ports
+            .contests
+            .get(signup.contest_id)
+            .await?
+            .ok_or_else(no_contest)?;
+        items.extend(
+            app.contests
+                .look(&contest, vec![signup])
+                .await?
+                .iter()
+                .map(SignupView::new),
+        );
     }
-    Ok(Json(Items { items, next_cursor: page.next.map(|id| id.to_string()) }))
+    Ok(Json(Items {
+        items,
+        next_cursor: page.next.map(|id| id.to_string()),
+    }))
 }
 
 /// The outcome is not known yet: ask again.
 fn pending(seen: &Seen) -> Response {
     let mut response = (StatusCode::ACCEPTED, Json(SignupView::new(seen))).into_response();
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+        .headers_mut()
+        .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 
 fn not_signed_up() -> Problem {
-    Problem::not_found("not_signed_up", "there is no signup of this viewer in this contest")
+    Problem::not_found(
+        "not_signed_up",
+        "there is no signup of this viewer in this contest",
+    )
 }

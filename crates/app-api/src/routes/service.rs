@@ -41,18 +41,33 @@ pub(crate) async fn grant(
     let grant: GrantId = body
         .grant_id
         .parse()
-        .map_err(|error: domain::ids::InvalidId| Problem::fault("/grant_id", "invalid_id", error.to_string()))?;
+        .map_err(|error: domain::ids::InvalidId| {
+            Problem::fault("/grant_id", "invalid_id", error.to_string())
+        })?;
     let amount = Coins::new(body.amount)
         .ok()
         .filter(|amount| !amount.is_zero())
-        .ok_or_else(|| Problem::fault("/amount", "out_of_range", "must be from 1 to 9007199254740991"))?;
+        .ok_or_else(|| {
+            Problem::fault(
+                "/amount",
+                "out_of_range",
+                "must be from 1 to 9007199254740991",
+            )
+        })?;
     let user_id = user.to_string();
-    match app.run(|contests| async move { contests.grant(&user, amount, grant).await }).await? {
+    match app
+        .run(|contests| async move { contests.grant(&user, amount, grant).await })
+        .await?
+    {
         Granted::Yes(balance) => Ok(Json(SandboxAccount { user_id, balance })),
-        Granted::Conflict => {
-            Err(Problem::conflict("grant_conflict", "this grant id was used for another account or amount"))
-        }
-        Granted::Refused(reason) => Err(Problem::conflict(reason.name(), "the account cannot take that many coins")),
+        Granted::Conflict => Err(Problem::conflict(
+            "grant_conflict",
+            "this grant id was used for another account or amount",
+        )),
+        Granted::Refused(reason) => Err(Problem::conflict(
+            reason.name(),
+            "the account cannot take that many coins",
+        )),
         Granted::Unknown => Err(Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
@@ -69,14 +84,22 @@ pub(crate) async fn balance(
 ) -> Result<Json<SandboxAccount>, Problem> {
     caller.operator()?;
     let balance = app.contests.sandbox_balance(&user).await?;
-    let balance = balance.ok_or_else(|| Problem::not_found("not_found", "there is no such account"))?;
-    Ok(Json(SandboxAccount { user_id: user.to_string(), balance }))
+    let balance =
+        balance.ok_or_else(|| Problem::not_found("not_found", "there is no such account"))?;
+    Ok(Json(SandboxAccount {
+        user_id: user.to_string(),
+        balance,
+    }))
 }
 
 /// Ready when store and funds answer.
 pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
     let ports = app.contests.ports();
     ports.contests.now().await?;
-    ports.funds.balance(&Account::Platform(Platform::Issuing)).await.map_err(Failure::from)?;
+    ports
+        .funds
+        .balance(&Account::Platform(Platform::Issuing))
+        .await
+        .map_err(Failure::from)?;
     Ok("ready")
 }

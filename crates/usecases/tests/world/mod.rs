@@ -1,5 +1,9 @@
 //! A whole system in memory: a store, a funds system, a clock that moves when told, and faults.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses its own part"
+)]
 
 use adapters_memory::{
     faults::Faults,
@@ -49,7 +53,10 @@ pub fn terms() -> Terms {
     Terms {
         room_id: "room".parse().expect("a room id"),
         fee: coins(10),
-        task: Task { kind: "open_chest".parse().expect("a task kind"), target: 1 },
+        task: Task {
+            kind: "open_chest".parse().expect("a task kind"),
+            target: 1,
+        },
         rule: Rule::Equal,
         rake_bps: BasisPoints::ZERO,
         guaranteed_pool: Coins::ZERO,
@@ -111,8 +118,14 @@ impl World {
 
     /// A process all of whose calls go through the world's faults.
     pub fn faulty_process(&self) -> Contests {
-        let store = Arc::new(FaultyStore::new(Arc::clone(&self.store), Arc::clone(&self.faults)));
-        let funds = Arc::new(FaultyFunds::new(Arc::clone(&self.funds), Arc::clone(&self.faults)));
+        let store = Arc::new(FaultyStore::new(
+            Arc::clone(&self.store),
+            Arc::clone(&self.faults),
+        ));
+        let funds = Arc::new(FaultyFunds::new(
+            Arc::clone(&self.funds),
+            Arc::clone(&self.faults),
+        ));
         self.wire(
             funds as _,
             Ports {
@@ -135,17 +148,25 @@ impl World {
     /// Viewers with coins.
     pub fn grant(&self, name: &str, amount: u64) {
         let granted = self.funds.grant(&user(name), coins(amount));
-        assert!(matches!(granted, TransferOutcome::Applied(_)), "{granted:?}");
+        assert!(
+            matches!(granted, TransferOutcome::Applied(_)),
+            "{granted:?}"
+        );
     }
 
     pub async fn create(&self, process: &Contests, terms: Terms) -> ContestId {
-        let created = process.create("a contest".to_owned(), terms.check().expect("legal terms")).await;
+        let created = process
+            .create("a contest".to_owned(), terms.check().expect("legal terms"))
+            .await;
         created.expect("a contest").contest.id
     }
 
     /// Signs a viewer up who has the coins.
     pub async fn sign_up(&self, process: &Contests, contest: ContestId, name: &str) {
-        let signed_up = process.sign_up(contest, &user(name)).await.expect("an answer");
+        let signed_up = process
+            .sign_up(contest, &user(name))
+            .await
+            .expect("an answer");
         assert!(matches!(signed_up, SignedUp::Yes(_)), "{signed_up:?}");
     }
 
@@ -165,12 +186,19 @@ impl World {
             occurred_at,
         };
         let sender: SenderId = "tests".parse().expect("a sender id");
-        let outcomes = self.store.record(&sender, &[event]).await.expect("an answer");
+        let outcomes = self
+            .store
+            .record(&sender, &[event])
+            .await
+            .expect("an answer");
         outcomes[0]
     }
 
     pub async fn claim(&self, process: &Contests, contest: ContestId, name: &str) -> Claimed {
-        process.claim(contest, &user(name)).await.expect("an answer")
+        process
+            .claim(contest, &user(name))
+            .await
+            .expect("an answer")
     }
 
     /// Sets the clock to a moment of the contest's terms.
@@ -188,7 +216,11 @@ impl World {
             self.clock.advance(600);
             process.run_contests().await.expect("a round of contests");
             process.compensate().await.expect("a round of compensation");
-            quiet = if self.versions() == before { quiet + 1 } else { 0 };
+            quiet = if self.versions() == before {
+                quiet + 1
+            } else {
+                0
+            };
             if quiet == 2 {
                 return;
             }
@@ -206,12 +238,28 @@ impl World {
     }
 
     fn versions(&self) -> (Vec<u64>, Vec<u64>) {
-        let contests = self.store.all_contests().iter().map(|contest| contest.version).collect();
-        (contests, self.store.all_signups().iter().map(|signup| signup.version).collect())
+        let contests = self
+            .store
+            .all_contests()
+            .iter()
+            .map(|contest| contest.version)
+            .collect();
+        (
+            contests,
+            self.store
+                .all_signups()
+                .iter()
+                .map(|signup| signup.version)
+                .collect(),
+        )
     }
 
     pub fn contest(&self, id: ContestId) -> Contest {
-        self.store.all_contests().into_iter().find(|contest| contest.id == id).expect("the contest")
+        self.store
+            .all_contests()
+            .into_iter()
+            .find(|contest| contest.id == id)
+            .expect("the contest")
     }
 
     pub fn phase(&self, id: ContestId) -> PhaseKind {
@@ -219,11 +267,17 @@ impl World {
     }
 
     pub fn signups(&self, id: ContestId) -> Vec<Signup> {
-        self.store.all_signups().into_iter().filter(|signup| signup.contest_id == id).collect()
+        self.store
+            .all_signups()
+            .into_iter()
+            .filter(|signup| signup.contest_id == id)
+            .collect()
     }
 
     pub fn signup(&self, id: ContestId, name: &str) -> Option<Signup> {
-        self.signups(id).into_iter().find(|signup| signup.user_id == user(name))
+        self.signups(id)
+            .into_iter()
+            .find(|signup| signup.user_id == user(name))
     }
 
     pub fn state(&self, id: ContestId, name: &str) -> StateKind {
@@ -256,14 +310,29 @@ impl World {
                 balance: Coins::try_from(self.balance(&pool)).expect("a pool at or above zero"),
             };
             let violations = invariant::check(books, self.clock.now());
-            assert!(violations.is_empty(), "{violations:#?}\n{contest:#?}\n{:#?}", books.signups);
+            assert!(
+                violations.is_empty(),
+                "{violations:#?}\n{contest:#?}\n{:#?}",
+                books.signups
+            );
         }
-        assert_eq!(self.funds.balances().values().sum::<i64>(), 0, "the accounts do not add up to zero");
+        assert_eq!(
+            self.funds.balances().values().sum::<i64>(),
+            0,
+            "the accounts do not add up to zero"
+        );
         for signup in self.store.all_signups() {
             let history = self.store.signup_history();
-            let states: Vec<_> = history.iter().filter(|(id, ..)| *id == signup.id).map(|(.., state)| *state).collect();
+            let states: Vec<_> = history
+                .iter()
+                .filter(|(id, ..)| *id == signup.id)
+                .map(|(.., state)| *state)
+                .collect();
             for pair in states.windows(2) {
-                assert!(pair[0] == pair[1] || pair[0].may_become(pair[1]), "FORWARD_ONLY: {states:?}");
+                assert!(
+                    pair[0] == pair[1] || pair[0].may_become(pair[1]),
+                    "FORWARD_ONLY: {states:?}"
+                );
             }
             assert_eq!(states.last(), Some(&signup.state.kind()));
         }
