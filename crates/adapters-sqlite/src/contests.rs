@@ -4,7 +4,7 @@ use crate::{
     SqliteStore, mismatched,
     reader::{Answer, Question},
     rows::{self, failed, json, limit},
-    signups,
+    signup_sql,
     writer::{Command, Reply, Transaction},
 };
 use async_trait::async_trait;
@@ -52,7 +52,7 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
         "INSERT INTO contest ({}, wake_at) SELECT {}, j.value ->> 'wake_at' FROM json_each(?1) AS j WHERE true \
          ON CONFLICT (contest_id) DO NOTHING",
         ContestRecord::COLUMNS,
-        signups::from_json(ContestRecord::COLUMNS),
+        signup_sql::from_json(ContestRecord::COLUMNS),
     )
 });
 
@@ -96,7 +96,7 @@ static LEGS: LazyLock<String> = LazyLock::new(|| {
          ON CONFLICT (contest_id, leg) DO UPDATE \
          SET outcome = excluded.outcome, position = excluded.position, applied_at = excluded.applied_at",
         LegRecord::COLUMNS,
-        signups::from_json(LegRecord::COLUMNS),
+        signup_sql::from_json(LegRecord::COLUMNS),
     )
 });
 

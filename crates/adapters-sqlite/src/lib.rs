@@ -12,6 +12,7 @@ mod outbox;
 mod plans;
 mod reader;
 mod rows;
+mod signup_sql;
 mod signups;
 mod writer;
 

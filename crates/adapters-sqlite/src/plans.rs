@@ -2,7 +2,7 @@
 //! SQLite at hand thinks best: the rows it reads are found by a key.
 #![allow(clippy::expect_used, reason = "these are tests")]
 
-use crate::{MIGRATIONS, contests, events, signups};
+use crate::{MIGRATIONS, contests, events, signup_sql};
 use sql_core::sqlite;
 use sqlx::{AssertSqlSafe, Row};
 use tempfile::TempDir;
@@ -28,7 +28,7 @@ async fn no_statement_scans_a_table_that_grows() {
         .expect("a database");
     let mut connection = database.writer;
     let statements = [
-        signups::statements(),
+        signup_sql::statements(),
         contests::statements(),
         events::statements(),
     ]

@@ -4,23 +4,23 @@
 use crate::{extract::Faults, problem::Problem};
 use domain::{
     contest::Contest,
-    ids::{InvalidId, TaskKind},
+    ids::TaskKind,
     money::Coins,
     order::Leg,
     payout::Rule,
     settlement::{Frozen, Totals},
-    signup::StateKind,
     terms::{BasisPoints, ClaimMode, NoWinner, Remainder, Task, Terms, Unclaimed},
     time::UnixMillis,
 };
-use ports::{
-    contests::StateCount,
-    findings::Finding,
-    tasks::{EventOutcome, QUANTITY_MAX, TaskEvent},
-};
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
-use usecases::{Pool, Report, Seen};
+use usecases::{Pool, Seen};
+
+mod events;
+mod report;
+
+pub(crate) use events::{EventBody, Recorded, parse_events};
+pub(crate) use report::{FindingView, ReportView};
 
 /// A time as it is sent.
 pub(crate) fn rfc3339(at: UnixMillis) -> String {
@@ -443,261 +443,6 @@ impl From<Pool> for PoolView {
             finishers,
             estimated_prize: estimated_prize.get(),
         }
-    }
-}
-
-#[derive(Serialize)]
-struct CountView {
-    state: &'static str,
-    signups: u64,
-    fees: u64,
-    prizes: u64,
-}
-
-#[derive(Serialize)]
-struct LegView {
-    leg: &'static str,
-    amount: u64,
-    applied: bool,
-}
-
-#[derive(Serialize)]
-pub(crate) struct FindingView {
-    finding_id: String,
-    class: &'static str,
-    contest_id: String,
-    subject: String,
-    evidence: String,
-    found_at: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    settled_at: Option<String>,
-}
-
-impl From<&Finding> for FindingView {
-    fn from(finding: &Finding) -> Self {
-        Self {
-            finding_id: finding.id.to_string(),
-            class: finding.class.name(),
-            contest_id: finding.contest_id.to_string(),
-            subject: finding.subject.clone(),
-            evidence: finding.evidence.clone(),
-            found_at: rfc3339(finding.found_at),
-            settled_at: finding.settled_at.map(rfc3339),
-        }
-    }
-}
-
-#[derive(Serialize)]
-pub(crate) struct ReportView {
-    contest: ContestView,
-    signups: u64,
-    counts: Vec<CountView>,
-    funnel: Funnel,
-    money: Money,
-    findings: Vec<FindingView>,
-}
-
-#[derive(Serialize)]
-struct Funnel {
-    signed_up: u64,
-    paid: u64,
-    finished: u64,
-    claimed: u64,
-}
-
-#[derive(Serialize)]
-struct Money {
-    /// What the pool account holds now.
-    held: Option<u64>,
-    fees: u64,
-    prizes: u64,
-    refunds: u64,
-    own_legs: Vec<LegView>,
-}
-
-impl ReportView {
-    pub(crate) fn new(report: &Report, now: UnixMillis) -> Self {
-        use domain::contest::LegOutcome;
-        let Report {
-            contest,
-            counts,
-            balance,
-            findings,
-        } = report;
-        let signups = |wanted: &dyn Fn(StateKind) -> bool| {
-            counts
-                .iter()
-                .filter(|count| wanted(count.state))
-                .map(|count| count.signups)
-                .sum()
-        };
-        let coins = |wanted: &dyn Fn(StateKind) -> bool, of: fn(&StateCount) -> Coins| {
-            counts
-                .iter()
-                .filter(|count| wanted(count.state))
-                .map(|count| of(count).get())
-                .sum()
-        };
-        let finished = |state| {
-            matches!(
-                state,
-                StateKind::Completed
-                    | StateKind::Claiming
-                    | StateKind::Shared
-                    | StateKind::Forfeited
-            )
-        };
-        let legs = contest.legs.iter().map(|(leg, state)| LegView {
-            leg: leg.name(),
-            amount: state.amount.get(),
-            applied: matches!(state.outcome, LegOutcome::Applied(_)),
-        });
-        Self {
-            contest: ContestView::new(contest, now),
-            signups: signups(&|_| true),
-            counts: counts
-                .iter()
-                .map(|count| CountView {
-                    state: count.state.name(),
-                    signups: count.signups,
-                    fees: count.fees.get(),
-                    prizes: count.prizes.get(),
-                })
-                .collect(),
-            funnel: Funnel {
-                signed_up: signups(&|_| true),
-                paid: signups(&StateKind::is_paid),
-                finished: signups(&finished),
-                claimed: signups(&|state| state == StateKind::Shared),
-            },
-            money: Money {
-                held: balance.map(Coins::get),
-                fees: coins(&StateKind::is_paid, |count| count.fees),
-                prizes: coins(&|state| state == StateKind::Shared, |count| count.prizes),
-                refunds: coins(&|state| state == StateKind::Refunded, |count| count.fees),
-                own_legs: legs.collect(),
-            },
-            findings: findings.iter().map(FindingView::from).collect(),
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct EventBody {
-    event_id: String,
-    user_id: String,
-    room_id: String,
-    kind: String,
-    quantity: u64,
-    occurred_at: String,
-}
-
-impl EventBody {
-    fn parse(self, index: usize, faults: &mut Faults) -> Option<TaskEvent> {
-        let at = |field: &str| format!("/{index}/{field}");
-        let mut id = |field: &str, valid: bool, detail: String| {
-            if !valid {
-                faults.push(&at(field), "invalid_id", detail);
-            }
-        };
-        let detail =
-            |error: Option<InvalidId>| error.map_or_else(String::new, |error| error.to_string());
-        let (event_id, user_id) = (self.event_id.parse(), self.user_id.parse());
-        let (room_id, kind) = (self.room_id.parse(), self.kind.parse());
-        id(
-            "event_id",
-            event_id.is_ok(),
-            detail(event_id.as_ref().err().copied()),
-        );
-        id(
-            "user_id",
-            user_id.is_ok(),
-            detail(user_id.as_ref().err().copied()),
-        );
-        id(
-            "room_id",
-            room_id.is_ok(),
-            detail(room_id.as_ref().err().copied()),
-        );
-        id("kind", kind.is_ok(), detail(kind.as_ref().err().copied()));
-        if !(1..=QUANTITY_MAX).contains(&self.quantity) {
-            faults.push(&at("quantity"), "out_of_range", "must be from 1 to 1000000");
-        }
-        let occurred_at = faults.check(
-            &at("occurred_at"),
-            "invalid_time",
-            parse_time(&self.occurred_at),
-        )?;
-        Some(TaskEvent {
-            event_id: event_id.ok()?,
-            user_id: user_id.ok()?,
-            room_id: room_id.ok()?,
-            kind: kind.ok()?,
-            quantity: self.quantity,
-            occurred_at,
-        })
-    }
-}
-
-/// A batch, or everything that is wrong with it.
-pub(crate) fn parse_events(batch: Vec<EventBody>) -> Result<Vec<TaskEvent>, Problem> {
-    let mut faults = Faults::default();
-    if !(1..=ports::tasks::EVENTS_MAX).contains(&batch.len()) {
-        faults.push("", "out_of_range", "a batch must have 1 to 1000 events");
-        faults.finish()?;
-        return Ok(Vec::new());
-    }
-    let events: Vec<_> = batch
-        .into_iter()
-        .enumerate()
-        .filter_map(|(index, event)| event.parse(index, &mut faults))
-        .collect();
-    faults.finish()?;
-    Ok(events)
-}
-
-#[derive(Serialize)]
-pub(crate) struct Recorded {
-    accepted: usize,
-    duplicates: usize,
-    rejected: Vec<RejectedEvent>,
-}
-
-#[derive(Serialize)]
-struct RejectedEvent {
-    event_id: String,
-    code: &'static str,
-}
-
-impl Recorded {
-    pub(crate) fn new(events: &[TaskEvent], outcomes: &[EventOutcome]) -> Self {
-        let mut recorded = Self {
-            accepted: 0,
-            duplicates: 0,
-            rejected: Vec::new(),
-        };
-        for (event, outcome) in events.iter().zip(outcomes) {
-            let code = match outcome {
-                EventOutcome::Accepted => {
-                    recorded.accepted += 1;
-                    continue;
-                }
-                EventOutcome::Duplicate => {
-                    recorded.duplicates += 1;
-                    continue;
-                }
-                EventOutcome::Conflict => "event_conflict",
-                EventOutcome::TooLate => "contest_judged",
-                EventOutcome::TooOld => "too_old",
-                EventOutcome::TooFarAhead => "too_far_ahead",
-            };
-            recorded.rejected.push(RejectedEvent {
-                event_id: event.event_id.to_string(),
-                code,
-            });
-        }
-        recorded
     }
 }
 

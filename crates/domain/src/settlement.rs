@@ -133,7 +133,7 @@ fn totals(
     })
 }
 
-/// The pool as it would be frozen now, and what the next finisher could expect of it: for showing.
+/// The pool as it would be frozen now, and an even part of it for each finisher so far: for showing.
 #[must_use]
 pub fn estimate(terms: &Terms, fees: Coins, finishers: u64) -> Advisory<(Coins, Coins)> {
     let part = |pool: Coins| {
