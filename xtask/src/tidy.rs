@@ -2,6 +2,7 @@
 
 mod edges;
 mod files;
+mod hazards;
 mod migrations;
 
 use crate::shell::{cargo, root};
@@ -18,12 +19,19 @@ pub(crate) struct TidyArgs {
     /// Add new migrations to the list; a line that is there is never changed
     #[arg(long)]
     bless_migrations: bool,
+    /// Write docs/hazards.md anew from the marks above the tests
+    #[arg(long)]
+    bless_hazards: bool,
 }
 
 /// Checks, after adding new migrations if asked to; true if nothing is wrong.
 pub(crate) fn run(args: &TidyArgs) -> Result<bool> {
     if args.bless_migrations {
         bless()?;
+    }
+    if args.bless_hazards {
+        let table = hazards::render(&hazard_marks()?);
+        std::fs::write(root().join(hazards::TABLE), table).context("cannot write the hazards")?;
     }
     tidy()
 }
@@ -40,6 +48,13 @@ pub(crate) fn tidy() -> Result<bool> {
             .with_context(|| format!("cannot read {path}"))?;
         faults.extend(files::check(path, &text));
     }
+    let table = std::fs::read_to_string(root().join(hazards::TABLE)).unwrap_or_default();
+    if table != hazards::render(&hazard_marks()?) {
+        let file = hazards::TABLE;
+        faults.push(format!(
+            "{file} is out of date: cargo xtask tidy --bless-hazards"
+        ));
+    }
     let listed = std::fs::read_to_string(root().join(migrations::LIST)).unwrap_or_default();
     faults.extend(migrations::check(&migrations::parse(&listed), &hashes()?));
     for fault in &faults {
@@ -52,6 +67,16 @@ pub(crate) fn tidy() -> Result<bool> {
         faults.len()
     );
     Ok(faults.is_empty())
+}
+
+fn hazard_marks() -> Result<hazards::Marks> {
+    let mut marks = hazards::Marks::new();
+    for path in found(&["crates"], "rs")? {
+        let text = std::fs::read_to_string(root().join(&path))
+            .with_context(|| format!("cannot read {path}"))?;
+        hazards::collect(&path, &text, &mut marks);
+    }
+    Ok(marks)
 }
 
 fn metadata() -> Result<edges::Metadata> {
