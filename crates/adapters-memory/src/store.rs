@@ -157,7 +157,7 @@ fn longest_waiting<K: Ord, T: Clone>(
     waiting.sort_by(|(at, key, _), (other_at, other, _)| (at, key).cmp(&(other_at, other)));
     waiting
         .into_iter()
-        .take(limit.min(PAGE_MAX))
+        .take(limit)
         .map(|(.., row)| row)
         .collect()
 }

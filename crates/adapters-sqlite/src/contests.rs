@@ -311,15 +311,7 @@ pub(crate) async fn read_many(
         .bind(&ids)
         .fetch_all(&mut *connection)
         .await?;
-    let found = sqlx::query(AssertSqlSafe(LEGS_OF.as_str()))
-        .bind(&ids)
-        .fetch_all(&mut *connection)
-        .await?;
-    let mut legs: BTreeMap<String, Vec<LegRecord>> = BTreeMap::new();
-    for row in &found {
-        let leg = rows::leg(row)?;
-        legs.entry(leg.contest_id.clone()).or_default().push(leg);
-    }
+    let mut legs = read_legs(&mut *connection, &ids).await?;
     let with_legs = |row: &SqliteRow| {
         let record = rows::contest(row)?;
         let legs = legs.remove(&record.contest_id).unwrap_or_default();
@@ -348,6 +340,17 @@ pub(crate) async fn read_lines(
 
 impl SqliteStore {
     async fn with_legs(&self, found: &[SqliteRow]) -> Result<Vec<Contest>, StoreError> {
+        self.each_with_legs(found).await?.into_iter().collect()
+    }
+
+    /// The contests of some rows, each by itself: one that cannot be read does not hide the others.
+    async fn each_with_legs(
+        &self,
+        found: &[SqliteRow],
+    ) -> Result<Vec<Result<Contest, StoreError>>, StoreError> {
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
         // The legs may be newer than the contest, never older; a decision on that would name a
         // version that is gone.
         let records = found
@@ -355,25 +358,35 @@ impl SqliteStore {
             .map(rows::contest)
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed)?;
-        let ids: Vec<_> = records.iter().map(|record| &record.contest_id).collect();
-        let mut legs: BTreeMap<String, Vec<LegRecord>> = BTreeMap::new();
-        if !ids.is_empty() {
-            let found = sqlx::query(AssertSqlSafe(LEGS_OF.as_str()))
-                .bind(json(&ids).map_err(failed)?)
-                .fetch_all(&self.readers)
-                .await
-                .map_err(failed)?;
-            for row in &found {
-                let leg = rows::leg(row).map_err(failed)?;
-                legs.entry(leg.contest_id.clone()).or_default().push(leg);
-            }
-        }
-        let legs_of = |id: &String| legs.get(id).map_or(&[][..], Vec::as_slice);
-        records
+        let ids: Vec<_> = records
             .iter()
-            .map(|record| record.parse(legs_of(&record.contest_id)))
-            .collect()
+            .map(|record| record.contest_id.as_str())
+            .collect();
+        let mut connection = self.readers.acquire().await.map_err(failed)?;
+        let mut legs = read_legs(&mut connection, &json(&ids).map_err(failed)?)
+            .await
+            .map_err(failed)?;
+        let parse = |record: &ContestRecord| {
+            record.parse(&legs.remove(&record.contest_id).unwrap_or_default())
+        };
+        Ok(records.iter().map(parse).collect())
     }
+}
+
+async fn read_legs(
+    connection: &mut SqliteConnection,
+    ids: &str,
+) -> Result<BTreeMap<String, Vec<LegRecord>>, sqlx::Error> {
+    let found = sqlx::query(AssertSqlSafe(LEGS_OF.as_str()))
+        .bind(ids)
+        .fetch_all(connection)
+        .await?;
+    let mut legs: BTreeMap<String, Vec<LegRecord>> = BTreeMap::new();
+    for row in &found {
+        let leg = rows::leg(row)?;
+        legs.entry(leg.contest_id.clone()).or_default().push(leg);
+    }
+    Ok(legs)
 }
 
 #[async_trait]
@@ -436,13 +449,14 @@ impl ContestRepository for SqliteStore {
     }
 
     async fn awake(&self, items: usize) -> Result<Vec<Contest>, StoreError> {
-        let items = items.min(PAGE_MAX);
         let rows = sqlx::query(AssertSqlSafe(AWAKE.as_str()))
             .bind(limit(items))
             .fetch_all(&self.readers)
             .await
             .map_err(failed)?;
-        self.with_legs(&rows).await
+        let awake = self.each_with_legs(&rows).await?;
+        // A contest that cannot be read pages somebody; the others must not wait for it.
+        Ok(awake.into_iter().filter_map(rows::or_report).collect())
     }
 
     async fn presence(&self, id: ContestId) -> Result<Presence, StoreError> {

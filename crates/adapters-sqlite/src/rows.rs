@@ -113,6 +113,17 @@ pub(crate) fn failed(error: sqlx::Error) -> StoreError {
     StoreError::unavailable(error)
 }
 
+/// What could be read; what could not is reported.
+pub(crate) fn or_report<T>(read: Result<T, StoreError>) -> Option<T> {
+    read.inspect_err(|error| {
+        tracing::error!(
+            error = error as &dyn std::error::Error,
+            "a row cannot be read"
+        );
+    })
+    .ok()
+}
+
 /// A batch as the one JSON parameter of a multi-row statement.
 pub(crate) fn json<T: serde::Serialize>(rows: &[T]) -> Result<String, sqlx::Error> {
     serde_json::to_string(rows).map_err(|error| sqlx::Error::Encode(error.into()))

@@ -407,13 +407,21 @@ impl SignupRepository for SqliteStore {
     }
 
     async fn awake(&self, items: usize) -> Result<Vec<Signup>, StoreError> {
-        let items = items.min(PAGE_MAX);
-        let rows = sqlx::query(AssertSqlSafe(AWAKE.as_str()))
-            .bind(limit(items))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
-        parse_all(&rows)
+        let mut asked = items;
+        loop {
+            let rows = sqlx::query(AssertSqlSafe(AWAKE.as_str()))
+                .bind(limit(asked))
+                .fetch_all(&self.readers)
+                .await
+                .map_err(failed)?;
+            // A row that cannot be read pages somebody; the others must not wait for it.
+            let mut awake: Vec<_> = rows.iter().map(parse).filter_map(rows::or_report).collect();
+            if awake.len() >= items || rows.len() < asked {
+                awake.truncate(items);
+                return Ok(awake);
+            }
+            asked = asked.saturating_mul(4);
+        }
     }
 
     async fn page(

@@ -10,20 +10,25 @@ const IDLE: Duration = Duration::from_millis(100);
 /// How long a loop waits after it failed or crashed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
+/// Rounds over contests that run at once, so that a long one does not keep others waiting.
+const CONTEST_ROUNDS: usize = 3;
+
 /// Starts the loops; they end soon after `stop` changes.
 pub(crate) fn start(contests: &Arc<Contests>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
-    let settling = Arc::clone(contests);
-    let compensating = Arc::clone(contests);
-    vec![
-        tokio::spawn(run("contests", stop.clone(), move || {
-            let contests = Arc::clone(&settling);
+    let mut loops = Vec::new();
+    for _ in 0..CONTEST_ROUNDS {
+        let contests = Arc::clone(contests);
+        loops.push(tokio::spawn(run("contests", stop.clone(), move || {
+            let contests = Arc::clone(&contests);
             async move { contests.run_contests().await }
-        })),
-        tokio::spawn(run("compensation", stop.clone(), move || {
-            let contests = Arc::clone(&compensating);
-            async move { contests.compensate().await }
-        })),
-    ]
+        })));
+    }
+    let contests = Arc::clone(contests);
+    loops.push(tokio::spawn(run("compensation", stop.clone(), move || {
+        let contests = Arc::clone(&contests);
+        async move { contests.compensate().await }
+    })));
+    loops
 }
 
 /// Runs `round` again and again. A round that panics is reported, and the loop goes on (hazard

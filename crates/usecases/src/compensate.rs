@@ -4,7 +4,7 @@ use crate::{
     Contests, Failure,
     drive::{Prefetched, Until},
 };
-use domain::{contest::Contest, ids::ContestId, signup::Signup};
+use domain::{contest::Contest, due::RETRY_MS_MIN, ids::ContestId, signup::Signup};
 use futures_util::{StreamExt, stream};
 use std::collections::BTreeMap;
 
@@ -20,7 +20,11 @@ impl Contests {
     /// # Errors
     /// [`Failure::Store`] when the rows cannot be listed.
     pub async fn compensate(&self) -> Result<usize, Failure> {
-        let awake = self.ports.signups.awake(PASS_MAX).await?;
+        let now = self.ports.clock.now();
+        let limit = PASS_MAX + self.signup_pace.held(now);
+        let mut awake = self.ports.signups.awake(limit).await?;
+        awake.retain(|signup| self.signup_pace.is_ready(signup.id, now));
+        awake.truncate(PASS_MAX);
         let mut contests: BTreeMap<ContestId, Contest> = BTreeMap::new();
         for signup in &awake {
             if !contests.contains_key(&signup.contest_id)
@@ -29,21 +33,28 @@ impl Contests {
                 contests.insert(contest.id, contest);
             }
         }
-        let drives = awake.into_iter().filter_map(|signup| {
-            let contest = contests.get(&signup.contest_id)?;
-            Some(self.compensate_one(contest, signup))
-        });
+        let drives: Vec<_> = awake
+            .into_iter()
+            .map(|signup| self.compensate_one(contests.get(&signup.contest_id), signup))
+            .collect();
         Ok(stream::iter(drives).buffer_unordered(AT_ONCE).count().await)
     }
 
-    async fn compensate_one(&self, contest: &Contest, signup: Signup) {
-        let id = signup.id;
-        if let Err(error) = self
-            .drive(contest, signup, None, Until::Rest, Prefetched::default())
-            .await
-        {
+    async fn compensate_one(&self, contest: Option<&Contest>, signup: Signup) {
+        let (id, contest_id) = (signup.id, signup.contest_id);
+        let driven = match contest {
+            Some(contest) => self
+                .drive(contest, signup, None, Until::Rest, Prefetched::default())
+                .await
+                .map(drop),
+            None => Err(Failure::Gone(contest_id.to_string())),
+        };
+        if let Err(error) = driven {
+            // What goes on by itself gets a new wake time; this did not.
+            self.signup_pace
+                .hold(id, self.ports.clock.now().plus(RETRY_MS_MIN));
             tracing::warn!(
-                signup.id = %id, contest.id = %contest.id,
+                signup.id = %id, contest.id = %contest_id,
                 error = &error as &dyn std::error::Error, "compensation failed; it is tried again"
             );
         }

@@ -9,6 +9,7 @@ mod claim;
 mod compensate;
 mod drive;
 mod orphans;
+mod pace;
 mod payments;
 mod read;
 mod sandbox;
@@ -23,9 +24,12 @@ pub use settle::Pass;
 pub use sign_up::SignedUp;
 
 use domain::{
-    contest::PhaseError, finding::FindingClass, ids::ContestId, signup::TransitionError,
-    time::UnixMillis,
+    contest::PhaseError,
+    finding::FindingClass,
+    ids::{ContestId, SignupId},
+    signup::TransitionError,
 };
+use pace::Pace;
 use ports::{
     contests::ContestRepository,
     findings::{Finding, Findings},
@@ -35,11 +39,7 @@ use ports::{
     system::{Clock, IdSource},
     tasks::{TaskEvents, Tasks},
 };
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 /// How long a call of the funds system may take before its outcome counts as unknown.
 pub const FUNDS_DEADLINE: Duration = Duration::from_secs(5);
@@ -61,9 +61,8 @@ pub struct Ports {
 /// The flows.
 pub struct Contests {
     ports: Ports,
-    /// When a contest that could not go on is to be looked at again. In memory: losing it means
-    /// looking at once, which harms nobody.
-    pace: Mutex<BTreeMap<ContestId, UnixMillis>>,
+    contest_pace: Pace<ContestId>,
+    signup_pace: Pace<SignupId>,
 }
 
 /// Why a flow could not be carried through. What had begun is finished by the compensation.
@@ -118,7 +117,8 @@ impl Contests {
             Some((_, what)) => Err(UnsafeFunds(what)),
             None => Ok(Self {
                 ports,
-                pace: Mutex::default(),
+                contest_pace: Pace::default(),
+                signup_pace: Pace::default(),
             }),
         }
     }

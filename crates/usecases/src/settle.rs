@@ -27,12 +27,15 @@ use ports::{
     funds::{Lookup, TransferOutcome, coins},
     store::Committed,
 };
-use std::sync::PoisonError;
 
-/// The most contests of one round.
-const ROUND_MAX: usize = 64;
+/// The most contests of one round: more than a deployment has under way. A round takes all of them,
+/// so that those that only wait cannot stand in the way of others (hazard H12).
+const ROUND_MAX: usize = 100_000;
 /// The most contests that are driven at once.
 const CONTESTS_AT_ONCE: usize = 4;
+/// A pass that takes longer than this, in milliseconds, may be joined by another; they do each
+/// other no harm.
+const PASS_MS_MAX: i64 = 60_000;
 /// The most steps of one pass; a contest that needs more goes on in the next.
 const STEPS_MAX: usize = 10_000;
 /// The signups of one page of a sweep.
@@ -61,24 +64,22 @@ pub(crate) enum Stepped {
 }
 
 impl Contests {
-    /// Drives every contest whose time has come; how many.
+    /// Drives every contest whose time has come and that no other round is at; how many. Several
+    /// rounds may run at once: a contest of a million signups does not keep the others waiting.
     ///
     /// # Errors
     /// [`Failure::Store`] when they cannot be listed. A contest that fails does not stop the
     /// others.
     pub async fn run_contests(&self) -> Result<usize, Failure> {
-        let awake = self.ports.contests.awake(ROUND_MAX).await?;
         let now = self.ports.clock.now();
-        let ready: Vec<ContestId> = {
-            let pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-            let is_ready = |id: &ContestId| pace.get(id).is_none_or(|at| *at <= now);
-            awake
-                .iter()
-                .map(|contest| contest.id)
-                .filter(is_ready)
-                .collect()
-        };
-        let passes = ready.into_iter().map(|id| async move {
+        let awake = self.ports.contests.awake(ROUND_MAX).await?;
+        self.contest_pace.held(now);
+        let ids: Vec<ContestId> = awake.iter().map(|contest| contest.id).collect();
+        let passes = ids.into_iter().map(|id| async move {
+            let now = self.ports.clock.now();
+            if !self.contest_pace.take(id, now, now.plus(PASS_MS_MAX)) {
+                return 0;
+            }
             let next = match self.run_contest(id).await {
                 Ok(Pass::Rests(Some(at))) => at.min(now.plus(PACE_MS)),
                 Ok(Pass::Rests(None) | Pass::Waits) => now.plus(PACE_MS),
@@ -90,18 +91,13 @@ impl Contests {
                     now.plus(PACE_MS)
                 }
             };
-            self.pace
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .insert(id, next);
+            self.contest_pace.hold(id, next);
+            1
         });
-        let count = stream::iter(passes)
+        Ok(stream::iter(passes)
             .buffer_unordered(CONTESTS_AT_ONCE)
-            .count()
-            .await;
-        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        pace.retain(|_, at| *at > now);
-        Ok(count)
+            .fold(0, |sum, one| async move { sum + one })
+            .await)
     }
 
     /// Drives one contest until nothing is due or something has to be waited for.

@@ -730,3 +730,33 @@ async fn books_that_differ_stop_the_freeze_until_they_agree() {
             .is_empty()
     );
 }
+
+// hazard: H12, H14
+#[tokio::test]
+async fn many_contests_that_wait_do_not_stand_in_the_way_of_others() {
+    let world = World::new();
+    let process = world.process();
+    let mut waiting = Vec::new();
+    for _ in 0..150 {
+        let contest = world.create(&process, terms()).await;
+        waiting.push(contest);
+    }
+    world.grant("ann", 10_000);
+    for contest in &waiting {
+        world.sign_up(&process, *contest, "ann").await;
+    }
+    world.finish("ann").await;
+    judged(&world, &process).await;
+    for contest in &waiting {
+        assert_eq!(world.phase(*contest), PhaseKind::Claimable);
+    }
+    // All of them wait for their viewer; the last one ends as soon as she claims.
+    let last = *waiting.last().expect("a contest");
+    assert!(matches!(
+        world.claim(&process, last, "ann").await,
+        Claimed::Yes(_)
+    ));
+    world.settle_down(&process).await;
+    assert_eq!(world.phase(last), PhaseKind::Closed);
+    world.check();
+}
