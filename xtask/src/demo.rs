@@ -21,13 +21,13 @@ use std::{net::TcpListener, path::PathBuf};
 #[derive(Args, Clone, Debug)]
 pub(crate) struct DemoArgs {
     /// How many simulated viewers
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     viewers: u32,
     /// The port on 127.0.0.1
     #[arg(long, default_value_t = 8080)]
     port: u16,
     /// The length of each window in seconds
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     window: u32,
     /// Where everything is kept (default: a fresh directory under target/)
     #[arg(long)]

@@ -26,7 +26,7 @@ use std::{path::PathBuf, time::Duration};
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PlayArgs {
     /// How many viewers
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) viewers: u32,
     /// An instance that runs already; without it a server is built and started for the run
     #[arg(long)]
@@ -48,7 +48,7 @@ pub(crate) struct PlayArgs {
     #[arg(long, requires = "store")]
     ledger: Option<String>,
     /// kill −9 the server about every S seconds and start it again, until --kills
-    #[arg(long, value_name = "S", conflicts_with = "url")]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "url", value_parser = clap::value_parser!(u64).range(1..))]
     kill_every: Option<u64>,
     /// How many kills are wanted; the windows are stretched to hold them
     #[arg(long, default_value_t = 20, requires = "kill_every")]
@@ -63,7 +63,7 @@ pub(crate) struct PlayArgs {
     #[arg(long, value_enum, default_value = "normal")]
     pub(crate) scenario: Scenario,
     /// The length of each window in seconds
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) window: u32,
     /// Plays the same viewers again; printed at the start
     #[arg(long)]

@@ -3,7 +3,7 @@
 use crate::{api::Api, clock, rng::Rng};
 use anyhow::{Context, Result, bail};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::OpenOptions,
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
@@ -85,10 +85,14 @@ pub(crate) struct Server {
 /// A port on loopback that is free now. Below the range that the system takes for outgoing
 /// connections: while the server is down, a client's own socket must not take its place.
 pub(crate) fn free_port() -> Result<u16> {
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().unwrap_or_else(PoisonError::into_inner);
     let mut rng = Rng::new(crate::rng::fresh_seed() ^ u64::from(std::process::id()));
     for _ in 0..200 {
         let port = u16::try_from(rng.between(12_000, 30_000))?;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        // Given once: a server that is down for a moment still owns its port.
+        if !given.contains(&port) && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            given.insert(port);
             return Ok(port);
         }
     }

@@ -194,7 +194,8 @@ fn examples() -> Result<()> {
         std::fs::read_dir(&dir).with_context(|| format!("no examples in {}", dir.display()))?
     {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "rs") {
+        let is_file = path.extension().is_some_and(|extension| extension == "rs");
+        if is_file || path.join("main.rs").exists() {
             names.extend(
                 path.file_stem()
                     .map(|stem| stem.to_string_lossy().into_owned()),

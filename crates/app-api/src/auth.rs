@@ -8,6 +8,7 @@ use axum::{
 use domain::ids::{SenderId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
+use std::str::FromStr;
 
 /// What a caller may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -85,16 +86,22 @@ impl Tokens {
 }
 
 /// A caller with a valid token.
-pub(crate) struct Caller {
+struct Caller {
     subject: String,
     role: Role,
 }
 
-impl FromRequestParts<App> for Caller {
-    type Rejection = Problem;
+/// A viewer who plays: the token's subject, and nobody else.
+pub(crate) struct Player(pub(crate) UserId);
+/// A viewer or an operator who reads.
+pub(crate) struct Reader(pub(crate) UserId);
+/// An operator.
+pub(crate) struct Operator;
+/// A system that sends events.
+pub(crate) struct Sender(pub(crate) SenderId);
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-        let unauthorized = |detail| Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail);
+impl Caller {
+    fn of(parts: &Parts, app: &App) -> Result<Self, Problem> {
         let header = parts
             .headers
             .get(header::AUTHORIZATION)
@@ -103,60 +110,55 @@ impl FromRequestParts<App> for Caller {
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
-            .ok_or_else(|| unauthorized("a bearer token is needed"))?;
+            .ok_or_else(|| Problem::unauthorized("a bearer token is needed"))?;
         let Claims { sub, role, exp: _ } = app
             .tokens
             .check(token)
-            .ok_or_else(|| unauthorized("the token is not valid"))?;
+            .ok_or_else(|| Problem::unauthorized("the token is not valid, or no longer"))?;
         Ok(Self { subject: sub, role })
+    }
+
+    fn allow(self, roles: &[Role]) -> Result<Self, Problem> {
+        if roles.contains(&self.role) {
+            return Ok(self);
+        }
+        let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
+        let detail = format!("this takes a token of the role {}", names.join(" or "));
+        Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail))
+    }
+
+    fn subject<T: FromStr>(&self) -> Result<T, Problem> {
+        let invalid = |_| Problem::unauthorized("the token's subject is not a user id");
+        self.subject.parse().map_err(invalid)
     }
 }
 
-impl Caller {
-    fn allow(&self, roles: &[Role]) -> Result<(), Problem> {
-        if roles.contains(&self.role) {
-            Ok(())
-        } else {
-            Err(Problem::new(
-                StatusCode::FORBIDDEN,
-                "forbidden",
-                "the token's role may not do this",
-            ))
+macro_rules! caller {
+    ($name:ident, [$($role:ident),+], $made:expr) => {
+        // The role is judged before anything else of the request is read.
+        impl FromRequestParts<App> for $name {
+            type Rejection = Problem;
+
+            async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+                let caller = Caller::of(parts, app)?.allow(&[$(Role::$role),+])?;
+                let made: fn(&Caller) -> Result<Self, Problem> = $made;
+                made(&caller)
+            }
         }
-    }
+    };
+}
 
-    /// The viewer who plays.
-    pub(crate) fn player(&self) -> Result<UserId, Problem> {
-        self.allow(&[Role::Player])?;
-        self.user()
-    }
+caller!(Player, [Player], |caller| caller.subject().map(Self));
+caller!(Reader, [Player, Operator], |caller| caller.subject().map(Self));
+caller!(Operator, [Operator], |_| Ok(Self));
+caller!(Sender, [Service], |caller| caller.subject().map(Self));
 
-    /// The viewer or operator who reads.
-    pub(crate) fn reader(&self) -> Result<UserId, Problem> {
-        self.allow(&[Role::Player, Role::Operator])?;
-        self.user()
-    }
-
-    /// An operator.
-    pub(crate) fn operator(&self) -> Result<(), Problem> {
-        self.allow(&[Role::Operator])
-    }
-
-    /// Who sends events.
-    pub(crate) fn sender(&self) -> Result<SenderId, Problem> {
-        self.allow(&[Role::Service])?;
-        self.subject.parse().map_err(|_| Self::bad_subject())
-    }
-
-    fn user(&self) -> Result<UserId, Problem> {
-        self.subject.parse().map_err(|_| Self::bad_subject())
-    }
-
-    fn bad_subject() -> Problem {
-        Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            "the token's subject is not a user id",
-        )
+impl Role {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Player => "player",
+            Self::Operator => "operator",
+            Self::Service => "service",
+        }
     }
 }

@@ -79,20 +79,67 @@ async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Pro
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    let malformed = |error: serde_json::Error| {
+        Problem::new(StatusCode::BAD_REQUEST, "malformed_json", error.to_string())
+    };
+    // Fields have names: a list of values in their order is not taken for an object. Only a batch
+    // is a list, of objects.
+    let value: serde_json::Value = serde_json::from_slice(bytes).map_err(malformed)?;
+    if let Some(pointer) = misplaced_list(&value) {
+        return Err(Problem::fault(pointer, "invalid_type", "must not be a list"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let parsed = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+    serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path());
         let error = error.into_inner();
-        if error.is_data() {
-            Problem::fault(pointer, "invalid_value", error.to_string())
-        } else {
-            Problem::new(StatusCode::BAD_REQUEST, "malformed_json", error.to_string())
+        if error.is_data() { misfit(pointer, &error.to_string()) } else { malformed(error) }
+    })
+}
+
+fn misplaced_list(value: &serde_json::Value) -> Option<String> {
+    use serde_json::Value;
+    fn nested(value: &Value, pointer: &str) -> Option<String> {
+        match value {
+            Value::Array(_) => Some(pointer.to_owned()),
+            Value::Object(fields) => {
+                fields.iter().find_map(|(name, value)| nested(value, &format!("{pointer}/{name}")))
+            }
+            _ => None,
         }
-    })?;
-    reader.end().map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, "malformed_json", error.to_string())
-    })?;
-    Ok(parsed)
+    }
+    match value {
+        Value::Array(items) => {
+            items.iter().enumerate().find_map(|(index, item)| nested(item, &format!("/{index}")))
+        }
+        other => nested(other, ""),
+    }
+}
+
+/// What serde says about a value that does not fit, in the words of this API.
+fn misfit(pointer: String, said: &str) -> Problem {
+    let said = said.split(" at line ").next().unwrap_or(said);
+    let quoted = || said.split('`').nth(1).unwrap_or_default();
+    let at = |field: &str| {
+        if pointer.ends_with(&format!("/{field}")) { pointer.clone() } else { format!("{pointer}/{field}") }
+    };
+    if said.starts_with("missing field") {
+        return Problem::fault(at(quoted()), "missing", "is needed");
+    }
+    if said.starts_with("unknown field") {
+        return Problem::fault(at(quoted()), "unknown_field", "there is no such field");
+    }
+    if said.starts_with("duplicate field") {
+        return Problem::fault(at(quoted()), "duplicate_field", "is there twice");
+    }
+    let wanted = said.rsplit("expected ").next().unwrap_or_default();
+    let wanted = match wanted {
+        "u64" | "u32" | "u16" => "a whole number that is not negative, and not too large",
+        "a string" => "a string",
+        "a boolean" => "true or false",
+        "a sequence" => "a list",
+        _ => "an object",
+    };
+    Problem::fault(pointer, "invalid_type", format!("must be {wanted}"))
 }
 
 fn pointer(path: &serde_path_to_error::Path) -> String {
@@ -133,7 +180,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         axum::extract::Query::<T>::from_request_parts(parts, state)
             .await
             .map(|axum::extract::Query(query)| Self(query))
-            .map_err(|rejection| Problem::fault("", "invalid_query", rejection.body_text()))
+            .map_err(|rejection| query_problem(&rejection.body_text()))
+    }
+}
+
+/// `Failed to deserialize query string: limit: invalid digit found in string`, in our words.
+fn query_problem(said: &str) -> Problem {
+    let said = said.split_once(": ").map_or(said, |(_, rest)| rest);
+    if said.starts_with("unknown field") {
+        let name = said.split('`').nth(1).unwrap_or_default();
+        return Problem::fault(format!("/{name}"), "unknown_field", "there is no such parameter");
+    }
+    match said.split_once(": ") {
+        Some((name, _)) => Problem::fault(format!("/{name}"), "invalid_type", "is not of the right form"),
+        None => Problem::fault("", "invalid_query", said),
     }
 }
 

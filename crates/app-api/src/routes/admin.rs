@@ -2,7 +2,7 @@
 
 use super::{cursor, filter, no_contest, page_size};
 use crate::{
-    auth::Caller,
+    auth::Operator,
     extract::{Body, Id, NoBody, Query},
     problem::Problem,
     state::App,
@@ -18,10 +18,9 @@ use usecases::{Cancelled, Created, ParkedOutcome, Settled};
 
 pub(crate) async fn create(
     State(app): State<App>,
-    caller: Caller,
+    _: Operator,
     Body(body): Body<NewContest>,
 ) -> Result<(StatusCode, Json<ContestView>), Problem> {
-    caller.operator()?;
     let (title, terms) = body.parse()?;
     if terms.signup_closes_at <= app.contests.ports().clock.now() {
         return Err(Problem::fault(
@@ -41,10 +40,9 @@ pub(crate) async fn create(
 
 pub(crate) async fn report(
     State(app): State<App>,
-    caller: Caller,
+    _: Operator,
     Id(id): Id<ContestId>,
 ) -> Result<Json<ReportView>, Problem> {
-    caller.operator()?;
     let report = app.contests.report(id).await?.ok_or_else(no_contest)?;
     Ok(Json(ReportView::new(
         &report,
@@ -54,11 +52,10 @@ pub(crate) async fn report(
 
 pub(crate) async fn cancel(
     State(app): State<App>,
-    caller: Caller,
+    _: Operator,
     Id(id): Id<ContestId>,
     NoBody: NoBody,
 ) -> Result<(StatusCode, Json<ContestView>), Problem> {
-    caller.operator()?;
     match app
         .run(|contests| async move { contests.cancel(id).await })
         .await?
@@ -77,11 +74,10 @@ pub(crate) async fn cancel(
 
 pub(crate) async fn settle(
     State(app): State<App>,
-    caller: Caller,
+    _: Operator,
     Id(id): Id<ContestId>,
     NoBody: NoBody,
 ) -> Result<(StatusCode, Json<ContestView>), Problem> {
-    caller.operator()?;
     match app
         .run(|contests| async move { contests.settle(id).await })
         .await?
@@ -109,11 +105,10 @@ pub(crate) struct SignupsQuery {
 
 pub(crate) async fn signups(
     State(app): State<App>,
-    caller: Caller,
+    _: Operator,
     Id(id): Id<ContestId>,
     Query(query): Query<SignupsQuery>,
 ) -> Result<Json<Items<SignupView>>, Problem> {
-    caller.operator()?;
     let user: Option<UserId> = filter("/user_id", query.user_id.as_deref())?;
     let unknown = || Problem::fault("/state", "unknown_value", "is not a state");
     let states = match query.state.as_deref() {
@@ -153,10 +148,9 @@ pub(crate) struct FindingsQuery {
 
 pub(crate) async fn findings(
     State(app): State<App>,
-    caller: Caller,
+    _: Operator,
     Query(query): Query<FindingsQuery>,
 ) -> Result<Json<Items<FindingView>>, Problem> {
-    caller.operator()?;
     let contest: Option<ContestId> = filter("/contest_id", query.contest_id.as_deref())?;
     let contest = contest.ok_or_else(|| Problem::fault("/contest_id", "missing", "is needed"))?;
     let open_only = match query.status.as_deref() {
@@ -192,10 +186,9 @@ pub(crate) struct PageQuery {
 
 pub(crate) async fn parked(
     State(app): State<App>,
-    caller: Caller,
+    _: Operator,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Items<SignupView>>, Problem> {
-    caller.operator()?;
     let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
     let ports = app.contests.ports();
     let page = ports.signups.parked(after, limit).await?;
@@ -222,11 +215,10 @@ pub(crate) async fn parked(
 
 pub(crate) async fn retry(
     State(app): State<App>,
-    caller: Caller,
+    _: Operator,
     Id(id): Id<SignupId>,
     NoBody: NoBody,
 ) -> Result<Json<SignupView>, Problem> {
-    caller.operator()?;
     unparked(
         app.run(|contests| async move { contests.retry_parked(id).await })
             .await?,
@@ -235,11 +227,10 @@ pub(crate) async fn retry(
 
 pub(crate) async fn redirect(
     State(app): State<App>,
-    caller: Caller,
+    _: Operator,
     Id(id): Id<SignupId>,
     NoBody: NoBody,
 ) -> Result<Json<SignupView>, Problem> {
-    caller.operator()?;
     unparked(
         app.run(|contests| async move { contests.redirect_parked(id).await })
             .await?,

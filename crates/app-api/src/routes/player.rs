@@ -2,7 +2,7 @@
 
 use super::{cursor, filter, no_contest, page_size};
 use crate::{
-    auth::Caller,
+    auth::{Player, Reader},
     extract::{Id, NoBody, Query},
     problem::Problem,
     state::App,
@@ -56,10 +56,9 @@ fn phases(phase: Option<&str>) -> Result<(Vec<PhaseKind>, Option<bool>), Problem
 
 pub(crate) async fn contests(
     State(app): State<App>,
-    caller: Caller,
+    _: Reader,
     Query(query): Query<ListQuery>,
 ) -> Result<Json<Items<ContestView>>, Problem> {
-    caller.reader()?;
     let (phases, opened) = phases(query.phase.as_deref())?;
     let room_id = filter("/room_id", query.room_id.as_deref())?;
     let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
@@ -89,10 +88,9 @@ pub(crate) async fn contests(
 
 pub(crate) async fn contest(
     State(app): State<App>,
-    caller: Caller,
+    _: Reader,
     Id(id): Id<ContestId>,
 ) -> Result<Json<ContestView>, Problem> {
-    caller.reader()?;
     let contest = app.contests.visible(id).await?.ok_or_else(no_contest)?;
     Ok(Json(ContestView::new(
         &contest,
@@ -102,21 +100,19 @@ pub(crate) async fn contest(
 
 pub(crate) async fn pool(
     State(app): State<App>,
-    caller: Caller,
+    _: Reader,
     Id(id): Id<ContestId>,
 ) -> Result<Json<PoolView>, Problem> {
-    caller.reader()?;
     let contest = app.contests.visible(id).await?.ok_or_else(no_contest)?;
     Ok(Json(app.contests.pool(&contest).await?.into()))
 }
 
 pub(crate) async fn sign_up(
     State(app): State<App>,
-    caller: Caller,
+    Player(user): Player,
     Id(id): Id<ContestId>,
     NoBody: NoBody,
 ) -> Result<Response, Problem> {
-    let user = caller.player()?;
     match app
         .run(|contests| async move { contests.sign_up(id, &user).await })
         .await?
@@ -139,24 +135,25 @@ pub(crate) async fn sign_up(
 
 pub(crate) async fn signup(
     State(app): State<App>,
-    caller: Caller,
+    Reader(user): Reader,
     Id(id): Id<ContestId>,
 ) -> Result<Json<SignupView>, Problem> {
-    let user = caller.reader()?;
     let seen = app
         .run(|contests| async move { contests.read(id, &user).await })
         .await?;
-    let seen = seen.ok_or_else(not_signed_up)?;
-    Ok(Json(SignupView::new(&seen)))
+    match seen {
+        Some(seen) => Ok(Json(SignupView::new(&seen))),
+        None if app.contests.visible(id).await?.is_none() => Err(no_contest()),
+        None => Err(not_signed_up()),
+    }
 }
 
 pub(crate) async fn claim(
     State(app): State<App>,
-    caller: Caller,
+    Player(user): Player,
     Id(id): Id<ContestId>,
     NoBody: NoBody,
 ) -> Result<Response, Problem> {
-    let user = caller.player()?;
     match app
         .run(|contests| async move { contests.claim(id, &user).await })
         .await?
@@ -188,10 +185,9 @@ pub(crate) struct PageQuery {
 
 pub(crate) async fn mine(
     State(app): State<App>,
-    caller: Caller,
+    Reader(user): Reader,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Items<SignupView>>, Problem> {
-    let user = caller.player()?;
     let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
     let ports = app.contests.ports();
     let page = ports.signups.of_user(&user, after, limit).await?;
