@@ -149,7 +149,9 @@ macro_rules! caller {
 }
 
 caller!(Player, [Player], |caller| caller.subject().map(Self));
-caller!(Reader, [Player, Operator], |caller| caller.subject().map(Self));
+caller!(Reader, [Player, Operator], |caller| caller
+    .subject()
+    .map(Self));
 caller!(Operator, [Operator], |_| Ok(Self));
 caller!(Sender, [Service], |caller| caller.subject().map(Self));
 

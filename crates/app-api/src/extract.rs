@@ -86,13 +86,21 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     // is a list, of objects.
     let value: serde_json::Value = serde_json::from_slice(bytes).map_err(malformed)?;
     if let Some(pointer) = misplaced_list(&value) {
-        return Err(Problem::fault(pointer, "invalid_type", "must not be a list"));
+        return Err(Problem::fault(
+            pointer,
+            "invalid_type",
+            "must not be a list",
+        ));
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let pointer = pointer(error.path());
         let error = error.into_inner();
-        if error.is_data() { misfit(pointer, &error.to_string()) } else { malformed(error) }
+        if error.is_data() {
+            misfit(pointer, &error.to_string())
+        } else {
+            malformed(error)
+        }
     })
 }
 
@@ -101,16 +109,17 @@ fn misplaced_list(value: &serde_json::Value) -> Option<String> {
     fn nested(value: &Value, pointer: &str) -> Option<String> {
         match value {
             Value::Array(_) => Some(pointer.to_owned()),
-            Value::Object(fields) => {
-                fields.iter().find_map(|(name, value)| nested(value, &format!("{pointer}/{name}")))
-            }
+            Value::Object(fields) => fields
+                .iter()
+                .find_map(|(name, value)| nested(value, &format!("{pointer}/{name}"))),
             _ => None,
         }
     }
     match value {
-        Value::Array(items) => {
-            items.iter().enumerate().find_map(|(index, item)| nested(item, &format!("/{index}")))
-        }
+        Value::Array(items) => items
+            .iter()
+            .enumerate()
+            .find_map(|(index, item)| nested(item, &format!("/{index}"))),
         other => nested(other, ""),
     }
 }
@@ -120,7 +129,11 @@ fn misfit(pointer: String, said: &str) -> Problem {
     let said = said.split(" at line ").next().unwrap_or(said);
     let quoted = || said.split('`').nth(1).unwrap_or_default();
     let at = |field: &str| {
-        if pointer.ends_with(&format!("/{field}")) { pointer.clone() } else { format!("{pointer}/{field}") }
+        if pointer.ends_with(&format!("/{field}")) {
+            pointer.clone()
+        } else {
+            format!("{pointer}/{field}")
+        }
     };
     if said.starts_with("missing field") {
         return Problem::fault(at(quoted()), "missing", "is needed");
@@ -189,10 +202,18 @@ fn query_problem(said: &str) -> Problem {
     let said = said.split_once(": ").map_or(said, |(_, rest)| rest);
     if said.starts_with("unknown field") {
         let name = said.split('`').nth(1).unwrap_or_default();
-        return Problem::fault(format!("/{name}"), "unknown_field", "there is no such parameter");
+        return Problem::fault(
+            format!("/{name}"),
+            "unknown_field",
+            "there is no such parameter",
+        );
     }
     match said.split_once(": ") {
-        Some((name, _)) => Problem::fault(format!("/{name}"), "invalid_type", "is not of the right form"),
+        Some((name, _)) => Problem::fault(
+            format!("/{name}"),
+            "invalid_type",
+            "is not of the right form",
+        ),
         None => Problem::fault("", "invalid_query", said),
     }
 }

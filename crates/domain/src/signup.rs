@@ -446,6 +446,18 @@ impl Signup {
         }
     }
 
+    /// Why a payment is parked, if one is.
+    #[must_use]
+    pub const fn parked(&self) -> Option<Refusal> {
+        match &self.state {
+            State::Claiming(.., payment) | State::Refunding(_, payment) => match payment.last_try {
+                PayTry::Parked(reason) => Some(reason),
+                PayTry::NotSent | PayTry::Unknown => None,
+            },
+            _ => None,
+        }
+    }
+
     /// What a payment of `amount` to `payee` moves.
     #[must_use]
     pub fn payment_content(&self, payee: Payee, amount: Coins) -> Content {

@@ -61,7 +61,17 @@ impl<E: Executor> GroupCommit<E> {
     #[must_use]
     pub fn start(executor: E, batch_max: usize, queue_max: usize) -> Self {
         let (asks, queue) = mpsc::channel(queue_max);
-        tokio::spawn(serve(executor, queue, batch_max));
+        let serving = tokio::spawn(serve(executor, queue, batch_max));
+        tokio::spawn(async move {
+            if let Err(crash) = serving.await
+                && crash.is_panic()
+            {
+                // Nobody would ever be answered again. A process that ends is started again, and
+                // loses nothing that was answered.
+                tracing::error!(error = %crash, "the writer crashed");
+                std::process::abort();
+            }
+        });
         Self { asks }
     }
 

@@ -27,10 +27,17 @@ impl Contests {
         awake.truncate(PASS_MAX);
         let mut contests: BTreeMap<ContestId, Contest> = BTreeMap::new();
         for signup in &awake {
-            if !contests.contains_key(&signup.contest_id)
-                && let Some(contest) = self.ports.contests.get(signup.contest_id).await?
-            {
-                contests.insert(contest.id, contest);
+            if contests.contains_key(&signup.contest_id) {
+                continue;
+            }
+            // A contest that cannot be read holds up its own signups, not those of others.
+            match self.ports.contests.get(signup.contest_id).await {
+                Ok(Some(contest)) => drop(contests.insert(contest.id, contest)),
+                Ok(None) => {}
+                Err(error) => tracing::error!(
+                    contest.id = %signup.contest_id, error = &error as &dyn std::error::Error,
+                    "a contest cannot be read"
+                ),
             }
         }
         let drives: Vec<_> = awake
@@ -41,18 +48,20 @@ impl Contests {
     }
 
     async fn compensate_one(&self, contest: Option<&Contest>, signup: Signup) {
-        let (id, contest_id) = (signup.id, signup.contest_id);
+        let (id, contest_id, version) = (signup.id, signup.contest_id, signup.version);
         let driven = match contest {
             Some(contest) => self
                 .drive(contest, signup, None, Until::Rest, Prefetched::default())
                 .await
-                .map(drop),
+                .map(|driven| driven.signup.version != version),
             None => Err(Failure::Gone(contest_id.to_string())),
         };
+        if !matches!(driven, Ok(true)) {
+            // What was saved has a new wake time; this has not.
+            let until = self.ports.clock.now().plus(RETRY_MS_MIN);
+            self.signup_pace.hold(id, until);
+        }
         if let Err(error) = driven {
-            // What goes on by itself gets a new wake time; this did not.
-            self.signup_pace
-                .hold(id, self.ports.clock.now().plus(RETRY_MS_MIN));
             tracing::warn!(
                 signup.id = %id, contest.id = %contest_id,
                 error = &error as &dyn std::error::Error, "compensation failed; it is tried again"

@@ -12,7 +12,7 @@ use domain::{
     effects::effects,
     finding::FindingClass,
     judge::{self, Progress},
-    signup::{Claimant, Fact, Signup, StateKind},
+    signup::{Claimant, Fact, FeeTry, Signup, State, StateKind},
     time::Window,
     transfer::{Position, Transfer},
 };
@@ -92,6 +92,20 @@ impl Journey {
         Ok(())
     }
 
+    /// Goes on from the row as another left it. A refusal that stands there may be older than what
+    /// was learnt here: then the order is looked up again, or a viewer who was charged would be
+    /// told that they were not.
+    fn overtaken(self, fresh: Signup, contest: &Contest) -> Result<Self, Failure> {
+        let lost = self.current;
+        let mut journey = Self::new(fresh);
+        if is_refused(&journey.current) && !is_refused(&lost) {
+            journey.apply(Fact::FeeUnknown, contest)?;
+        } else if is_parked(&journey.current) && !is_parked(&lost) {
+            journey.apply(Fact::PaymentUnknown, contest)?;
+        }
+        Ok(journey)
+    }
+
     /// True if a reader would see something else than what is saved.
     fn is_unsaved(&self) -> bool {
         self.current.clone().recalled() != self.saved.clone().recalled()
@@ -120,68 +134,52 @@ impl Contests {
         if let Some(fact) = asked {
             journey.apply(fact, contest)?;
         }
+        // True once the outside world has to be waited for.
+        let mut waits = false;
+        // True where the state that was entered must be durable before anybody is asked again.
+        let mut entered = false;
         for _ in 0..STEPS_MAX {
-            if until == Until::Enrolled && journey.current.state.kind() == StateKind::InProgress {
-                break;
-            }
+            let is_enrolled =
+                until == Until::Enrolled && journey.current.state.kind() == StateKind::InProgress;
             let step = due(&journey.current, contest, self.ports.clock.now());
-            if step == Step::Rest || (until == Until::MoneyMoves && step.moves_money()) {
-                break;
-            }
-            if step.moves_money() && journey.is_unsaved() {
+            let stops = waits
+                || is_enrolled
+                || step == Step::Rest
+                || (until == Until::MoneyMoves && step.moves_money());
+            if (stops || entered || step.moves_money()) && journey.is_unsaved() {
                 match self.save(&mut journey).await? {
                     Saved::Yes => {}
                     Saved::OutsideWindow(signup) => return Ok(outside(*signup, progress)),
-                    Saved::Overtaken(signup) => {
-                        journey = Journey::new(*signup);
+                    Saved::Overtaken(fresh) => {
+                        (waits, entered) = (false, false);
+                        journey = journey.overtaken(*fresh, contest)?;
                         continue;
                     }
                 }
             }
-            let Some(fact) = self
-                .perform(
-                    contest,
-                    &journey.current,
-                    step,
-                    &mut prefetched,
-                    &mut progress,
-                )
-                .await?
-            else {
-                break;
-            };
+            if stops {
+                return Ok(Driven {
+                    signup: journey.current,
+                    progress,
+                    is_outside_window: false,
+                });
+            }
             let before = journey.current.clone();
-            let waits = fact.says_wait();
-            journey.apply(fact, contest)?;
-            if waits || journey.current == before {
-                break;
-            }
-            if !self.ours_comes_next(contest, &journey.current)
-                && journey.current.state.kind() != before.state.kind()
-                && let Saved::Overtaken(signup) | Saved::OutsideWindow(signup) =
-                    self.save(&mut journey).await?
+            match self
+                .perform(contest, &before, step, &mut prefetched, &mut progress)
+                .await?
             {
-                journey = Journey::new(*signup);
-            }
-        }
-        if journey.is_unsaved() {
-            match self.save(&mut journey).await? {
-                Saved::Yes => {}
-                Saved::OutsideWindow(signup) => return Ok(outside(*signup, progress)),
-                Saved::Overtaken(signup) => {
-                    return Ok(Driven {
-                        signup: *signup,
-                        progress,
-                        is_outside_window: false,
-                    });
+                Some(fact) => {
+                    waits = fact.says_wait();
+                    journey.apply(fact, contest)?;
+                    waits |= journey.current == before;
                 }
+                None => waits = true,
             }
+            entered = journey.current.state.kind() != before.state.kind()
+                && !self.ours_comes_next(contest, &journey.current);
         }
-        Ok(Driven {
-            signup: journey.current,
-            progress,
-            is_outside_window: false,
-        })
+        Err(Failure::Contended(journey.saved.id.to_string()))
     }
 
     /// True if the next step is ours and idempotent, so that its fact may share the commit.
@@ -310,6 +308,9 @@ impl Contests {
                 // The store's own time is at most a few milliseconds away, and nothing hangs on it.
                 current.updated_at = self.ports.clock.now();
                 *saved = current.clone();
+                if is_parked(saved) && !was_parked {
+                    self.raise_parked(saved).await;
+                }
                 if was_parked && !is_parked(saved) {
                     self.withdraw(FindingClass::Stuck, saved.contest_id, &saved.id.to_string())
                         .await;
@@ -331,12 +332,12 @@ impl Contests {
     }
 }
 
+fn is_refused(signup: &Signup) -> bool {
+    matches!(signup.state, State::Initialized(FeeTry::Refused(_)))
+}
+
 fn is_parked(signup: &Signup) -> bool {
-    use domain::signup::{PayTry, State};
-    matches!(
-        &signup.state,
-        State::Claiming(.., payment) | State::Refunding(_, payment) if matches!(payment.last_try, PayTry::Parked(_))
-    )
+    signup.parked().is_some()
 }
 
 fn outside(signup: Signup, progress: Option<Progress>) -> Driven {

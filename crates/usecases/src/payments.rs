@@ -6,9 +6,9 @@ use domain::{
     finding::FindingClass,
     judge::{self, Conflict},
     order::{Leg, OrderId},
-    signup::{Fact, Payee, Signup, State},
+    signup::{Fact, Signup, State},
     time::UnixMillis,
-    transfer::{Content, Position, Transfer},
+    transfer::{Content, Position, Refusal, Transfer},
 };
 use ports::funds::{FundsError, Lookup, TransferOutcome, TransferRequest};
 use tokio::time::timeout;
@@ -40,6 +40,8 @@ impl Contests {
                 self.fee_answer(contest, signup, Some(transfer), Position(0))
                     .await
             }
+            // Too long on its way, or clocks apart: it may be sent anew while signups are open.
+            TransferOutcome::Refused(Refusal::PastNotAfter) => Fact::FeeNotSent,
             TransferOutcome::Refused(reason) => Fact::FeeRefused(reason),
             TransferOutcome::NotSent => Fact::FeeNotSent,
             TransferOutcome::Unknown => Fact::FeeUnknown,
@@ -88,22 +90,7 @@ impl Contests {
         let content = signup.payment_content(payment.payee, amount);
         Some(match self.transfer(leg, content, None).await {
             TransferOutcome::Applied(transfer) => self.payment_answer(signup, Some(transfer)).await,
-            TransferOutcome::Refused(reason) => {
-                let to = if payment.payee == Payee::Viewer {
-                    "the viewer"
-                } else {
-                    "platform/holding"
-                };
-                let evidence = format!("{amount} coins to {to} were refused: {}", reason.name());
-                self.raise(
-                    FindingClass::Stuck,
-                    signup.contest_id,
-                    signup.id.to_string(),
-                    evidence,
-                )
-                .await;
-                Fact::PaymentRefused(reason)
-            }
+            TransferOutcome::Refused(reason) => Fact::PaymentRefused(reason),
             TransferOutcome::NotSent => Fact::PaymentNotSent,
             TransferOutcome::Unknown => Fact::PaymentUnknown,
             // Redirected meanwhile, perhaps: what applied is what is recorded.
@@ -130,6 +117,17 @@ impl Contests {
                 Fact::PaymentUnknown
             }
         }
+    }
+
+    /// The alarm about a payment that an operator has to decide about.
+    pub(crate) async fn raise_parked(&self, signup: &Signup) {
+        let (Some(reason), Some((_, amount))) = (signup.parked(), signup.payment()) else {
+            return;
+        };
+        let evidence = format!("a payment of {amount} coins was refused: {}", reason.name());
+        let subject = signup.id.to_string();
+        self.raise(FindingClass::Stuck, signup.contest_id, subject, evidence)
+            .await;
     }
 
     async fn raise_conflict(&self, signup: &Signup, conflict: &Conflict) {

@@ -467,7 +467,20 @@ impl Contests {
             };
             let shared = of(StateKind::Shared);
             let range = |error: domain::money::CoinsOutOfRange| Failure::Books(error.to_string());
-            let forfeited = settlement.prizes.minus(shared).map_err(range)?;
+            let forfeited = self.forfeited(&contest).await?;
+            // What a lost row should have got is not what nobody claimed.
+            if shared.plus(forfeited).ok() != Some(settlement.prizes) {
+                let evidence = format!(
+                    "the sheet has prizes of {}, the rows show {shared} shared and {forfeited} forfeited",
+                    settlement.prizes
+                );
+                let subject = "sheet".to_owned();
+                self.raise(FindingClass::PoolDiffers, contest.id, subject, evidence)
+                    .await;
+                return Ok(Stepped::Stuck);
+            }
+            self.withdraw(FindingClass::PoolDiffers, contest.id, "sheet")
+                .await;
             let rest = leftover(&contest, &settlement.totals, shared, forfeited).map_err(range)?;
             let unfixed =
                 |leg: OwnLeg, amount: Coins| !amount.is_zero() && !contest.legs.contains_key(&leg);
@@ -499,5 +512,35 @@ impl Contests {
         )
         .await;
         Ok(Stepped::Stuck)
+    }
+
+    /// The prizes on the sheet of those who forfeited them.
+    async fn forfeited(&self, contest: &Contest) -> Result<Coins, Failure> {
+        let states = [StateKind::Forfeited];
+        let mut sum = Coins::ZERO;
+        let mut after = None;
+        loop {
+            let page = self
+                .ports
+                .signups
+                .page(contest.id, &states, after, PAGE)
+                .await?;
+            let ids: Vec<_> = page.items.iter().map(|signup| signup.id).collect();
+            let lines: Vec<_> = stream::iter(ids)
+                .map(|id| self.ports.contests.sheet_line(contest.id, id))
+                .buffer_unordered(PAGE)
+                .collect()
+                .await;
+            for line in lines {
+                let prize = line?.map_or(Coins::ZERO, |line| line.prize);
+                let range =
+                    |error: domain::money::CoinsOutOfRange| Failure::Books(error.to_string());
+                sum = sum.plus(prize).map_err(range)?;
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(sum),
+            }
+        }
     }
 }

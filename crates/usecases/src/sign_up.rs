@@ -80,17 +80,16 @@ impl Contests {
             contest.phase.kind() != PhaseKind::Draft || now >= contest.terms.signup_closes_at;
         let seen = Seen::new(contest, driven);
         Ok(match &seen.signup.state {
-            State::Initialized(FeeTry::Refused(reason)) => match reason {
-                _ if is_over => SignedUp::Closed,
+            State::Initialized(FeeTry::Refused(reason)) if !is_over => match reason {
                 Refusal::InsufficientBalance | Refusal::UnknownAccount | Refusal::AccountClosed => {
                     SignedUp::InsufficientFunds(seen)
                 }
                 Refusal::BalanceLimit => SignedUp::PoolFull(seen),
                 Refusal::ClosedToCredits | Refusal::PastNotAfter => SignedUp::Closed,
             },
-            // Looked up, not there, and too late to be sent.
-            State::Initialized(FeeTry::NotSent) if is_over => SignedUp::Closed,
-            State::Initialized(FeeTry::NotSent | FeeTry::Unknown) => SignedUp::Pending(seen),
+            // Until credits are closed no "not found" is final, and after that the row says how
+            // it ended.
+            State::Initialized(_) => SignedUp::Pending(seen),
             State::Expired => SignedUp::Closed,
             State::Paid(_)
             | State::InProgress(_)

@@ -216,9 +216,8 @@ async fn each_refusal_of_a_fee_has_its_answer() {
             Refusal::InsufficientBalance | Refusal::UnknownAccount | Refusal::AccountClosed => {
                 matches!(signed_up, SignedUp::InsufficientFunds(_))
             }
-            Refusal::ClosedToCredits | Refusal::PastNotAfter => {
-                matches!(signed_up, SignedUp::Closed)
-            }
+            Refusal::ClosedToCredits => matches!(signed_up, SignedUp::Closed),
+            Refusal::PastNotAfter => matches!(signed_up, SignedUp::Pending(_)),
             Refusal::BalanceLimit => matches!(signed_up, SignedUp::PoolFull(_)),
         };
         assert!(fits, "{refusal:?}: {signed_up:?}");

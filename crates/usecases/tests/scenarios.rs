@@ -9,11 +9,14 @@ use domain::{
     ids::ContestId,
     money::Coins,
     order::{Account, Leg, Platform},
-    signup::StateKind,
+    signup::{Fact, Signup, StateKind},
     terms::{BasisPoints, ClaimMode, NoWinner, Remainder, Terms, Unclaimed},
+    time::Window,
+    transfer::Refusal,
 };
 use ports::{
     funds::{Funds, TransferOutcome, TransferRequest},
+    signups::{SignupCommit, SignupRepository},
     system::Clock,
     tasks::EventOutcome,
 };
@@ -759,4 +762,136 @@ async fn many_contests_that_wait_do_not_stand_in_the_way_of_others() {
     world.settle_down(&process).await;
     assert_eq!(world.phase(last), PhaseKind::Closed);
     world.check();
+}
+
+/// A funds system during whose answer another call of the same viewer records an older one.
+struct Overtaken {
+    inner: Arc<adapters_memory::funds::MemoryFunds>,
+    store: Arc<adapters_memory::store::MemoryStore>,
+    older: fn(Signup) -> Option<Signup>,
+}
+
+#[async_trait::async_trait]
+impl Funds for Overtaken {
+    fn capabilities(&self) -> ports::funds::Capabilities {
+        self.inner.capabilities()
+    }
+    async fn open_account(&self, account: &Account) -> Result<(), ports::funds::FundsError> {
+        self.inner.open_account(account).await
+    }
+    async fn transfer(&self, request: &TransferRequest) -> TransferOutcome {
+        let outcome = self.inner.transfer(request).await;
+        for signup in self.store.all_signups() {
+            let expected = signup.version;
+            if let Some(signup) = (self.older)(signup) {
+                let commit = SignupCommit {
+                    expected,
+                    window: Window::ALWAYS,
+                    trail: vec![signup.state.kind()],
+                    signup,
+                    wake_at: None,
+                    effects: Vec::new(),
+                };
+                self.store.commit(commit).await.expect("a commit");
+            }
+        }
+        outcome
+    }
+    async fn lookup(
+        &self,
+        orders: &[domain::order::OrderId],
+    ) -> Result<ports::funds::Lookup, ports::funds::FundsError> {
+        self.inner.lookup(orders).await
+    }
+    async fn close_credits(
+        &self,
+        account: &Account,
+    ) -> Result<domain::transfer::CreditsClosed, ports::funds::FundsError> {
+        self.inner.close_credits(account).await
+    }
+    async fn balance(
+        &self,
+        account: &Account,
+    ) -> Result<ports::funds::Balance, ports::funds::FundsError> {
+        self.inner.balance(account).await
+    }
+    async fn list(
+        &self,
+        account: &Account,
+        after: domain::transfer::Position,
+        limit: usize,
+    ) -> Result<ports::funds::TransferPage, ports::funds::FundsError> {
+        self.inner.list(account, after, limit).await
+    }
+}
+
+#[tokio::test]
+async fn a_charge_is_not_forgotten_because_an_older_refusal_was_recorded_first() {
+    let world = World::new();
+    world.grant("ann", 100);
+    let contest = world.create(&world.process(), terms()).await;
+    let process = world.process_with(Arc::new(Overtaken {
+        inner: Arc::clone(&world.funds),
+        store: Arc::clone(&world.store),
+        older: |signup| {
+            signup
+                .apply(Fact::FeeRefused(Refusal::InsufficientBalance))
+                .ok()
+        },
+    }));
+    world.sign_up(&process, contest, "ann").await;
+    assert_eq!(world.state(contest, "ann"), StateKind::InProgress);
+    assert_eq!(world.held("ann"), 90);
+    world.check();
+}
+
+#[tokio::test]
+async fn a_prize_is_not_forgotten_because_an_older_refusal_was_recorded_first() {
+    let (world, process, contest) = enrolled(terms(), &["ann"]).await;
+    world.finish("ann").await;
+    judged(&world, &process).await;
+    let overtaken = world.process_with(Arc::new(Overtaken {
+        inner: Arc::clone(&world.funds),
+        store: Arc::clone(&world.store),
+        older: |signup| {
+            signup
+                .apply(Fact::PaymentRefused(Refusal::BalanceLimit))
+                .ok()
+        },
+    }));
+    let claimed = world.claim(&overtaken, contest, "ann").await;
+    assert!(matches!(claimed, Claimed::Yes(_)), "{claimed:?}");
+    assert_eq!(world.held("ann"), 100);
+    world.to_the_end(&process).await;
+    assert_eq!(world.phase(contest), PhaseKind::Closed);
+    world.check();
+}
+
+/// A finisher's row that is lost after the freeze is no unclaimed prize: nothing is swept.
+#[tokio::test]
+async fn a_row_that_is_lost_after_the_freeze_stops_the_close_with_an_alarm() {
+    for claimed in [false, true] {
+        let (world, process, contest) = enrolled(terms(), &["ann", "bob"]).await;
+        world.finish("ann").await;
+        world.finish("bob").await;
+        judged(&world, &process).await;
+        if claimed {
+            world.claim(&process, contest, "ann").await;
+        }
+        world
+            .store
+            .delete_signup(contest, &user("ann"))
+            .expect("a row");
+        world.to_the_end(&process).await;
+        assert_eq!(world.phase(contest), PhaseKind::Claimable);
+        assert_eq!(world.balance(&Account::Platform(Platform::Revenue)), 0);
+        let findings = Arc::clone(&process.ports().findings);
+        let open = findings
+            .list(contest, true, None, 10)
+            .await
+            .expect("findings")
+            .items;
+        let classes: Vec<_> = open.iter().map(|finding| finding.class).collect();
+        assert_eq!(classes, [FindingClass::PoolDiffers]);
+    }
 }

@@ -207,8 +207,8 @@ impl World {
         self.clock.set(time);
     }
 
-    /// Runs the loops until two rounds in a row change nothing, the clock moving on a little each
-    /// round so that what is paced and backed off comes up.
+    /// Runs the loops until nothing changes for longer than a first compensation waits, the clock
+    /// moving on a little each round so that what is paced and backed off comes up.
     pub async fn settle_down(&self, process: &Contests) {
         let mut quiet = 0;
         for _ in 0..200 {
@@ -221,7 +221,7 @@ impl World {
             } else {
                 0
             };
-            if quiet == 2 {
+            if quiet == 6 {
                 return;
             }
         }
