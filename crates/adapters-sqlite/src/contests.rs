@@ -57,8 +57,9 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The columns that a commit may change.
-const CHANGING: [&str; 17] = [
+const CHANGING: [&str; 18] = [
     "title",
+    "updated_at",
     "phase",
     "cancel_reason",
     "close_position",
@@ -83,8 +84,8 @@ static COMMIT: LazyLock<String> = LazyLock::new(|| {
         .map(|column| format!("{column} = j.value ->> '{column}'"))
         .collect();
     format!(
-        "UPDATE contest SET {}, version = contest.version + 1, updated_at = ?2 FROM json_each(?1) AS j \
-         WHERE contest.contest_id = j.value ->> 'contest_id' AND contest.version = ?3",
+        "UPDATE contest SET {}, version = contest.version + 1 FROM json_each(?1) AS j \
+         WHERE contest.contest_id = j.value ->> 'contest_id' AND contest.version = ?2",
         set.join(", "),
     )
 });
@@ -191,7 +192,6 @@ pub(crate) async fn commit(
     if window.allows(now) {
         let done = sqlx::query(AssertSqlSafe(COMMIT.as_str()))
             .bind(json(&[write_of(contest)])?)
-            .bind(now.0)
             .bind(column(*expected))
             .execute(&mut *transaction.connection)
             .await?;

@@ -35,7 +35,8 @@ pub(crate) static RESTORE: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The columns of a signup that a commit may change.
-pub(crate) const CHANGING: [&str; 14] = [
+pub(crate) const CHANGING: [&str; 15] = [
+    "updated_at",
     "state",
     "last_try",
     "refusal",
@@ -58,7 +59,7 @@ pub(crate) static COMMIT: LazyLock<String> = LazyLock::new(|| {
         .map(|column| format!("{column} = j.value ->> '{column}'"))
         .collect();
     format!(
-        "{ROWS} UPDATE signup SET {}, wake_at = j.value ->> 'wake_at', version = signup.version + 1, updated_at = ?2 \
+        "{ROWS} UPDATE signup SET {}, wake_at = j.value ->> 'wake_at', version = signup.version + 1 \
          FROM j WHERE signup.contest_id = j.value ->> 'contest_id' \
          AND signup.signup_id = j.value ->> 'signup_id' AND signup.version = j.value ->> 'expected' \
          RETURNING signup_id",

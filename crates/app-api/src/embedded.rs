@@ -4,12 +4,21 @@ use crate::{auth::Tokens, loops, routes, state::App};
 use adapters_ledger::Ledger;
 use adapters_sqlite::SqliteStore;
 use anyhow::{Context, bail};
-use domain::time::UnixMillis;
-use ports::system::{Clock, IdSource};
+use domain::{
+    order::{Account, Platform},
+    time::UnixMillis,
+    transfer::Position,
+};
+use ports::{
+    contests::{ContestFilter, ContestRepository},
+    funds::Funds,
+    system::{Clock, IdSource},
+};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io::{Read, Write},
     net::SocketAddr,
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -19,6 +28,10 @@ use tokio_util::task::TaskTracker;
 use usecases::{Contests, Ports};
 use uuid::Uuid;
 
+/// The store's file.
+const STORE: &str = "guafen.db";
+/// The ledger's file.
+const LEDGER: &str = "ledger.db";
 /// How long a stop waits for flows that were begun; what is left is finished after the next start.
 const DRAIN: Duration = Duration::from_secs(10);
 /// The environment variable that overrides the secret of the data directory.
@@ -61,7 +74,12 @@ struct DataDir {
 
 impl DataDir {
     fn open(path: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(path).with_context(|| format!("cannot create {}", path.display()))?;
+        // What is in it is nobody else's business.
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(path)
+            .with_context(|| format!("cannot create {}", path.display()))?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -86,12 +104,65 @@ impl DataDir {
     }
 }
 
+/// Opens store and ledger. They belong together: one of them without the other, once there is
+/// something in it, is a loss that nothing here can make good, and going on would tell viewers
+/// that they never paid.
+async fn open_books(dir: &Path) -> anyhow::Result<(SqliteStore, Ledger)> {
+    let (store_path, ledger_path) = (dir.join(STORE), dir.join(LEDGER));
+    let lost = |lost: &str, kept: &str| {
+        anyhow::anyhow!(
+            "{} has {kept} but its {lost} is gone; restore both from one backup",
+            dir.display()
+        )
+    };
+    let open_store = || async {
+        SqliteStore::open(&store_path, &[])
+            .await
+            .context("cannot open the store")
+    };
+    let open_ledger = || async {
+        Ledger::open(&ledger_path)
+            .await
+            .context("cannot open the ledger")
+    };
+    if ledger_path.exists() && !store_path.exists() {
+        let ledger = open_ledger().await?;
+        let issuing = Account::Platform(Platform::Issuing);
+        if !ledger
+            .list(&issuing, Position(0), 1)
+            .await?
+            .transfers
+            .is_empty()
+        {
+            return Err(lost(STORE, LEDGER));
+        }
+        return Ok((open_store().await?, ledger));
+    }
+    let store = open_store().await?;
+    if !ledger_path.exists() {
+        let contests = store.list(&ContestFilter::default(), None, 1).await?;
+        if !contests.items.is_empty() {
+            return Err(lost(LEDGER, STORE));
+        }
+    }
+    Ok((store, open_ledger().await?))
+}
+
+/// What to do where a data directory keeps no secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoSecret {
+    /// Make one: this is the server.
+    Make,
+    /// Refuse: a new one would sign tokens that no server takes.
+    Refuse,
+}
+
 /// The tokens of a data directory: signed with `GUAFEN_AUTH__HS256_SECRET`, else with the secret
 /// that the directory keeps, which is made when it is first needed.
 ///
 /// # Errors
 /// When the secret is too short, or cannot be read or written.
-pub(crate) fn tokens(data_dir: Option<&Path>) -> anyhow::Result<Tokens> {
+pub(crate) fn tokens(data_dir: Option<&Path>, no_secret: NoSecret) -> anyhow::Result<Tokens> {
     if let Ok(secret) = std::env::var(SECRET_VARIABLE) {
         if secret.len() < SECRET_MIN {
             bail!("{SECRET_VARIABLE} must have at least {SECRET_MIN} characters");
@@ -109,7 +180,13 @@ pub(crate) fn tokens(data_dir: Option<&Path>) -> anyhow::Result<Tokens> {
                 .with_context(|| format!("cannot read {}", path.display()))?;
             text
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => make_secret(dir, &path)?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => match no_secret {
+            NoSecret::Make => make_secret(dir, &path)?,
+            NoSecret::Refuse => bail!(
+                "there is no secret in {}; start the server there once, or check the path",
+                dir.display()
+            ),
+        },
         Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
     };
     let secret = parse_hex(text.trim()).filter(|secret| secret.len() >= SECRET_MIN);
@@ -125,7 +202,6 @@ pub(crate) fn tokens(data_dir: Option<&Path>) -> anyhow::Result<Tokens> {
 /// Writes a new secret, readable by its owner alone. Of two processes that do so at once, one wins
 /// and both use its secret.
 fn make_secret(dir: &Path, path: &Path) -> anyhow::Result<String> {
-    use std::os::unix::fs::OpenOptionsExt;
     fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
     let mut bytes = [0; SECRET_MIN];
     getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
@@ -171,13 +247,8 @@ fn parse_hex(text: &str) -> Option<Vec<u8>> {
 /// When the directory is in use or cannot be opened, or the address cannot be listened on.
 pub(crate) async fn serve(data_dir: &Path, listen: SocketAddr) -> anyhow::Result<()> {
     let dir = DataDir::open(data_dir)?;
-    let tokens = tokens(Some(&dir.path))?;
-    let store = SqliteStore::open(&dir.path.join("guafen.db"), &[])
-        .await
-        .context("cannot open the store")?;
-    let ledger = Ledger::open(&dir.path.join("ledger.db"))
-        .await
-        .context("cannot open the ledger")?;
+    let tokens = tokens(Some(&dir.path), NoSecret::Make)?;
+    let (store, ledger) = open_books(&dir.path).await?;
     let store = Arc::new(store);
     let contests = Arc::new(Contests::new(Ports {
         contests: Arc::clone(&store) as _,

@@ -12,7 +12,7 @@ mod wire;
 use anyhow::{Context, bail};
 use auth::Role;
 use clap::{Parser, Subcommand};
-use std::{net::SocketAddr, path::PathBuf};
+use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 /// Prize-pool contests for live rooms: viewers pay coins to sign up, and those who finish their
 /// task split the pool.
@@ -29,7 +29,9 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serves the API.
+    /// Serves the API until SIGTERM or Ctrl-C, which lets what has begun end.
+    ///
+    /// RUST_LOG sets what is logged (default: info). `app-api token` makes tokens for its callers.
     Serve {
         /// API, ledger and settling in one process, durable in --data-dir.
         #[arg(long, requires = "data_dir")]
@@ -86,11 +88,23 @@ fn parse_ttl(text: &str) -> Result<u64, String> {
 }
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line with every cause; a backtrace would bury it.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> anyhow::Result<()> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     match Arguments::parse().command {
@@ -107,7 +121,7 @@ async fn main() -> anyhow::Result<()> {
             data_dir,
         } => {
             user.parse::<domain::ids::UserId>().context("--user")?;
-            let tokens = embedded::tokens(data_dir.as_deref())?;
+            let tokens = embedded::tokens(data_dir.as_deref(), embedded::NoSecret::Refuse)?;
             println!(
                 "{}",
                 tokens.sign(&user, role, embedded::unix_seconds() + ttl)?

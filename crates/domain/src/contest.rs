@@ -459,6 +459,7 @@ impl Contest {
         Ok(Self {
             phase,
             legs,
+            updated_at: now,
             ..self
         })
     }

@@ -27,9 +27,9 @@ pub struct Signup {
     pub tries: u32,
     /// Counts the writes; a write names the version that it was decided on.
     pub version: u64,
-    /// When it was inserted, database time.
+    /// When it was inserted, by its writer's clock: for people.
     pub created_at: UnixMillis,
-    /// When it was last written, database time.
+    /// When it was last written, by its writer's clock: for people.
     pub updated_at: UnixMillis,
 }
 

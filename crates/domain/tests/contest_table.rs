@@ -173,14 +173,16 @@ fn check(phase: &Phase, fact: ContestFact, moves: &mut BTreeSet<(PhaseKind, Phas
             let is_open = ["funding", "draft"].contains(wanted) || wanted.ends_with("open");
             assert_eq!(closed, (!is_open).then_some(CLOSED), "{from} + {by}");
             moves.insert((phase.kind(), after.phase.kind()));
+            assert_eq!(after.updated_at, NOW, "{from} + {by}");
             let unchanged = Contest {
                 phase: phase.clone(),
                 legs: before.legs.clone(),
+                updated_at: before.updated_at,
                 ..after
             };
             assert_eq!(
                 unchanged, before,
-                "{from} + {by}: nothing but phase and legs changes"
+                "{from} + {by}: nothing but phase, legs and time changes"
             );
         }
         None => {

@@ -59,7 +59,7 @@ pub struct StateCount {
 /// 5. `commit` writes all or nothing; it applies only if the stored version is `expected` and the
 ///    store's clock is inside the window, and of any number of commits that name one version at
 ///    most one applies.
-/// 6. A commit never changes terms, id or creation time; it sets `updated_at` to the store's time.
+/// 6. A commit never changes terms, id or creation time.
 /// 7. Sheet lines are written once; a line that exists is never changed.
 /// 8. `awake` lists contests whose wake time has come, the longest waiting first.
 /// 9. `list` shows only contests that are visible (draft and later), newest first, each once.

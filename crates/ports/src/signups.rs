@@ -29,8 +29,8 @@ pub struct SignupCommit {
     pub expected: u64,
     /// When it may be written, by the store's clock.
     pub window: Window,
-    /// The signup as decided: its state and tries are written, and the version becomes
-    /// `expected + 1`.
+    /// The signup as decided: its state, tries and `updated_at` are written, and the version
+    /// becomes `expected + 1`.
     pub signup: Signup,
     /// The states it went through on the way, the last one included: the lines of its history.
     pub trail: Vec<StateKind>,
@@ -54,8 +54,7 @@ pub struct SignupCommit {
 /// 6. `commit` writes row, history, wake time and effects, all or nothing; it applies only if the
 ///    stored version is `expected` and the store's clock is inside the window, and of any number
 ///    of commits that name one version at most one applies.
-/// 7. A commit never changes id, contest, user, fee or creation time; it sets `updated_at` to the
-///    store's time.
+/// 7. A commit never changes id, contest, user, fee or creation time.
 /// 8. A commit of one row never fails because of another.
 /// 9. `awake` lists signups whose wake time has come, the longest waiting first.
 /// 10. `page`, `of_user` and `parked` go by signup id, from after the given one (`of_user` newest

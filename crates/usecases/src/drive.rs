@@ -293,6 +293,7 @@ impl Contests {
             trail.push(current.state.kind());
         }
         let was_parked = is_parked(saved);
+        current.updated_at = self.ports.clock.now();
         let commit = SignupCommit {
             expected: saved.version,
             window: std::mem::take(window),
@@ -305,8 +306,6 @@ impl Contests {
             Committed::Applied => {
                 failpoint::pass(Failpoint::SignupCommitted);
                 current.version = saved.version + 1;
-                // The store's own time is at most a few milliseconds away, and nothing hangs on it.
-                current.updated_at = self.ports.clock.now();
                 *saved = current.clone();
                 if is_parked(saved) && !was_parked {
                     self.raise_parked(saved).await;

@@ -6,7 +6,7 @@ use crate::{
     payments::within,
 };
 use domain::{
-    contest::{Contest, PhaseKind, applied_amount},
+    contest::{Contest, Phase, PhaseKind, applied_amount},
     ids::{ContestId, UserId},
     money::Coins,
     order::OwnLeg,
@@ -156,12 +156,21 @@ impl Contests {
     /// # Errors
     /// [`Failure`].
     pub async fn pool(&self, contest: &Contest) -> Result<Pool, Failure> {
+        if let Phase::Cancelling(..) | Phase::Cancelled(..) = contest.phase {
+            // Every fee goes back: there is nothing to be split.
+            let as_of = contest.updated_at;
+            return Ok(Pool {
+                amount: Coins::ZERO,
+                finishers: 0,
+                estimated_prize: Coins::ZERO,
+                as_of,
+            });
+        }
         if let Some((totals, frozen_at)) = contest.phase.frozen() {
             let totals = totals.get();
-            let estimated_prize = totals
-                .pool
-                .part(1, totals.finishers.max(1).into())
-                .unwrap_or(Coins::ZERO);
+            let part = |finishers: u64| totals.pool.part(1, finishers.into());
+            // Without finishers nobody gets anything.
+            let estimated_prize = part(totals.finishers).unwrap_or(Coins::ZERO);
             return Ok(Pool {
                 amount: totals.pool,
                 finishers: totals.finishers,

@@ -82,13 +82,13 @@ impl ContestRepository for MemoryStore {
             legs,
             version: _,
             created_at: _,
-            updated_at: _,
+            updated_at,
         } = contest;
         stored.title = title;
         stored.phase = phase;
         stored.legs = legs;
         stored.version = expected + 1;
-        stored.updated_at = now;
+        stored.updated_at = updated_at;
         let line = (id, stored.version, stored.phase.kind());
         tables.contest_history.push(line);
         for line in lines {

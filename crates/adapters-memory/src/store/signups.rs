@@ -91,12 +91,12 @@ impl SignupRepository for MemoryStore {
             tries,
             version: _,
             created_at: _,
-            updated_at: _,
+            updated_at,
         } = signup.recalled();
         row.signup.state = state;
         row.signup.tries = tries;
         row.signup.version = expected + 1;
-        row.signup.updated_at = now;
+        row.signup.updated_at = updated_at;
         row.wake_at = wake_at;
         let written = row.signup.clone();
         let lines = trail.into_iter().map(|state| (id, written.version, state));
