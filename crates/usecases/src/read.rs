@@ -8,11 +8,13 @@ use crate::{
 use domain::{
     contest::{Contest, Phase, PhaseKind, applied_amount},
     ids::{ContestId, UserId},
+    invariant::{self, Books, Violation},
     money::Coins,
     order::OwnLeg,
     settlement::{Advisory, estimate},
     signup::{Signup, State, StateKind},
     time::UnixMillis,
+    transfer::{Position, Transfer},
 };
 use ports::{
     contests::StateCount,
@@ -75,7 +77,14 @@ pub struct Report {
     pub balance: Option<Coins>,
     /// Findings that are open, at most a page of them.
     pub findings: Vec<Finding>,
+    /// What the books of a contest that is over violate. None while something is under way, when
+    /// two reads apart would show differences that are none, and for a contest of more than
+    /// 20,000 signups: the independent checker reads those.
+    pub violations: Option<Vec<Violation>>,
 }
+
+/// The most signups that a report checks.
+const CHECKED_MAX: u64 = 20_000;
 
 impl Contests {
     /// A contest that viewers may see.
@@ -217,12 +226,60 @@ impl Contests {
             .list(id, true, None, PAGE_MAX)
             .await?
             .items;
+        let signups: u64 = counts.iter().map(|count| count.signups).sum();
+        let violations = match balance {
+            Some(balance) if contest.phase.kind().is_terminal() && signups <= CHECKED_MAX => {
+                Some(self.violations(&contest, balance).await?)
+            }
+            _ => None,
+        };
         Ok(Some(Report {
+            violations,
             contest,
             counts,
             balance,
             findings,
         }))
+    }
+
+    async fn violations(
+        &self,
+        contest: &Contest,
+        balance: Coins,
+    ) -> Result<Vec<Violation>, Failure> {
+        let mut signups = Vec::new();
+        let mut after = None;
+        loop {
+            let page = self
+                .ports
+                .signups
+                .page(contest.id, &[], after, PAGE_MAX)
+                .await?;
+            signups.extend(page.items);
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        let account = contest.pool_account();
+        let mut transfers: Vec<Transfer> = Vec::new();
+        loop {
+            let after = transfers
+                .last()
+                .map_or(Position(0), |last| last.receipt.position);
+            let page = within(self.ports.funds.list(&account, after, PAGE_MAX)).await?;
+            if page.transfers.is_empty() {
+                break;
+            }
+            transfers.extend(page.transfers);
+        }
+        let books = Books {
+            contest,
+            signups: &signups,
+            transfers: &transfers,
+            balance,
+        };
+        Ok(invariant::check(books, self.ports.clock.now()))
     }
 }
 

@@ -1,7 +1,12 @@
 //! What operators read: reports and findings.
 
 use super::{ContestView, rfc3339};
-use domain::{money::Coins, signup::StateKind, time::UnixMillis};
+use domain::{
+    invariant::{Invariant, Violation},
+    money::Coins,
+    signup::StateKind,
+    time::UnixMillis,
+};
 use ports::{contests::StateCount, findings::Finding};
 use serde::Serialize;
 use usecases::Report;
@@ -54,7 +59,37 @@ pub(crate) struct ReportView {
     counts: Vec<CountView>,
     funnel: Funnel,
     money: Money,
+    invariants: Vec<InvariantView>,
     findings: Vec<FindingView>,
+}
+
+#[derive(Serialize)]
+struct InvariantView {
+    name: &'static str,
+    /// Null where it was not checked: something is under way, or these books do not show it.
+    holds: Option<bool>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    evidence: Vec<String>,
+}
+
+fn invariants(violations: Option<&[Violation]>) -> Vec<InvariantView> {
+    let view = |invariant: &Invariant| {
+        // A history and a tally are not among the books of a contest.
+        let is_shown = !matches!(invariant, Invariant::ForwardOnly | Invariant::TallyTrue);
+        let evidence: Vec<String> = violations
+            .unwrap_or_default()
+            .iter()
+            .filter(|violation| violation.invariant == *invariant)
+            .map(|violation| violation.evidence.clone())
+            .collect();
+        let holds = violations.filter(|_| is_shown).map(|_| evidence.is_empty());
+        InvariantView {
+            name: invariant.name(),
+            holds,
+            evidence,
+        }
+    };
+    Invariant::ALL.iter().map(view).collect()
 }
 
 #[derive(Serialize)]
@@ -83,6 +118,7 @@ impl ReportView {
             counts,
             balance,
             findings,
+            violations,
         } = report;
         let signups = |wanted: &dyn Fn(StateKind) -> bool| {
             counts
@@ -137,6 +173,7 @@ impl ReportView {
                 refunds: coins(&|state| state == StateKind::Refunded, |count| count.fees),
                 own_legs: legs.collect(),
             },
+            invariants: invariants(violations.as_deref()),
             findings: findings.iter().map(FindingView::from).collect(),
         }
     }
