@@ -94,6 +94,19 @@ impl Problem {
         }])
     }
 
+    /// The same for a request that is not safe to repeat.
+    pub(crate) fn not_repeatable(self, detail: &str) -> Self {
+        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+            Self {
+                detail: detail.to_owned(),
+                retry_after_s: None,
+                ..self
+            }
+        } else {
+            self
+        }
+    }
+
     pub(crate) fn retry_after(self, seconds: u16) -> Self {
         Self {
             retry_after_s: Some(seconds),

@@ -31,7 +31,13 @@ pub(crate) async fn create(
     }
     let Created { contest } = app
         .run(|contests| async move { contests.create(title, terms).await })
-        .await?;
+        .await
+        .map_err(|problem| {
+            problem.not_repeatable(
+                "it is not known whether the contest was created; look at the list before you \
+                 create it again",
+            )
+        })?;
     Ok((
         StatusCode::CREATED,
         Json(ContestView::new(&contest, app.contests.ports().clock.now())),
