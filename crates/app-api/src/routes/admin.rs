@@ -1,6 +1,6 @@
 //! What operators call.
 
-use super::{cursor, filter, no_contest, page_size};
+use super::{PageQuery, cursor, filter, no_contest, page_size, signup_page};
 use crate::{
     auth::Operator,
     extract::{Body, Id, NoBody, Query},
@@ -183,40 +183,15 @@ pub(crate) async fn findings(
     }))
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PageQuery {
-    limit: Option<usize>,
-    cursor: Option<String>,
-}
-
 pub(crate) async fn parked(
     State(app): State<App>,
     _: Operator,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Items<SignupView>>, Problem> {
     let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
-    let ports = app.contests.ports();
-    let page = ports.signups.parked(after, limit).await?;
-    let mut items = Vec::with_capacity(page.items.len());
-    for signup in page.items {
-        let contest = ports
-            .contests
-            .get(signup.contest_id)
-            .await?
-            .ok_or_else(no_contest)?;
-        items.extend(
-            app.contests
-                .look(&contest, vec![signup])
-                .await?
-                .iter()
-                .map(SignupView::new),
-        );
-    }
-    Ok(Json(Items {
-        items,
-        next_cursor: page.next.map(|id| id.to_string()),
-    }))
+    let signups = &app.contests.ports().signups;
+    let page = signups.parked(after, limit).await?;
+    signup_page(&app, page).await
 }
 
 pub(crate) async fn retry(

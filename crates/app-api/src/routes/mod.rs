@@ -4,14 +4,21 @@ mod admin;
 mod player;
 mod service;
 
-use crate::{problem::Problem, state::App};
+use crate::{
+    problem::Problem,
+    state::App,
+    wire::{Items, SignupView},
+};
 use axum::{
-    Router,
+    Json, Router,
     extract::DefaultBodyLimit,
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post, put},
 };
+use domain::{ids::SignupId, signup::Signup};
+use ports::store::Page;
+use serde::Deserialize;
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// The largest body.
@@ -105,4 +112,27 @@ fn filter<T: std::str::FromStr<Err = domain::ids::InvalidId>>(
 
 fn no_contest() -> Problem {
     Problem::not_found("not_found", "there is no such contest")
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PageQuery {
+    limit: Option<usize>,
+    cursor: Option<String>,
+}
+
+/// A page of signups of any contests.
+async fn signup_page(
+    app: &App,
+    page: Page<Signup, SignupId>,
+) -> Result<Json<Items<SignupView>>, Problem> {
+    let mut items = Vec::with_capacity(page.items.len());
+    for signup in page.items {
+        let contest = app.contests.ports().contests.get(signup.contest_id).await?;
+        let contest = contest.ok_or_else(no_contest)?;
+        let seen = app.contests.look(&contest, vec![signup]).await?;
+        items.extend(seen.iter().map(SignupView::new));
+    }
+    let next_cursor = page.next.map(|id| id.to_string());
+    Ok(Json(Items { items, next_cursor }))
 }

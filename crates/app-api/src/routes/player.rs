@@ -1,6 +1,6 @@
 //! What viewers call.
 
-use super::{cursor, filter, no_contest, page_size};
+use super::{PageQuery, cursor, filter, no_contest, page_size, signup_page};
 use crate::{
     auth::{Player, Reader},
     extract::{Id, NoBody, Query},
@@ -176,40 +176,15 @@ pub(crate) async fn claim(
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct PageQuery {
-    limit: Option<usize>,
-    cursor: Option<String>,
-}
-
 pub(crate) async fn mine(
     State(app): State<App>,
     Reader(user): Reader,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Items<SignupView>>, Problem> {
     let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
-    let ports = app.contests.ports();
-    let page = ports.signups.of_user(&user, after, limit).await?;
-    let mut items = Vec::with_capacity(page.items.len());
-    for signup in page.items {
-        let contest = ports
-            .contests
-            .get(signup.contest_id)
-            .await?
-            .ok_or_else(no_contest)?;
-        items.extend(
-            app.contests
-                .look(&contest, vec![signup])
-                .await?
-                .iter()
-                .map(SignupView::new),
-        );
-    }
-    Ok(Json(Items {
-        items,
-        next_cursor: page.next.map(|id| id.to_string()),
-    }))
+    let signups = &app.contests.ports().signups;
+    let page = signups.of_user(&user, after, limit).await?;
+    signup_page(&app, page).await
 }
 
 /// The outcome is not known yet: ask again.
