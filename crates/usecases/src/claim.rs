@@ -10,6 +10,7 @@ use domain::{
     ids::{ContestId, UserId},
     signup::{Claimant, State},
 };
+use futures_util::future::join;
 
 /// What became of a claim.
 #[derive(Clone, Debug)]
@@ -36,10 +37,16 @@ impl Contests {
     /// # Errors
     /// [`Failure`]; the outcome is then unknown to the caller and is finished by the compensation.
     pub async fn claim(&self, contest_id: ContestId, user: &UserId) -> Result<Claimed, Failure> {
-        let Some(contest) = self.visible(contest_id).await? else {
+        // Asked together, answered together.
+        let (contest, signup) = join(
+            self.visible(contest_id),
+            self.ports.signups.find(contest_id, user),
+        )
+        .await;
+        let Some(contest) = contest? else {
             return Ok(Claimed::NoContest);
         };
-        let Some(signup) = self.ports.signups.find(contest_id, user).await? else {
+        let Some(signup) = signup? else {
             return Ok(Claimed::NotSignedUp);
         };
         let is_claimable = contest.phase.kind() == PhaseKind::Claimable;

@@ -16,6 +16,7 @@ use domain::{
     time::UnixMillis,
     transfer::{Position, Transfer},
 };
+use futures_util::future::join;
 use ports::{
     contests::StateCount,
     findings::Finding,
@@ -111,10 +112,13 @@ impl Contests {
         contest_id: ContestId,
         user: &UserId,
     ) -> Result<Option<Seen>, Failure> {
-        let Some(contest) = self.visible(contest_id).await? else {
-            return Ok(None);
-        };
-        let Some(signup) = self.ports.signups.find(contest_id, user).await? else {
+        // Asked together, answered together.
+        let (contest, signup) = join(
+            self.visible(contest_id),
+            self.ports.signups.find(contest_id, user),
+        )
+        .await;
+        let (Some(contest), Some(signup)) = (contest?, signup?) else {
             return Ok(None);
         };
         let driven = self
