@@ -9,20 +9,22 @@ use domain::{
     ids::ContestId,
     money::Coins,
     order::{Account, Leg, Platform},
-    signup::{Fact, Signup, StateKind},
+    signup::{Fact, StateKind},
     terms::{BasisPoints, ClaimMode, NoWinner, Remainder, Terms, Unclaimed},
-    time::Window,
     transfer::Refusal,
 };
 use ports::{
     funds::{Funds, TransferOutcome, TransferRequest},
-    signups::{SignupCommit, SignupRepository},
     system::Clock,
     tasks::EventOutcome,
 };
 use std::sync::Arc;
 use usecases::{Cancelled, Claimed, Contests, ParkedOutcome, SignedUp};
-use world::{START, World, coins, terms, user};
+use world::{
+    START, World, coins,
+    meddled::{Answers, Meddled},
+    terms, user,
+};
 
 /// A world with `names` signed up, each holding 100 coins before.
 async fn enrolled(terms: Terms, names: &[&str]) -> (World, Contests, ContestId) {
@@ -335,10 +337,12 @@ async fn a_fee_unknown_until_after_signups_closed_ends_either_way() {
         let process = world.process();
         let contest = world.create(&process, terms()).await;
         world.sign_up(&process, contest, "bob").await;
-        let lost = Arc::new(Lossy {
-            inner: Arc::clone(&world.funds),
-            arrives,
-        });
+        let answers = if arrives {
+            Answers::Lost
+        } else {
+            Answers::NothingArrives
+        };
+        let lost = Arc::new(Meddled::new(&world, answers));
         let cut_off = world.process_with(lost);
         let pending = cut_off
             .sign_up(contest, &user("ann"))
@@ -377,54 +381,6 @@ async fn a_fee_unknown_until_after_signups_closed_ends_either_way() {
             }
         );
         world.check();
-    }
-}
-
-/// A funds system whose every answer is lost: transfers arrive, or not.
-struct Lossy {
-    inner: Arc<adapters_memory::funds::MemoryFunds>,
-    arrives: bool,
-}
-
-#[async_trait::async_trait]
-impl Funds for Lossy {
-    fn capabilities(&self) -> ports::funds::Capabilities {
-        self.inner.capabilities()
-    }
-    async fn open_account(&self, account: &Account) -> Result<(), ports::funds::FundsError> {
-        self.inner.open_account(account).await
-    }
-    async fn transfer(&self, request: &TransferRequest) -> TransferOutcome {
-        if self.arrives {
-            self.inner.transfer(request).await;
-        }
-        TransferOutcome::Unknown
-    }
-    async fn lookup(
-        &self,
-        _: &[domain::order::OrderId],
-    ) -> Result<ports::funds::Lookup, ports::funds::FundsError> {
-        Err(ports::funds::FundsError::unavailable("lost"))
-    }
-    async fn close_credits(
-        &self,
-        account: &Account,
-    ) -> Result<domain::transfer::CreditsClosed, ports::funds::FundsError> {
-        self.inner.close_credits(account).await
-    }
-    async fn balance(
-        &self,
-        account: &Account,
-    ) -> Result<ports::funds::Balance, ports::funds::FundsError> {
-        self.inner.balance(account).await
-    }
-    async fn list(
-        &self,
-        account: &Account,
-        after: domain::transfer::Position,
-        limit: usize,
-    ) -> Result<ports::funds::TransferPage, ports::funds::FundsError> {
-        self.inner.list(account, after, limit).await
     }
 }
 
@@ -764,81 +720,19 @@ async fn many_contests_that_wait_do_not_stand_in_the_way_of_others() {
     world.check();
 }
 
-/// A funds system during whose answer another call of the same viewer records an older one.
-struct Overtaken {
-    inner: Arc<adapters_memory::funds::MemoryFunds>,
-    store: Arc<adapters_memory::store::MemoryStore>,
-    older: fn(Signup) -> Option<Signup>,
-}
-
-#[async_trait::async_trait]
-impl Funds for Overtaken {
-    fn capabilities(&self) -> ports::funds::Capabilities {
-        self.inner.capabilities()
-    }
-    async fn open_account(&self, account: &Account) -> Result<(), ports::funds::FundsError> {
-        self.inner.open_account(account).await
-    }
-    async fn transfer(&self, request: &TransferRequest) -> TransferOutcome {
-        let outcome = self.inner.transfer(request).await;
-        for signup in self.store.all_signups() {
-            let expected = signup.version;
-            if let Some(signup) = (self.older)(signup) {
-                let commit = SignupCommit {
-                    expected,
-                    window: Window::ALWAYS,
-                    trail: vec![signup.state.kind()],
-                    signup,
-                    wake_at: None,
-                    effects: Vec::new(),
-                };
-                self.store.commit(commit).await.expect("a commit");
-            }
-        }
-        outcome
-    }
-    async fn lookup(
-        &self,
-        orders: &[domain::order::OrderId],
-    ) -> Result<ports::funds::Lookup, ports::funds::FundsError> {
-        self.inner.lookup(orders).await
-    }
-    async fn close_credits(
-        &self,
-        account: &Account,
-    ) -> Result<domain::transfer::CreditsClosed, ports::funds::FundsError> {
-        self.inner.close_credits(account).await
-    }
-    async fn balance(
-        &self,
-        account: &Account,
-    ) -> Result<ports::funds::Balance, ports::funds::FundsError> {
-        self.inner.balance(account).await
-    }
-    async fn list(
-        &self,
-        account: &Account,
-        after: domain::transfer::Position,
-        limit: usize,
-    ) -> Result<ports::funds::TransferPage, ports::funds::FundsError> {
-        self.inner.list(account, after, limit).await
-    }
-}
-
 #[tokio::test]
 async fn a_charge_is_not_forgotten_because_an_older_refusal_was_recorded_first() {
     let world = World::new();
     world.grant("ann", 100);
     let contest = world.create(&world.process(), terms()).await;
-    let process = world.process_with(Arc::new(Overtaken {
-        inner: Arc::clone(&world.funds),
-        store: Arc::clone(&world.store),
-        older: |signup| {
+    let process = world.process_with(Arc::new(Meddled::new(
+        &world,
+        Answers::AfterAnother(|signup| {
             signup
                 .apply(Fact::FeeRefused(Refusal::InsufficientBalance))
                 .ok()
-        },
-    }));
+        }),
+    )));
     world.sign_up(&process, contest, "ann").await;
     assert_eq!(world.state(contest, "ann"), StateKind::InProgress);
     assert_eq!(world.held("ann"), 90);
@@ -850,15 +744,14 @@ async fn a_prize_is_not_forgotten_because_an_older_refusal_was_recorded_first() 
     let (world, process, contest) = enrolled(terms(), &["ann"]).await;
     world.finish("ann").await;
     judged(&world, &process).await;
-    let overtaken = world.process_with(Arc::new(Overtaken {
-        inner: Arc::clone(&world.funds),
-        store: Arc::clone(&world.store),
-        older: |signup| {
+    let overtaken = world.process_with(Arc::new(Meddled::new(
+        &world,
+        Answers::AfterAnother(|signup| {
             signup
                 .apply(Fact::PaymentRefused(Refusal::BalanceLimit))
                 .ok()
-        },
-    }));
+        }),
+    )));
     let claimed = world.claim(&overtaken, contest, "ann").await;
     assert!(matches!(claimed, Claimed::Yes(_)), "{claimed:?}");
     assert_eq!(world.held("ann"), 100);

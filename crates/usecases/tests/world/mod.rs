@@ -5,6 +5,8 @@
     reason = "each test binary uses its own part"
 )]
 
+pub mod meddled;
+
 use adapters_memory::{
     faults::Faults,
     funds::{FaultyFunds, MemoryFunds},
