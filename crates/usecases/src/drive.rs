@@ -169,6 +169,9 @@ impl Contests {
                 .perform(contest, &before, step, &mut prefetched, &mut progress)
                 .await?
             {
+                // A reader who got no answer changes nothing: to count it as a try would put the
+                // compensation off for as long as somebody keeps asking.
+                Some(fact) if until == Until::MoneyMoves && fact.is_unanswered() => waits = true,
                 Some(fact) => {
                     waits = fact.says_wait();
                     journey.apply(fact, contest)?;

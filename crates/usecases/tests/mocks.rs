@@ -497,3 +497,33 @@ async fn a_hanging_funds_system_is_an_unknown_outcome() {
         Err(Failure::Funds(FundsError::Unavailable(_)))
     ));
 }
+
+/// Asking again and again while the funds system is away does not put the repair off.
+#[tokio::test]
+async fn a_read_without_an_answer_changes_nothing() {
+    let world = World::new();
+    world.grant("ann", 100);
+    let contest = world.create(&world.process(), terms()).await;
+    let mut mute = funds();
+    mute.expect_transfer()
+        .returning(|_| TransferOutcome::Unknown);
+    mute.expect_lookup()
+        .times(5)
+        .returning(|_| Err(FundsError::unavailable("away")));
+    let process = world.process_with(Arc::new(mute));
+    let pending = process.sign_up(contest, &user("ann")).await;
+    assert!(matches!(pending, Ok(SignedUp::Pending(_))), "{pending:?}");
+    let before = world.signup(contest, "ann");
+    for _ in 0..5 {
+        let seen = process
+            .read(contest, &user("ann"))
+            .await
+            .expect("an answer");
+        assert_eq!(seen.map(|seen| seen.signup), before);
+    }
+    assert_eq!(world.signup(contest, "ann"), before);
+    // The second try is due a few seconds after the first, as if nobody had asked.
+    world.clock.advance(6_000);
+    assert_eq!(world.process().compensate().await.expect("a round"), 1);
+    assert_eq!(world.state(contest, "ann"), StateKind::InProgress);
+}

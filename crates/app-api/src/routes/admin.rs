@@ -10,6 +10,7 @@ use crate::{
 };
 use axum::{Json, extract::State, http::StatusCode};
 use domain::{
+    contest::Contest,
     ids::{ContestId, SignupId, UserId},
     signup::StateKind,
 };
@@ -38,10 +39,7 @@ pub(crate) async fn create(
                  create it again",
             )
         })?;
-    Ok((
-        StatusCode::CREATED,
-        Json(ContestView::new(&contest, app.contests.ports().clock.now())),
-    ))
+    Ok((StatusCode::CREATED, as_now(&app, &contest)))
 }
 
 pub(crate) async fn report(
@@ -66,10 +64,7 @@ pub(crate) async fn cancel(
         .run(|contests| async move { contests.cancel(id).await })
         .await?
     {
-        Cancelled::Yes(contest) => Ok((
-            StatusCode::ACCEPTED,
-            Json(ContestView::new(&contest, app.contests.ports().clock.now())),
-        )),
+        Cancelled::Yes(contest) => Ok((StatusCode::ACCEPTED, as_now(&app, &contest))),
         Cancelled::TooLate(phase) => Err(Problem::conflict(
             "not_cancellable",
             format!("the contest is {}: its prizes are decided", phase.name()),
@@ -88,10 +83,7 @@ pub(crate) async fn settle(
         .run(|contests| async move { contests.settle(id).await })
         .await?
     {
-        Settled::Yes(contest) => Ok((
-            StatusCode::ACCEPTED,
-            Json(ContestView::new(&contest, app.contests.ports().clock.now())),
-        )),
+        Settled::Yes(contest) => Ok((StatusCode::ACCEPTED, as_now(&app, &contest))),
         Settled::NotDue => Err(Problem::conflict(
             "not_due",
             "nothing is due before the end of the tasks",
@@ -227,4 +219,9 @@ fn unparked(outcome: ParkedOutcome) -> Result<Json<SignupView>, Problem> {
         )),
         ParkedOutcome::NoSignup => Err(Problem::not_found("not_found", "there is no such signup")),
     }
+}
+
+/// A contest as it stands now.
+fn as_now(app: &App, contest: &Contest) -> Json<ContestView> {
+    Json(ContestView::new(contest, app.contests.ports().clock.now()))
 }
