@@ -10,6 +10,7 @@ use domain::{
     ids::{ContestId, SignupId},
     signup::{Fact, PayTry, State},
     terms::Terms,
+    time::UnixMillis,
 };
 use ports::{
     contests::{CreationKey, Inserted},
@@ -48,8 +49,8 @@ pub enum Cancelled {
 pub enum Settled {
     /// What was due has been done, as far as the outside world answers.
     Yes(Contest),
-    /// Nothing is due before this contest's time.
-    NotDue,
+    /// Nothing is due before this time.
+    NotDue(UnixMillis),
     /// There is no such contest.
     NoContest,
 }
@@ -157,7 +158,7 @@ impl Contests {
             PhaseKind::Preparing | PhaseKind::Funding | PhaseKind::Draft | PhaseKind::Running
         );
         if is_before && now < contest.terms.settles_at() {
-            return Ok(Settled::NotDue);
+            return Ok(Settled::NotDue(contest.terms.settles_at()));
         }
         let _: Pass = self.run_contest(id).await?;
         Ok(self

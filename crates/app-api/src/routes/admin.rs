@@ -6,7 +6,7 @@ use crate::{
     extract::{Body, Id, IdempotencyKey, NoBody, Query},
     problem::Problem,
     state::App,
-    wire::{ContestView, FindingView, Items, NewContest, ReportView, SignupView},
+    wire::{ContestView, FindingView, Items, NewContest, ReportView, SignupView, rfc3339},
 };
 use axum::{Json, extract::State, http::StatusCode};
 use domain::{
@@ -93,9 +93,12 @@ pub(crate) async fn settle(
         .await?
     {
         Settled::Yes(contest) => Ok((StatusCode::ACCEPTED, as_now(&app, &contest))),
-        Settled::NotDue => Err(Problem::conflict(
+        Settled::NotDue(at) => Err(Problem::conflict(
             "not_due",
-            "nothing is due before the end of the tasks",
+            format!(
+                "nothing is due before {}, the end of the tasks and the grace",
+                rfc3339(at)
+            ),
         )),
         Settled::NoContest => Err(no_contest()),
     }

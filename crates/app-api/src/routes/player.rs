@@ -8,7 +8,7 @@ use crate::{
     state::App,
     wire::{
         ContestView, Items, LeaderboardView, OwnPlaceView, PoolView, SheetView, SignUpBody,
-        SignupView,
+        SignupView, rfc3339,
     },
 };
 use axum::{
@@ -143,7 +143,7 @@ pub(crate) async fn sign_up(
             format!("the first call chose the tier of {fee} coins, which cannot be changed"),
         )),
         SignedUp::NoTier(error) => Err(no_tier(error)),
-        SignedUp::Closed => Err(Problem::conflict("signup_closed", "signups are not open")),
+        SignedUp::Closed => Err(signup_closed(&app, id).await),
         SignedUp::NoContest => Err(no_contest()),
     }
 }
@@ -209,6 +209,23 @@ fn pending(seen: &Seen) -> Response {
         .headers_mut()
         .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
+}
+
+/// Says when, so that nobody has to guess whether to come back.
+async fn signup_closed(app: &App, id: ContestId) -> Problem {
+    let contest = app.contests.visible(id).await.ok().flatten();
+    let detail = contest.map(|contest| {
+        let terms = &contest.terms;
+        match contest.public_phase(app.contests.ports().clock.now()) {
+            PublicPhase::Draft => format!("signups open at {}", rfc3339(terms.signup_opens_at)),
+            PublicPhase::Cancelling | PublicPhase::Cancelled => {
+                "the contest is cancelled; every fee goes back".to_owned()
+            }
+            _ => format!("signups closed at {}", rfc3339(terms.signup_closes_at)),
+        }
+    });
+    let detail = detail.unwrap_or_else(|| "signups are not open".to_owned());
+    Problem::conflict("signup_closed", detail)
 }
 
 fn no_tier(error: TierError) -> Problem {
