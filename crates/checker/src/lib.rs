@@ -7,13 +7,17 @@
 
 mod contest;
 mod freeze;
+mod judged;
 mod ledger;
+pub mod lucky;
 mod moves;
 mod orders;
 mod pool;
 pub mod report;
 mod rows;
+pub mod sheet;
 mod signup;
+pub mod verdict;
 
 use report::{Findings, Report};
 use rows::{Contest, Source};
