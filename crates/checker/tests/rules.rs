@@ -190,17 +190,17 @@ async fn report(rule: usize, fault: &str) -> Report {
 
 #[tokio::test]
 async fn each_rule_is_green() {
-    for rule in 0..RULES.len() {
+    for (rule, (name, weights, ..)) in RULES.iter().enumerate() {
         let report = report(rule, "").await;
-        assert!(report.is_green(), "{}: {report}", RULES[rule].0);
+        assert!(report.is_green(), "{name} {weights:?}: {report}");
     }
 }
 
 #[tokio::test]
 async fn a_wrong_weight_is_red_whatever_the_rule() {
-    for rule in 0..RULES.len() {
+    for (rule, (name, weights, ..)) in RULES.iter().enumerate() {
         // Wrong in the signup and on the sheet alike, and with it the sum.
-        let wrong = RULES[rule].1[1] + 1;
+        let wrong = weights[1] + 1;
         let fault = format!(
             "UPDATE signup SET weight = {wrong} WHERE signup_id = 's2';
              UPDATE sheet_line SET weight = {wrong} WHERE signup_id = 's2';
