@@ -21,7 +21,7 @@ const SET_MAX: usize = 256 << 10;
 const FETCH_MAX: Duration = Duration::from_secs(5);
 /// Between two fetches that unknown keys ask for there is at least this, unless the regular ones
 /// follow faster: whoever makes names up must not make us a nuisance to the issuer.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+const PAUSE_MAX: Duration = Duration::from_secs(5);
 /// How long a request with an unknown key waits for a fetch.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Requests that wait for a fetch at once; others are refused without waiting.
