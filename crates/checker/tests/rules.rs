@@ -208,11 +208,7 @@ async fn a_wrong_weight_is_red_whatever_the_rule() {
         );
         let report = report(rule, &fault).await;
         let found = report.to_string();
-        assert!(
-            found.contains("the rule gives"),
-            "{}: {found}",
-            RULES[rule].0
-        );
+        assert!(found.contains("the rule gives"), "{name}: {found}");
     }
 }
 

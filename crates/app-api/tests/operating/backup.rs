@@ -1,7 +1,7 @@
 //! Backups during play: each can be restored, its books are right, and its contests go on to their
 //! end.
 
-use crate::program::{BOUND, Server, check, contest, operator, program, run, text, token};
+use crate::program::{BOUND, Server, after, check, contest, operator, program, run, text, token};
 use serde_json::{Value, json};
 use std::{
     fs,
@@ -63,16 +63,14 @@ async fn viewer(server: Arc<Server>, user: String, number: usize, contests: [Str
     }
     for contest in &contests {
         let begun = Instant::now();
+        let mut ticks = tokio::time::interval(Duration::from_millis(100));
         loop {
+            ticks.tick().await;
             let path = format!("/contests/{contest}/claim");
             let (status, answer) = server.call(&token, "PUT", &path, None).await;
             match answer["code"].as_str() {
-                Some("not_claimable_yet") if begun.elapsed() < BOUND => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                _ if status == 202 && begun.elapsed() < BOUND => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
+                Some("not_claimable_yet") if begun.elapsed() < BOUND => {}
+                _ if status == 202 && begun.elapsed() < BOUND => {}
                 _ => {
                     assert!(matches!(status, 200 | 404 | 409), "{status} {answer}");
                     break;
@@ -152,7 +150,7 @@ async fn backups_during_play_are_restored_and_go_on() {
         let (server, contests) = (Arc::clone(&server), contests.clone());
         let wait = Duration::from_millis(random.below(3_000));
         play.spawn(async move {
-            tokio::time::sleep(wait).await;
+            after(wait).await;
             viewer(server, format!("viewer-{number}"), number, contests).await;
         });
     }
@@ -160,7 +158,7 @@ async fn backups_during_play_are_restored_and_go_on() {
     let mut backups = Vec::new();
     for number in 0..BACKUPS as u64 {
         let at = Duration::from_millis(number * 1_700 + random.below(1_700));
-        tokio::time::sleep(at.saturating_sub(begun.elapsed())).await;
+        after(at.saturating_sub(begun.elapsed())).await;
         let to = copies.path().join(format!("backup-{number}"));
         let arguments = ["backup", "--data-dir", text(data.path()), "--to", text(&to)];
         let said = tokio::process::Command::from(program(&arguments))
@@ -285,7 +283,7 @@ async fn a_backup_that_was_killed_is_recognised() {
             .stdout(Stdio::null())
             .spawn()
             .expect("the program");
-        tokio::time::sleep(Duration::from_millis(random.below(120))).await;
+        after(Duration::from_millis(random.below(120))).await;
         child.kill().expect("killed");
         child.wait().expect("its end");
         let target = scratch.path().join(format!("restored-{number}"));

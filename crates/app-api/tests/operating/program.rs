@@ -203,7 +203,9 @@ impl Server {
     /// Waits until a contest is in one of these phases.
     pub(crate) async fn wait_for(&self, contest: &str, phases: &[&str]) {
         let begun = Instant::now();
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
         loop {
+            ticks.tick().await;
             let phase = self.phase(contest).await;
             if phases.contains(&phase.as_str()) {
                 return;
@@ -212,7 +214,6 @@ impl Server {
                 begun.elapsed() < BOUND,
                 "{contest} is {phase}, not {phases:?}"
             );
-            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
@@ -259,4 +260,10 @@ pub(crate) fn contest(room: &str, rule: &str, [close, end, claim]: [i64; 3]) -> 
     json!({ "title": room, "room_id": room, "fee": 10, "task": { "kind": "open_chest", "target": 2 },
         "payout": { "rule": rule }, "signup_opens_at": at(-1_000), "signup_closes_at": at(close),
         "tasks_end_at": at(end), "claim_closes_at": at(claim) })
+}
+
+/// Lets a chosen time pass: for something that is to happen at a random moment, never to wait for
+/// anything.
+pub(crate) async fn after(time: Duration) {
+    let _ = tokio::time::timeout(time, std::future::pending::<()>()).await;
 }
