@@ -5,6 +5,7 @@ mod bench;
 mod books;
 mod clock;
 mod demo;
+mod hex;
 mod play;
 mod progress;
 mod rng;

@@ -4,7 +4,10 @@ pub(crate) mod claims;
 pub(crate) mod failpoints;
 pub(crate) mod model;
 pub(crate) mod plan;
+pub(crate) mod rules;
 pub(crate) mod run;
+mod script;
+mod sheet;
 mod viewer;
 
 use crate::{
@@ -19,7 +22,8 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use plan::{Scenario, Setup};
-use run::{Keys, Played, Stage};
+use rules::Remainder;
+use run::{Keys, Played, Prizes, Stage};
 use std::{path::PathBuf, time::Duration};
 
 /// How to play.
@@ -62,6 +66,9 @@ pub(crate) struct PlayArgs {
     /// What kind of contest
     #[arg(long, value_enum, default_value = "normal")]
     pub(crate) scenario: Scenario,
+    /// What becomes of the coins that no whole part is left for
+    #[arg(long, value_enum, default_value = "spread")]
+    remainder: Remainder,
     /// The length of each window in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) window: u32,
@@ -96,6 +103,7 @@ pub(crate) fn setup(args: &PlayArgs, seed: u64) -> Setup {
     Setup {
         scenario,
         viewers: args.viewers,
+        remainder: args.remainder,
         seed,
         run,
         signup_ms: length,
@@ -112,8 +120,19 @@ pub(crate) async fn on_stage(stage: &Stage<'_>, setup: &Setup) -> Result<Played>
     };
     stage.progress.done();
     let played = played?;
+    let Prizes {
+        count,
+        sum,
+        least,
+        most,
+    } = played.prizes;
+    let prizes = if count > 0 {
+        format!("{count} prizes of {least} to {most} coins, {sum} in all, ")
+    } else {
+        String::new()
+    };
     println!(
-        "contest {} is {}: {} joined, {} finished, {} claimed, {} faults",
+        "contest {} is {}: {} joined, {} finished, {} claimed, {prizes}{} faults",
         played.contest,
         played.phase,
         played.joined,
