@@ -1,4 +1,4 @@
-//! Automation of the workspace: demo, play, bench, test, ci and tidy.
+//! Automation of the workspace: demo, play, bench, overload, test, ci and tidy.
 
 mod api;
 mod bench;
@@ -6,7 +6,9 @@ mod books;
 mod clock;
 mod demo;
 mod hex;
+mod overload;
 mod play;
+mod process;
 mod progress;
 mod rng;
 mod server;
@@ -43,6 +45,8 @@ enum Command {
     Play(play::PlayArgs),
     /// Measure signups and claims per second on the embedded default
     Bench(bench::BenchArgs),
+    /// Offer five times the load that the server can carry, and look at what it still serves
+    Overload(overload::OverloadArgs),
     /// Run everything that proves the code: tests, examples, tidy, and short plays
     Test(steps::StepArgs),
     /// Run what CI runs: format, lints, then everything of `test`
@@ -57,6 +61,7 @@ async fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(&args).await,
         Command::Play(args) => play::play(&args).await,
         Command::Bench(args) => bench::bench(&args).await,
+        Command::Overload(args) => overload::overload(&args).await,
         Command::Test(args) => steps::suite(Suite::Test, &args).await,
         Command::Ci(args) => steps::suite(Suite::Ci, &args).await,
         Command::Tidy(args) => tidy::run(&args),
