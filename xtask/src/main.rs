@@ -1,4 +1,4 @@
-//! Automation of the workspace: demo, play, bench, overload, test, ci and tidy.
+//! Automation of the workspace: demo, play, bench, overload, stop, test, ci and tidy.
 
 mod api;
 mod bench;
@@ -14,6 +14,7 @@ mod rng;
 mod server;
 mod shell;
 mod steps;
+mod stop;
 mod tidy;
 mod token;
 mod wire;
@@ -47,6 +48,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Offer five times the load that the server can carry, and look at what it still serves
     Overload(overload::OverloadArgs),
+    /// Stop and kill the server under load, and look up every acknowledged answer
+    Stop(stop::StopArgs),
     /// Run everything that proves the code: tests, examples, tidy, and short plays
     Test(steps::StepArgs),
     /// Run what CI runs: format, lints, then everything of `test`
@@ -62,6 +65,7 @@ async fn main() -> ExitCode {
         Command::Play(args) => play::play(&args).await,
         Command::Bench(args) => bench::bench(&args).await,
         Command::Overload(args) => overload::overload(&args).await,
+        Command::Stop(args) => stop::stop(&args).await,
         Command::Test(args) => steps::suite(Suite::Test, &args).await,
         Command::Ci(args) => steps::suite(Suite::Ci, &args).await,
         Command::Tidy(args) => tidy::run(&args),

@@ -18,7 +18,7 @@ pub(crate) struct Wire {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub(crate) status: u16,
-    body: usize,
+    pub(crate) body: usize,
     pub(crate) end: usize,
     /// It says when to come again.
     pub(crate) retry_after: bool,
