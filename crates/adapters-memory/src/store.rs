@@ -7,6 +7,7 @@
 mod contests;
 mod faulty;
 mod findings;
+mod leaderboard;
 mod outbox;
 mod signups;
 mod tasks;
@@ -23,6 +24,7 @@ use domain::{
     time::UnixMillis,
 };
 use ports::{
+    contests::CreationKey,
     findings::Finding,
     outbox::OutboxEntry,
     store::{PAGE_MAX, Page},
@@ -48,6 +50,7 @@ pub struct MemoryStore {
 #[derive(Debug, Default)]
 struct Tables {
     contests: BTreeMap<ContestId, Contest>,
+    creations: BTreeMap<CreationKey, ContestId>,
     contest_history: Vec<(ContestId, u64, PhaseKind)>,
     sheet: BTreeMap<(ContestId, SignupId), SheetLine>,
     /// As they are read back: what was written as not sent stands here as unknown.

@@ -1,6 +1,6 @@
 //! A clock that moves only when told, and ids in a row.
 
-use domain::time::UnixMillis;
+use domain::{draw::Secret, time::UnixMillis};
 use ports::system::{Clock, IdSource};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use uuid::Uuid;
@@ -43,5 +43,15 @@ impl IdSource for CountingIds {
         let number = self.0.fetch_add(1, Ordering::SeqCst) + 1;
         // Version 7, variant 1, and the number in the last bytes.
         Uuid::from_u128(0x0198_c9f2_0000_7000_8000_0000_0000_0000 | u128::from(number))
+    }
+
+    fn secret(&self) -> Secret {
+        let number = self.0.fetch_add(1, Ordering::SeqCst) + 1;
+        Secret::new(
+            [number.to_be_bytes(); 4]
+                .concat()
+                .try_into()
+                .unwrap_or([0; 32]),
+        )
     }
 }

@@ -20,6 +20,7 @@ use domain::{
 use ports::{
     contests::{ContestCommit, ContestRepository},
     findings::Findings,
+    leaderboard::Leaderboard,
     outbox::Outbox,
     signups::{Enrolled, SignupCommit, SignupRepository},
     store::{Committed, StoreError},
@@ -63,6 +64,10 @@ impl StoreFixture for Memory {
     }
 
     fn events(&self) -> Arc<dyn TaskEvents> {
+        Arc::clone(&self.store) as _
+    }
+
+    fn leaderboard(&self) -> Arc<dyn Leaderboard> {
         Arc::clone(&self.store) as _
     }
 
@@ -111,6 +116,10 @@ mod without_faults {
         }
 
         fn events(&self) -> Arc<dyn TaskEvents> {
+            Arc::clone(&self.1) as _
+        }
+
+        fn leaderboard(&self) -> Arc<dyn Leaderboard> {
             Arc::clone(&self.1) as _
         }
 

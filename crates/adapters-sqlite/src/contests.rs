@@ -18,7 +18,9 @@ use domain::{
     time::UnixMillis,
 };
 use ports::{
-    contests::{ContestCommit, ContestFilter, ContestRepository, StateCount},
+    contests::{
+        ContestCommit, ContestFilter, ContestRepository, CreationKey, Inserted, StateCount,
+    },
     store::{Committed, PAGE_MAX, Page, StoreError},
 };
 use serde::Serialize;
@@ -57,7 +59,7 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The columns that a commit may change.
-const CHANGING: [&str; 18] = [
+const CHANGING: [&str; 19] = [
     "title",
     "updated_at",
     "phase",
@@ -74,6 +76,7 @@ const CHANGING: [&str; 18] = [
     "sheet_before",
     "sheet_lines",
     "sheet_prizes",
+    "sheet_sha256",
     "claimable_at",
     "wake_at",
 ];
@@ -176,6 +179,40 @@ pub(crate) async fn insert(
     transaction.wrote = true;
     write_rest(transaction, contest, contest.version, &[]).await?;
     Ok(true)
+}
+
+/// Contest and key in one transaction; a known key is answered before anything is written.
+pub(crate) async fn insert_once(
+    transaction: &mut Transaction<'_>,
+    contest: &Contest,
+    key: &CreationKey,
+) -> Result<Inserted, sqlx::Error> {
+    let CreationKey { operator, key } = key;
+    let known = sqlx::query("SELECT contest_id FROM creation_key WHERE operator = ?1 AND key = ?2")
+        .bind(operator.as_str())
+        .bind(key.as_str())
+        .fetch_optional(&mut *transaction.connection)
+        .await?;
+    if let Some(row) = known {
+        let id: String = row.try_get(0)?;
+        let id = id
+            .parse()
+            .map_err(|error| sqlx::Error::Decode(Box::new(error)))?;
+        return Ok(Inserted::Known(id));
+    }
+    if transaction.now >= contest.terms.signup_closes_at {
+        return Ok(Inserted::TooLate);
+    }
+    if !insert(transaction, contest).await? {
+        return Ok(Inserted::Known(contest.id));
+    }
+    sqlx::query("INSERT INTO creation_key (operator, key, contest_id) VALUES (?1, ?2, ?3)")
+        .bind(operator.as_str())
+        .bind(key.as_str())
+        .bind(contest.id.to_string())
+        .execute(&mut *transaction.connection)
+        .await?;
+    Ok(Inserted::New)
 }
 
 pub(crate) async fn commit(
@@ -403,6 +440,18 @@ impl ContestRepository for SqliteStore {
     async fn insert(&self, contest: &Contest) -> Result<bool, StoreError> {
         match self.write(Command::InsertContest(contest.clone())).await? {
             Reply::Inserted(is_new) => Ok(is_new),
+            other => Err(mismatched(&other)),
+        }
+    }
+
+    async fn insert_once(
+        &self,
+        contest: &Contest,
+        key: &CreationKey,
+    ) -> Result<Inserted, StoreError> {
+        let command = Command::InsertOnce(Box::new(contest.clone()), key.clone());
+        match self.write(command).await? {
+            Reply::InsertedOnce(inserted) => Ok(inserted),
             other => Err(mismatched(&other)),
         }
     }

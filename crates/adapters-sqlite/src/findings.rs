@@ -8,7 +8,7 @@ use crate::{
 use async_trait::async_trait;
 use domain::{finding::FindingClass, ids::ContestId, time::UnixMillis};
 use ports::{
-    findings::{Finding, Findings},
+    findings::{Finding, FindingFilter, Findings},
     store::{PAGE_MAX, Page, StoreError},
 };
 use sql_core::record::Context;
@@ -113,20 +113,20 @@ impl Findings for SqliteStore {
 
     async fn list(
         &self,
-        contest: ContestId,
-        open_only: bool,
+        filter: FindingFilter,
         after: Option<Uuid>,
         items: usize,
     ) -> Result<Page<Finding, Uuid>, StoreError> {
         let items = items.min(PAGE_MAX);
         let rows = sqlx::query(
             "SELECT finding_id, class, contest_id, subject, evidence, found_at, settled_at FROM finding \
-             WHERE contest_id = ?1 AND finding_id > ?2 AND (settled_at IS NULL OR NOT ?3) \
+             WHERE (?1 IS NULL OR contest_id = ?1) AND finding_id > ?2 \
+             AND (?3 IS NULL OR (settled_at IS NULL) = ?3) \
              ORDER BY finding_id LIMIT ?4",
         )
-        .bind(contest.to_string())
+        .bind(filter.contest.map(|contest| contest.to_string()))
         .bind(after.map_or_else(String::new, |after| after.hyphenated().to_string()))
-        .bind(open_only)
+        .bind(filter.open)
         .bind(limit(items + 1))
         .fetch_all(&self.readers)
         .await

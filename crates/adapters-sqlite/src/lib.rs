@@ -7,6 +7,7 @@
 mod contests;
 mod events;
 mod findings;
+mod leaderboard;
 mod outbox;
 #[cfg(test)]
 mod plans;
@@ -27,11 +28,14 @@ use sqlx::SqlitePool;
 use std::path::Path;
 use writer::{Command, Reply, Writer};
 
-const MIGRATIONS: &[sqlite::Step] = &[(
-    1,
-    "contests",
-    include_str!("../migrations/0001_contests.sql"),
-)];
+const MIGRATIONS: &[sqlite::Step] = &[
+    (
+        1,
+        "contests",
+        include_str!("../migrations/0001_contests.sql"),
+    ),
+    (2, "rules", include_str!("../migrations/0002_rules.sql")),
+];
 
 /// The most commands that share a transaction.
 const BATCH_MAX: usize = 256;

@@ -11,7 +11,7 @@ use domain::{
     time::UnixMillis,
 };
 use ports::{
-    contests::ContestCommit,
+    contests::{ContestCommit, CreationKey, Inserted},
     failpoint::{self, Failpoint},
     findings::Finding,
     signups::{Enrolled, SignupCommit},
@@ -28,6 +28,7 @@ pub(crate) enum Command {
     Restore(Signup),
     CommitSignup(SignupCommit),
     InsertContest(Contest),
+    InsertOnce(Box<Contest>, CreationKey),
     CommitContest(Box<ContestCommit>),
     Record(SenderId, Vec<TaskEvent>),
     Raise(Finding),
@@ -41,6 +42,7 @@ pub(crate) enum Reply {
     Enrolled(Enrolled),
     Committed(Committed),
     Inserted(bool),
+    InsertedOnce(Inserted),
     Recorded(Vec<EventOutcome>),
     Done,
     Failed(StoreError),
@@ -161,6 +163,9 @@ async fn run_one(
         Command::InsertContest(contest) => contests::insert(transaction, contest)
             .await
             .map(Reply::Inserted),
+        Command::InsertOnce(contest, key) => contests::insert_once(transaction, contest, key)
+            .await
+            .map(Reply::InsertedOnce),
         Command::CommitContest(commit) => contests::commit(transaction, commit)
             .await
             .map(Reply::Committed),

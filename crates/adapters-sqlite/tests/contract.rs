@@ -7,6 +7,7 @@ use domain::effects::Effect;
 use ports::{
     contests::ContestRepository,
     findings::Findings,
+    leaderboard::Leaderboard,
     outbox::Outbox,
     signups::SignupRepository,
     tasks::{TaskEvents, Tasks},
@@ -61,6 +62,10 @@ impl StoreFixture for Sqlite {
     }
 
     fn events(&self) -> Arc<dyn TaskEvents> {
+        Arc::clone(&self.store) as _
+    }
+
+    fn leaderboard(&self) -> Arc<dyn Leaderboard> {
         Arc::clone(&self.store) as _
     }
 

@@ -94,9 +94,9 @@ struct Caller {
 /// A viewer who plays: the token's subject, and nobody else.
 pub(crate) struct Player(pub(crate) UserId);
 /// A viewer or an operator who reads.
-pub(crate) struct Reader(pub(crate) UserId);
+pub(crate) struct Reader(pub(crate) UserId, pub(crate) Role);
 /// An operator.
-pub(crate) struct Operator;
+pub(crate) struct Operator(pub(crate) UserId);
 /// A system that sends events.
 pub(crate) struct Sender(pub(crate) SenderId);
 
@@ -151,8 +151,8 @@ macro_rules! caller {
 caller!(Player, [Player], |caller| caller.subject().map(Self));
 caller!(Reader, [Player, Operator], |caller| caller
     .subject()
-    .map(Self));
-caller!(Operator, [Operator], |_| Ok(Self));
+    .map(|user| Self(user, caller.role)));
+caller!(Operator, [Operator], |caller| caller.subject().map(Self));
 caller!(Sender, [Service], |caller| caller.subject().map(Self));
 
 impl Role {

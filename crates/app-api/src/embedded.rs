@@ -5,6 +5,7 @@ use adapters_ledger::Ledger;
 use adapters_sqlite::SqliteStore;
 use anyhow::{Context, bail};
 use domain::{
+    draw::Secret,
     order::{Account, Platform},
     time::UnixMillis,
     transfer::Position,
@@ -55,6 +56,18 @@ struct RandomIds;
 impl IdSource for RandomIds {
     fn next(&self) -> Uuid {
         Uuid::now_v7()
+    }
+
+    /// Drawn from the operating system. Without it no secret can be kept, and nothing may go on
+    /// as if one could.
+    #[expect(
+        clippy::expect_used,
+        reason = "a guessable secret would be worse than a crash"
+    )]
+    fn secret(&self) -> Secret {
+        let mut bytes = [0; 32];
+        getrandom::fill(&mut bytes).expect("the operating system has random numbers");
+        Secret::new(bytes)
     }
 }
 
@@ -255,7 +268,8 @@ pub(crate) async fn serve(data_dir: &Path, listen: SocketAddr) -> anyhow::Result
         signups: Arc::clone(&store) as _,
         tasks: Arc::clone(&store) as _,
         events: Arc::clone(&store) as _,
-        findings: store as _,
+        findings: Arc::clone(&store) as _,
+        leaderboard: store as _,
         funds: Arc::new(ledger),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),

@@ -38,23 +38,24 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
-/// A body that may be empty or `{}`, and nothing else.
-pub(crate) struct NoBody;
+/// A body that may be empty, which is as good as `{}`. Without fields it may be nothing else.
+pub(crate) struct OptionalBody<T>(pub(crate) T);
 
+/// The fields of a body that has none.
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Empty {}
+pub(crate) struct NoFields {}
 
-impl<S: Send + Sync> FromRequest<S> for NoBody {
+/// A body that may be empty or `{}`, and nothing else.
+pub(crate) type NoBody = OptionalBody<NoFields>;
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalBody<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let bytes = bytes(request, state).await?;
-        if bytes.is_empty() {
-            Ok(Self)
-        } else {
-            parse::<Empty>(&bytes).map(|Empty {}| Self)
-        }
+        let text = if bytes.is_empty() { b"{}" } else { &bytes[..] };
+        parse(text).map(Self)
     }
 }
 
@@ -104,10 +105,14 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     })
 }
 
+/// The fields that are lists.
+const LISTS: &[&str] = &["/fee_tiers"];
+
 fn misplaced_list(value: &serde_json::Value) -> Option<String> {
     use serde_json::Value;
     fn nested(value: &Value, pointer: &str) -> Option<String> {
         match value {
+            Value::Array(_) if LISTS.contains(&pointer) => None,
             Value::Array(_) => Some(pointer.to_owned()),
             Value::Object(fields) => fields
                 .iter()
@@ -215,6 +220,38 @@ fn query_problem(said: &str) -> Problem {
             "is not of the right form",
         ),
         None => Problem::fault("", "invalid_query", said),
+    }
+}
+
+/// The `Idempotency-Key` header, if there is one.
+pub(crate) struct IdempotencyKey(pub(crate) Option<domain::ids::IdempotencyKey>);
+
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        const NAME: &str = "idempotency-key";
+        let mut values = parts.headers.get_all(NAME).iter();
+        let Some(value) = values.next() else {
+            return Ok(Self(None));
+        };
+        let key = value.to_str().unwrap_or_default().parse();
+        match (key, values.next()) {
+            (Ok(key), None) => Ok(Self(Some(key))),
+            (Err(error), _) => {
+                let error: domain::ids::InvalidId = error;
+                Err(Problem::fault(
+                    "/Idempotency-Key",
+                    "invalid_id",
+                    error.to_string(),
+                ))
+            }
+            (Ok(_), Some(_)) => Err(Problem::fault(
+                "/Idempotency-Key",
+                "duplicate_field",
+                "is there twice",
+            )),
+        }
     }
 }
 

@@ -13,24 +13,17 @@ use domain::{
     time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use usecases::{Pool, Seen};
 
 mod events;
 mod report;
+mod settlement;
 
 pub(crate) use events::{EventBody, Recorded, parse_events};
 pub(crate) use report::{FindingView, ReportView};
-
-/// A time as it is sent.
-pub(crate) fn rfc3339(at: UnixMillis) -> String {
-    let format =
-        format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z");
-    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(at.0) * 1_000_000);
-    time.ok()
-        .and_then(|time| time.format(format).ok())
-        .unwrap_or_else(|| at.0.to_string())
-}
+pub(crate) use settlement::{LeaderboardView, OwnPlaceView, SheetView};
+pub(crate) use usecases::sheet::rfc3339;
 
 fn parse_time(text: &str) -> Result<UnixMillis, &'static str> {
     let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "must be an RFC 3339 time")?;
@@ -48,7 +41,7 @@ pub(crate) struct NewContest {
     fee: u64,
     task: TaskBody,
     payout: PayoutBody,
-    fee_tiers: Option<serde_json::Value>,
+    fee_tiers: Option<Vec<u64>>,
     rake_bps: Option<u16>,
     guaranteed_pool: Option<u64>,
     claim_mode: Option<String>,
@@ -111,13 +104,6 @@ impl NewContest {
             Rule::Equal,
             Rule::named,
         );
-        if rule != Rule::Equal {
-            faults.push(
-                "/payout/rule",
-                "not_supported_yet",
-                "only \"equal\" is supported yet",
-            );
-        }
         let characters = self.title.chars().count();
         if !(1..=TITLE_MAX).contains(&characters) || self.title.chars().any(char::is_control) {
             faults.push(
@@ -143,6 +129,7 @@ impl NewContest {
                 .unwrap_or(Coins::ZERO)
         };
         let fee = coins(&mut faults, "/fee", self.fee);
+        let fee_tiers = self.tiers(&mut faults);
         let guaranteed_pool = coins(
             &mut faults,
             "/guaranteed_pool",
@@ -196,6 +183,7 @@ impl NewContest {
         let terms = Terms {
             room_id,
             fee,
+            fee_tiers,
             task: Task {
                 kind,
                 target: self.task.target,
@@ -229,9 +217,24 @@ impl NewContest {
         }
     }
 
+    /// The tiers; a list that is there must not be empty.
+    fn tiers(&self, faults: &mut Faults) -> Vec<Coins> {
+        let Some(amounts) = &self.fee_tiers else {
+            return Vec::new();
+        };
+        if amounts.is_empty() {
+            let rule = "must be 1 to 10 amounts from 1 to 1000000000";
+            faults.push("/fee_tiers", "out_of_range", rule);
+        }
+        let coins = amounts.iter().enumerate().filter_map(|(index, amount)| {
+            let pointer = format!("/fee_tiers/{index}");
+            faults.check(&pointer, "out_of_range", Coins::new(*amount))
+        });
+        coins.collect()
+    }
+
     fn refuse_what_is_not_supported(&self, faults: &mut Faults) {
         let asked = [
-            ("/fee_tiers", self.fee_tiers.is_some()),
             ("/min_signups", self.min_signups.is_some()),
             ("/max_signups", self.max_signups.is_some()),
             ("/leave_allowed", self.leave_allowed == Some(true)),
@@ -248,6 +251,8 @@ pub(crate) struct ContestView {
     title: String,
     room_id: String,
     fee: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    fee_tiers: Vec<u64>,
     task: TaskView,
     payout: PayoutView,
     rake_bps: u16,
@@ -280,6 +285,8 @@ struct TaskView {
 #[derive(Serialize)]
 struct PayoutView {
     rule: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    commitment: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -289,6 +296,10 @@ struct SettlementView {
     finishers: u64,
     weight_sum: u128,
     frozen_at: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret: Option<String>,
 }
 
 impl ContestView {
@@ -304,12 +315,14 @@ impl ContestView {
             title: contest.title.clone(),
             room_id: terms.room_id.to_string(),
             fee: terms.fee.get(),
+            fee_tiers: terms.fee_tiers.iter().map(|tier| tier.get()).collect(),
             task: TaskView {
                 kind: terms.task.kind.to_string(),
                 target: terms.task.target,
             },
             payout: PayoutView {
                 rule: terms.rule.name(),
+                commitment: contest.secret.map(|secret| secret.commitment().to_string()),
             },
             rake_bps: terms.rake_bps.get(),
             guaranteed_pool: terms.guaranteed_pool.get(),
@@ -327,7 +340,7 @@ impl ContestView {
             settlement: contest
                 .phase
                 .frozen()
-                .map(|(totals, at)| SettlementView::new(totals, at)),
+                .map(|(totals, at)| SettlementView::new(contest, totals, at)),
             claims_end_at: contest.claims_end_at().map(rfc3339),
             created_at: rfc3339(contest.created_at),
         }
@@ -335,7 +348,8 @@ impl ContestView {
 }
 
 impl SettlementView {
-    fn new(totals: &Frozen<Totals>, frozen_at: UnixMillis) -> Self {
+    /// The secret of a lucky split is told here, after the freeze, and nowhere before.
+    fn new(contest: &Contest, totals: &Frozen<Totals>, frozen_at: UnixMillis) -> Self {
         let Totals {
             pool,
             rake,
@@ -349,8 +363,20 @@ impl SettlementView {
             finishers,
             weight_sum,
             frozen_at: rfc3339(frozen_at),
+            position: contest
+                .phase
+                .credits_closed()
+                .map(|closed| closed.position.0),
+            secret: contest.secret.map(|secret| secret.reveal().to_string()),
         }
     }
+}
+
+/// The body of a signup: the choice of a fee, where there is one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SignUpBody {
+    pub(crate) fee_tier: Option<u64>,
 }
 
 #[derive(Serialize)]

@@ -10,7 +10,7 @@ use crate::{
     fixture::{
         StoreFixture, at_once, decided, enter, insert, insert_all, now, open_contest, row, stored,
     },
-    samples::{CROWD, HOUR, all_contests, all_legs, contest_in, sheet_line, state},
+    samples::{CROWD, HOUR, all_contests, all_legs, contest_in, sheet_line, state, user},
 };
 use domain::{
     contest::{Contest, PhaseKind},
@@ -18,7 +18,10 @@ use domain::{
     signup::StateKind,
     time::{UnixMillis, Window},
 };
-use ports::{contests::ContestCommit, store::Committed};
+use ports::{
+    contests::{ContestCommit, CreationKey, Inserted},
+    store::Committed,
+};
 use std::sync::Arc;
 
 crate::suite::suite! { contests_suite in contests:
@@ -27,6 +30,8 @@ crate::suite::suite! { contests_suite in contests:
     legs_read_back_with_their_outcome_as_it_changes,
     inserting_an_id_that_exists_changes_nothing,
     of_many_inserts_of_one_id_one_is_new,
+    a_key_stands_for_one_contest_for_ever,
+    of_many_inserts_under_one_key_one_is_new,
     a_contest_that_is_not_there_is_missing,
     a_commit_on_another_version_writes_nothing,
     a_commit_outside_its_window_writes_nothing,
@@ -42,6 +47,7 @@ fn assert_same(read: Contest, written: &Contest) {
         id,
         title,
         terms,
+        secret,
         phase,
         legs,
         version,
@@ -51,6 +57,7 @@ fn assert_same(read: Contest, written: &Contest) {
     assert_eq!(id, written.id);
     assert_eq!(title, written.title, "title of {id}");
     assert_eq!(terms, written.terms, "terms of {id}");
+    assert_eq!(secret, written.secret, "secret of {id}");
     assert_eq!(phase, written.phase, "phase of {id}");
     assert_eq!(legs, written.legs, "legs of {id}");
     assert_eq!(version, written.version, "version of {id}");
@@ -77,6 +84,7 @@ async fn a_committed_contest_reads_back_whole_in_every_phase<F: StoreFixture>(st
             let terms = sample.terms.clone();
             let fresh = Contest {
                 terms,
+                secret: sample.secret,
                 ..contest_in(PhaseKind::Preparing, time)
             };
             insert(&*store, &fresh).await;
@@ -174,6 +182,73 @@ async fn of_many_inserts_of_one_id_one_is_new<F: StoreFixture>(store: F) {
         stored(&store, &sample).await.title,
         format!("number {winner}")
     );
+}
+
+fn key_of(operator: &str, key: &str) -> CreationKey {
+    CreationKey {
+        operator: user(operator),
+        key: key.parse().expect("a key"),
+    }
+}
+
+// clause 3
+// hazard: J4
+async fn a_key_stands_for_one_contest_for_ever<F: StoreFixture>(store: F) {
+    let time = now(&store).await;
+    let fresh = || contest_in(PhaseKind::Preparing, time);
+    let (first, key) = (fresh(), key_of("boss", "Friday/1"));
+    let insert = async |store: &F, contest: &Contest, key: &CreationKey| {
+        let answer = store.contests().insert_once(contest, key).await;
+        answer.expect("an answer")
+    };
+    assert_eq!(insert(&store, &first, &key).await, Inserted::New);
+    assert_same(stored(&store, &first).await, &first);
+    let known = Inserted::Known(first.id);
+    assert_eq!(insert(&store, &first, &key).await, known, "a repeat");
+    let second = fresh();
+    assert_eq!(insert(&store, &second, &key).await, known);
+    let read = store.contests().get(second.id).await.expect("read");
+    assert_eq!(read, None, "nothing was inserted");
+    // Another operator's key of that name, and another spelling, are other keys.
+    for other in [key_of("ann", "Friday/1"), key_of("boss", "friday/1")] {
+        assert_eq!(insert(&store, &fresh(), &other).await, Inserted::New);
+    }
+    // An id that exists is not taken over, and the key stays free.
+    let (taken, free) = (first.clone(), key_of("boss", "free"));
+    assert_eq!(insert(&store, &taken, &free).await, known);
+    let store = store.reopen().await;
+    assert_eq!(insert(&store, &fresh(), &key).await, known);
+    // Once its signups have closed a contest is not begun any more, but a repeat is answered.
+    let mut over = fresh();
+    over.terms.signup_closes_at = time;
+    assert_eq!(insert(&store, &over, &free).await, Inserted::TooLate);
+    assert_eq!(insert(&store, &over, &key).await, known);
+    assert_eq!(insert(&store, &fresh(), &free).await, Inserted::New);
+}
+
+// clause 3
+async fn of_many_inserts_under_one_key_one_is_new<F: StoreFixture>(store: F) {
+    let (time, key) = (now(&store).await, key_of("boss", "one"));
+    let calls = (0..CROWD).map(|_| {
+        let (contests, key) = (store.contests(), key.clone());
+        let contest = contest_in(PhaseKind::Preparing, time);
+        async move {
+            let answer = contests.insert_once(&contest, &key).await;
+            (contest.id, answer.expect("an answer"))
+        }
+    });
+    let answers = at_once(calls).await;
+    let new: Vec<_> = answers
+        .iter()
+        .filter(|(_, inserted)| *inserted == Inserted::New)
+        .collect();
+    assert_eq!(new.len(), 1);
+    let winner = new[0].0;
+    let others = answers.iter().filter(|(id, _)| *id != winner);
+    for (id, inserted) in others {
+        assert_eq!(*inserted, Inserted::Known(winner));
+        assert_eq!(store.contests().get(*id).await.expect("read"), None);
+    }
 }
 
 // clause 5

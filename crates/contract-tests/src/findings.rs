@@ -7,7 +7,7 @@ use crate::{
     samples::{CROWD, contest_id},
 };
 use domain::{finding::FindingClass, ids::ContestId, time::UnixMillis};
-use ports::findings::Finding;
+use ports::findings::{Finding, FindingFilter};
 use uuid::Uuid;
 
 crate::suite::suite! { findings_suite in findings:
@@ -17,6 +17,7 @@ crate::suite::suite! { findings_suite in findings:
     settling_closes_the_open_one_and_no_other,
     what_was_settled_can_be_found_again_and_nothing_is_deleted,
     a_list_is_oldest_first_each_once,
+    a_list_is_narrowed_by_contest_and_by_what_became_of_them,
     findings_survive_a_crash,
 }
 
@@ -36,10 +37,17 @@ async fn raise<F: StoreFixture>(store: &F, finding: &Finding) -> bool {
     store.findings().raise(finding).await.expect("an answer")
 }
 
+fn of(contest: ContestId, open_only: bool) -> FindingFilter {
+    FindingFilter {
+        contest: Some(contest),
+        open: open_only.then_some(true),
+    }
+}
+
 async fn listed<F: StoreFixture>(store: &F, contest: ContestId, open_only: bool) -> Vec<Finding> {
     let page = store
         .findings()
-        .list(contest, open_only, None, 999)
+        .list(of(contest, open_only), None, 999)
         .await
         .expect("read");
     assert_eq!(page.next, None);
@@ -236,7 +244,7 @@ async fn a_list_is_oldest_first_each_once<F: StoreFixture>(store: F) {
             let page = async |after| {
                 store
                     .findings()
-                    .list(contest, open_only, after, limit)
+                    .list(of(contest, open_only), after, limit)
                     .await
                     .expect("read")
             };
@@ -245,6 +253,43 @@ async fn a_list_is_oldest_first_each_once<F: StoreFixture>(store: F) {
             assert!(found.is_sorted_by_key(|one| one.id));
             assert!(!open_only || found.iter().all(|one| one.settled_at.is_none()));
         }
+    }
+}
+
+async fn a_list_is_narrowed_by_contest_and_by_what_became_of_them<F: StoreFixture>(store: F) {
+    let (ours, other, time) = (contest_id(), contest_id(), now(&store).await);
+    for (contest, subject) in [(ours, "ann"), (other, "ann"), (ours, "bob"), (other, "bob")] {
+        assert!(
+            raise(
+                &store,
+                &finding(FindingClass::Stuck, contest, subject, time)
+            )
+            .await
+        );
+    }
+    for contest in [ours, other] {
+        let findings = store.findings();
+        let settled = findings.settle(FindingClass::Stuck, contest, "bob").await;
+        settled.expect("an answer");
+    }
+    for (contest, open, wanted) in [
+        (None, None, &["ann", "ann", "bob", "bob"][..]),
+        (None, Some(true), &["ann", "ann"]),
+        (None, Some(false), &["bob", "bob"]),
+        (Some(ours), None, &["ann", "bob"]),
+        (Some(ours), Some(true), &["ann"]),
+        (Some(ours), Some(false), &["bob"]),
+        (Some(contest_id()), None, &[]),
+    ] {
+        let filter = FindingFilter { contest, open };
+        let page = async |after| {
+            let page = store.findings().list(filter, after, 3).await;
+            page.expect("read")
+        };
+        let found = all_pages(3, page).await;
+        let subjects: Vec<_> = found.iter().map(|one| one.subject.as_str()).collect();
+        assert_eq!(subjects, wanted, "{filter:?}");
+        assert!(contest.is_none() || found.iter().all(|one| Some(one.contest_id) == contest));
     }
 }
 

@@ -12,6 +12,7 @@ use domain::{
 use ports::{
     contests::{ContestCommit, ContestRepository},
     findings::Findings,
+    leaderboard::Leaderboard,
     outbox::Outbox,
     signups::{Enrolled, SignupCommit, SignupRepository},
     store::{Committed, Page},
@@ -53,6 +54,8 @@ pub trait StoreFixture: Sized + Send + Sync + 'static {
     fn tasks(&self) -> Arc<dyn Tasks>;
     /// Where events go.
     fn events(&self) -> Arc<dyn TaskEvents>;
+    /// The leaderboard.
+    fn leaderboard(&self) -> Arc<dyn Leaderboard>;
     /// The findings.
     fn findings(&self) -> Arc<dyn Findings>;
     /// The outbox.

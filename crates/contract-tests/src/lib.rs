@@ -4,6 +4,7 @@ pub mod contests;
 pub mod events;
 pub mod findings;
 pub mod funds;
+pub mod leaderboard;
 pub mod outbox;
 pub mod signups;
 

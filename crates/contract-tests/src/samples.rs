@@ -6,6 +6,8 @@
 
 use domain::{
     contest::{CancelReason, Contest, LegOutcome, LegState, Legs, Phase, PhaseKind, Settlement},
+    digest::Digest,
+    draw::Secret,
     ids::{ContestId, SignupId, UserId},
     money::Coins,
     order::OwnLeg,
@@ -63,6 +65,7 @@ pub fn terms(now: UnixMillis) -> Terms {
     Terms {
         room_id: "room".parse().expect("a room id"),
         fee: coins(10),
+        fee_tiers: Vec::new(),
         task: Task {
             kind: "open_chest".parse().expect("a task kind"),
             target: 3,
@@ -108,6 +111,10 @@ pub fn all_terms(now: UnixMillis) -> Vec<Terms> {
             rule: Rule::ALL[number % 5],
             rake_bps: BasisPoints::new([0, 1, 500, 10_000][number % 4]).expect("basis points"),
             fee: coins(pick([1, 10, FEE_MAX], number)),
+            fee_tiers: [&[][..], &[1, 10, FEE_MAX], &[FEE_MAX, 10, 7, 1]][number / 3 % 3]
+                .iter()
+                .map(|amount| coins(*amount))
+                .collect(),
             task: Task {
                 kind: ["open_chest", "watch_minutes"][number % 2]
                     .parse()
@@ -245,8 +252,14 @@ pub fn all_phases(now: UnixMillis) -> Vec<Phase> {
             frozen_at: now.plus(-3),
             claimable_at: now.plus(-2),
             prizes: pool,
+            sheet: Some(Digest::of(b"a sheet")),
         };
         phases.extend([Phase::Claimable(settlement), Phase::Closed(settlement)]);
+        let before_digests = Settlement {
+            sheet: None,
+            ..settlement
+        };
+        phases.push(Phase::Closed(before_digests));
     }
     for &reason in CancelReason::ALL {
         phases.extend([
@@ -268,12 +281,19 @@ pub fn contest_in(kind: PhaseKind, now: UnixMillis) -> Contest {
         id: contest_id(),
         title: format!("a contest that is {}", kind.name()),
         terms: terms(now),
+        secret: None,
         phase: of_kind.expect("a sample of every phase"),
         legs: Legs::new(),
         version: 1,
         created_at: now.plus(-2 * HOUR),
         updated_at: now.plus(-2 * HOUR),
     }
+}
+
+/// A secret where the rule needs one.
+fn secret_of(terms: &Terms, number: usize) -> Option<Secret> {
+    let byte = u8::try_from(number % 256).expect("below 256");
+    (terms.rule == Rule::Lucky).then_some(Secret::new([byte; 32]))
 }
 
 /// Contests in every phase; among them every choice of terms and every set of legs.
@@ -286,6 +306,7 @@ pub fn all_contests(now: UnixMillis) -> Vec<Contest> {
     let contest = |number: usize| Contest {
         id: contest_id(),
         title: titles[number % titles.len()].to_owned(),
+        secret: secret_of(&terms[number % terms.len()], number),
         terms: terms[number % terms.len()].clone(),
         phase: phases[number % phases.len()].clone(),
         legs: legs[number % legs.len()].clone(),

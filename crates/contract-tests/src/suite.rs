@@ -82,6 +82,10 @@ macro_rules! store_suite {
             use super::*;
             $crate::events_progress_suite!($fixture);
         }
+        mod leaderboard {
+            use super::*;
+            $crate::leaderboard_suite!($fixture);
+        }
         mod findings {
             use super::*;
             $crate::findings_suite!($fixture);

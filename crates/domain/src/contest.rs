@@ -5,9 +5,12 @@
 //! compare-and-swap and never goes back.
 
 use crate::{
+    digest::Digest,
+    draw::{Draw, Secret},
     ids::ContestId,
     money::{Coins, CoinsOutOfRange},
     order::{Account, Leg, OrderId, OwnLeg},
+    payout::Rule,
     settlement::{Frozen, Leftover, SheetCursor, Totals},
     terms::{NoWinner, Terms},
     time::UnixMillis,
@@ -24,6 +27,8 @@ pub struct Contest {
     pub title: String,
     /// What was promised.
     pub terms: Terms,
+    /// The secret of a lucky split; none for the other rules. Never changes.
+    pub secret: Option<Secret>,
     /// Where it stands.
     pub phase: Phase,
     /// The coins it moves in its own name. An amount stands here before it is first sent.
@@ -74,6 +79,8 @@ pub struct Settlement {
     pub claimable_at: UnixMillis,
     /// The prizes on the sheet, in all.
     pub prizes: Coins,
+    /// The digest of the sheet; none where it was settled before digests were kept.
+    pub sheet: Option<Digest>,
 }
 
 crate::terms::choice! {
@@ -175,6 +182,8 @@ pub enum ContestFact {
     Frozen(Frozen<Totals>),
     /// The sheet has grown.
     SheetAdvanced(SheetCursor),
+    /// The sheet is complete, and this is its digest.
+    SheetSealed(Digest),
     /// No payment is open any more: what is left over has been computed from rows.
     LeftoverFixed(Leftover),
     /// What goes back to platform and series on a cancel has been computed.
@@ -255,7 +264,7 @@ impl PhaseKind {
             Self::Funding => matches!(next, Self::Draft | Self::Cancelling),
             Self::Draft => matches!(next, Self::Running | Self::Cancelling),
             Self::Running => matches!(next, Self::Judging | Self::Cancelling),
-            Self::Judging => matches!(next, Self::Listing | Self::Claimable | Self::Cancelling),
+            Self::Judging => matches!(next, Self::Listing | Self::Cancelling),
             Self::Listing => matches!(next, Self::Claimable),
             Self::Claimable => matches!(next, Self::Closed),
             Self::Cancelling => matches!(next, Self::Cancelled),
@@ -296,6 +305,7 @@ impl ContestFact {
             Self::SettlingDue => "settling_due",
             Self::Frozen(_) => "frozen",
             Self::SheetAdvanced(_) => "sheet_advanced",
+            Self::SheetSealed(_) => "sheet_sealed",
             Self::LeftoverFixed(_) => "leftover_fixed",
             Self::ReturnsFixed => "returns_fixed",
             Self::Emptied => "emptied",
@@ -305,15 +315,23 @@ impl ContestFact {
 }
 
 impl Contest {
-    /// A new contest; the legs that fund it are fixed with it.
+    /// A new contest; the legs that fund it are fixed with it. `secret` was drawn for it alone and
+    /// is kept where the rule needs one.
     #[must_use]
-    pub fn new(id: ContestId, title: String, terms: Terms, now: UnixMillis) -> Self {
+    pub fn new(
+        id: ContestId,
+        title: String,
+        terms: Terms,
+        secret: Secret,
+        now: UnixMillis,
+    ) -> Self {
         let mut legs = Legs::new();
         fix(&mut legs, OwnLeg::Guarantee, terms.guaranteed_pool);
         fix(&mut legs, OwnLeg::Carry, terms.carry());
         Self {
             id,
             title,
+            secret: (terms.rule == Rule::Lucky).then_some(secret),
             terms,
             phase: Phase::Preparing,
             legs,
@@ -337,6 +355,16 @@ impl Contest {
             PhaseKind::Cancelling => PublicPhase::Cancelling,
             PhaseKind::Cancelled => PublicPhase::Cancelled,
         }
+    }
+
+    /// What a lucky split is drawn from, once no fee can arrive any more.
+    #[must_use]
+    pub fn draw(&self) -> Option<Draw> {
+        let closed = self.phase.credits_closed()?;
+        Some(Draw {
+            secret: self.secret?,
+            position: closed.position,
+        })
     }
 
     /// The pool account.
@@ -415,19 +443,19 @@ impl Contest {
                 frozen(&self.terms, &mut legs, closed, totals, now)
             }
             (Phase::Listing(closed, totals, frozen_at, _), ContestFact::SheetAdvanced(cursor)) => {
-                if cursor.is_complete(&totals) {
-                    let prizes = cursor.prizes;
-                    Phase::Claimable(Settlement {
-                        closed,
-                        totals,
-                        frozen_at,
-                        claimable_at: now,
-                        prizes,
-                    })
-                } else {
-                    Phase::Listing(closed, totals, frozen_at, cursor)
-                }
+                Phase::Listing(closed, totals, frozen_at, cursor)
             }
+            (
+                Phase::Listing(closed, totals, frozen_at, cursor),
+                ContestFact::SheetSealed(sheet),
+            ) if cursor.is_complete(&totals) => Phase::Claimable(Settlement {
+                closed,
+                totals,
+                frozen_at,
+                claimable_at: now,
+                prizes: cursor.prizes,
+                sheet: Some(sheet),
+            }),
             (phase @ Phase::Claimable(_), ContestFact::LeftoverFixed(leftover)) => {
                 fix(&mut legs, OwnLeg::Sweep, leftover.sweep);
                 fix(&mut legs, OwnLeg::Rollover, leftover.rollover);
@@ -465,7 +493,7 @@ impl Contest {
     }
 }
 
-/// The phase after the freeze. Nobody to pay: fees go back, or there is no sheet to write.
+/// The phase after the freeze. Nobody to pay: fees go back, or the sheet has no line.
 fn frozen(
     terms: &Terms,
     legs: &mut Legs,
@@ -479,18 +507,7 @@ fn frozen(
     }
     fix(legs, OwnLeg::Rake, numbers.rake);
     fix(legs, OwnLeg::GuaranteeReturn, numbers.guarantee_return);
-    if numbers.finishers == 0 {
-        let prizes = Coins::ZERO;
-        Phase::Claimable(Settlement {
-            closed,
-            totals,
-            frozen_at: now,
-            claimable_at: now,
-            prizes,
-        })
-    } else {
-        Phase::Listing(closed, totals, now, SheetCursor::START)
-    }
+    Phase::Listing(closed, totals, now, SheetCursor::START)
 }
 
 /// Fixes the amount of a leg, once; nothing is sent for 0.

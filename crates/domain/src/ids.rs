@@ -39,6 +39,9 @@ macro_rules! uuid_id {
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $allowed:expr) => {
+        text_id! { $(#[$doc])* $name, $kind, $rule, $allowed, 64 }
+    };
+    ($(#[$doc:meta])* $name:ident, $kind:literal, $rule:literal, $allowed:expr, $max:literal) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $name(Box<str>);
@@ -61,7 +64,7 @@ macro_rules! text_id {
             type Err = InvalidId;
             fn from_str(text: &str) -> Result<Self, InvalidId> {
                 let allowed: fn(u8) -> bool = $allowed;
-                if (1..=64).contains(&text.len()) && text.bytes().all(allowed) {
+                if (1..=$max).contains(&text.len()) && text.bytes().all(allowed) {
                     Ok(Self(text.into()))
                 } else {
                     Err(InvalidId { kind: $kind, rule: $rule })
@@ -111,6 +114,11 @@ text_id! {
 text_id! {
     /// The subject of the token under which events were sent.
     SenderId, "sender id", "must be 1 to 64 characters of A-Z a-z 0-9 . _ -", is_id_byte
+}
+text_id! {
+    /// What an operator names a creation by, so that a repeat of it makes no second contest.
+    IdempotencyKey, "idempotency key", "must be 1 to 128 visible ASCII characters",
+    |byte| byte.is_ascii_graphic(), 128
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::{
     contest::{Contest, PhaseKind},
-    payout::{self, Achievement, Draw},
+    payout::{self, Achievement},
     signup::{Fact, Paid, Payee, Share, Signup},
     time::UnixMillis,
     transfer::{Position, ProofOfAbsence, Transfer},
@@ -25,12 +25,7 @@ pub struct Progress {
 /// decided only while the contest is judging and the task system is complete up to
 /// `tasks_end_at`.
 #[must_use]
-pub fn progress(
-    contest: &Contest,
-    signup: &Signup,
-    progress: Progress,
-    draw: Option<&Draw>,
-) -> Fact {
+pub fn progress(contest: &Contest, signup: &Signup, progress: Progress) -> Fact {
     let is_final = contest.phase.kind() == PhaseKind::Judging
         && progress.complete_until >= contest.terms.tasks_end_at;
     match progress.met_at {
@@ -48,7 +43,7 @@ pub fn progress(
                         &signup.user_id,
                         signup.fee,
                         done,
-                        draw,
+                        contest.draw().as_ref(),
                     )
                 })
                 .flatten();

@@ -7,9 +7,11 @@
 //! [`contest::Contest::apply`] are the same pair for the contest itself.
 //!
 //! Reading order: [`money`], [`ids`], [`order`], [`terms`], [`contest`], [`signup`], [`due`],
-//! [`payout`], [`settlement`], [`lifecycle`], [`invariant`].
+//! [`payout`], [`draw`], [`settlement`], [`lifecycle`], [`invariant`].
 
 pub mod contest;
+pub mod digest;
+pub mod draw;
 pub mod due;
 pub mod effects;
 pub mod finding;

@@ -58,6 +58,8 @@ pub enum ContestStep {
     Freeze,
     /// Write the next page of the settlement sheet.
     WriteSheet,
+    /// Read the complete sheet once more and keep its digest.
+    SealSheet,
     /// Compute what is left over from rows and fix the legs that take it away; when they have,
     /// see that the pool account is at 0.
     Close,
@@ -103,6 +105,9 @@ pub fn due(contest: &Contest, presence: Presence, now: UnixMillis) -> ContestSte
             } else {
                 ContestStep::Freeze
             }
+        }
+        Phase::Listing(_, totals, _, cursor) if cursor.is_complete(totals) => {
+            ContestStep::SealSheet
         }
         Phase::Listing(..) => ContestStep::WriteSheet,
         Phase::Claimable(_) => claimable(contest, presence, now),

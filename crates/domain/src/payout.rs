@@ -1,15 +1,13 @@
 //! Weights and prizes: integers only, from frozen numbers alone.
 
 use crate::{
+    draw::Draw,
     ids::{ContestId, UserId},
     money::Coins,
     settlement::{Frozen, Totals},
     terms::{Remainder, Terms},
     time::UnixMillis,
-    transfer::Position,
 };
-use hmac::{Hmac, Mac};
-use sha2::Sha256;
 
 crate::terms::choice! {
     /// How the pool is split.
@@ -61,18 +59,6 @@ pub struct Achievement {
     pub met_at: UnixMillis,
 }
 
-/// What a draw is made from. The secret was committed to before signups opened, and the position
-/// was unknown then, so not even the house can choose a winner.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Draw {
-    /// The committed secret.
-    pub secret: [u8; 32],
-    /// The position that `close_credits` answered.
-    pub position: Position,
-}
-
-/// Steps of the draw: a lucky weight is 1 to this.
-pub const LUCKY_STEPS: u64 = 100;
 /// The largest early-bird weight.
 pub const EARLY_BIRD_MAX: u64 = 1_000;
 /// A score counts up to this many times the target.
@@ -110,7 +96,7 @@ pub fn weight(
                 .min(terms.task.target.saturating_mul(SCORE_CAP_TARGETS)),
         ),
         Rule::EarlyBird => early_bird(terms, done.met_at),
-        Rule::Lucky => draw.and_then(|draw| lucky(contest, user, draw)),
+        Rule::Lucky => draw.and_then(|draw| draw.weight(contest, user)),
     }
 }
 
@@ -124,18 +110,6 @@ fn early_bird(terms: &Terms, met_at: UnixMillis) -> Option<Weight> {
         .min(length);
     // At most 999 · 366 days of milliseconds, below 2^45.
     Weight::new(1 + (EARLY_BIRD_MAX - 1) * left / length)
-}
-
-/// 1 + (first 8 bytes, big-endian, of HMAC-SHA256(secret, contest ‖ user ‖ position)) mod 100.
-///
-/// The message is the contest id and the user id as text and the position in decimal, each
-/// followed by one line feed.
-fn lucky(contest: ContestId, user: &UserId, draw: &Draw) -> Option<Weight> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(&draw.secret).ok()?;
-    mac.update(format!("{contest}\n{user}\n{}\n", draw.position.0).as_bytes());
-    let digest = mac.finalize().into_bytes();
-    let (head, _) = digest.split_first_chunk::<8>()?;
-    Weight::new(1 + u64::from_be_bytes(*head) % LUCKY_STEPS)
 }
 
 /// The prize of a finisher with `weight`, `before` being the weights ahead of it on the sheet.

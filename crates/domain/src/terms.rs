@@ -6,14 +6,17 @@ use crate::{
     payout::Rule,
     time::UnixMillis,
 };
+use std::collections::BTreeSet;
 
 /// The immutable terms of a contest. Made by [`Terms::check`] alone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Terms {
     /// The room whose events count.
     pub room_id: RoomId,
-    /// What a viewer pays to sign up, at least 1.
+    /// What a viewer pays to sign up, at least 1; where there are tiers, one of them.
     pub fee: Coins,
+    /// The fees that a viewer may choose from, each once; empty where there is no choice.
+    pub fee_tiers: Vec<Coins>,
     /// What has to be done.
     pub task: Task,
     /// How the pool is split.
@@ -169,6 +172,8 @@ choice! {
 
 /// The largest fee.
 pub const FEE_MAX: u64 = 1_000_000_000;
+/// The most fee tiers.
+pub const FEE_TIERS_MAX: usize = 10;
 /// The largest task target.
 pub const TARGET_MAX: u64 = 1_000_000_000;
 /// The largest guaranteed pool: with it, a billion fees still fit into [`Coins`].
@@ -190,6 +195,20 @@ pub struct BrokenTerm {
     pub rule: &'static str,
 }
 
+/// A choice of fee that the terms do not offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TierError {
+    /// There are tiers, and none was chosen.
+    #[error("is needed: this contest has fee tiers")]
+    Missing,
+    /// There are no tiers to choose from.
+    #[error("this contest has no fee tiers")]
+    NoTiers,
+    /// It is not one of the tiers.
+    #[error("is not one of the fee tiers")]
+    Unknown,
+}
+
 impl Terms {
     /// These terms, if they keep every rule; else every rule they break, in the order of the
     /// fields.
@@ -197,12 +216,32 @@ impl Terms {
     /// # Errors
     /// All [`BrokenTerm`]s at once.
     pub fn check(self) -> Result<Self, Vec<BrokenTerm>> {
+        let is_fee = |fee: &Coins| (1..=FEE_MAX).contains(&fee.get());
+        let distinct: BTreeSet<_> = self.fee_tiers.iter().collect();
         let rules = [
             (
-                (1..=FEE_MAX).contains(&self.fee.get()),
+                is_fee(&self.fee),
                 "fee",
                 "out_of_range",
                 "must be from 1 to 1000000000",
+            ),
+            (
+                self.fee_tiers.is_empty() || self.fee_tiers.contains(&self.fee),
+                "fee",
+                "not_a_tier",
+                "must be one of fee_tiers",
+            ),
+            (
+                self.fee_tiers.len() <= FEE_TIERS_MAX && self.fee_tiers.iter().all(is_fee),
+                "fee_tiers",
+                "out_of_range",
+                "must be 1 to 10 amounts from 1 to 1000000000",
+            ),
+            (
+                distinct.len() == self.fee_tiers.len(),
+                "fee_tiers",
+                "duplicate_value",
+                "must name each amount once",
             ),
             (
                 (1..=TARGET_MAX).contains(&self.task.target),
@@ -277,6 +316,21 @@ impl Terms {
         }
     }
 
+    /// The fee of a viewer who chose `tier`.
+    ///
+    /// # Errors
+    /// [`TierError`] when there is nothing to choose, nothing was chosen, or what was chosen is no
+    /// tier.
+    pub fn fee_of(&self, tier: Option<Coins>) -> Result<Coins, TierError> {
+        match tier {
+            None if self.fee_tiers.is_empty() => Ok(self.fee),
+            None => Err(TierError::Missing),
+            Some(_) if self.fee_tiers.is_empty() => Err(TierError::NoTiers),
+            Some(tier) if self.fee_tiers.contains(&tier) => Ok(tier),
+            Some(_) => Err(TierError::Unknown),
+        }
+    }
+
     /// What the series brings into the pool.
     #[must_use]
     pub fn carry(&self) -> Coins {
@@ -301,6 +355,7 @@ pub(crate) mod tests {
         Terms {
             room_id: "room".parse().expect("a room id"),
             fee: Coins::new(10).expect("a fee"),
+            fee_tiers: Vec::new(),
             task: Task {
                 kind: "open_chest".parse().expect("a task kind"),
                 target: 1,
@@ -335,6 +390,24 @@ pub(crate) mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(broken(|terms| terms.fee = Coins::ZERO), ["fee"]);
+        let tiers = |amounts: &[u64]| -> Vec<Coins> {
+            let coins = |amount: &u64| Coins::new(*amount).expect("an amount");
+            amounts.iter().map(coins).collect()
+        };
+        let tiered = |amounts: &[u64]| Terms {
+            fee_tiers: tiers(amounts),
+            ..terms()
+        };
+        let codes = |terms: Terms| -> Vec<_> {
+            let broken = terms.check().expect_err("a broken rule");
+            broken.iter().map(|term| (term.field, term.code)).collect()
+        };
+        assert!(tiered(&[25, 10, 100]).check().is_ok());
+        assert_eq!(codes(tiered(&[25, 100])), [("fee", "not_a_tier")]);
+        assert_eq!(codes(tiered(&[10, 0])), [("fee_tiers", "out_of_range")]);
+        let eleven: Vec<_> = (10..21).collect();
+        assert_eq!(codes(tiered(&eleven)), [("fee_tiers", "out_of_range")]);
+        assert_eq!(codes(tiered(&[10, 10])), [("fee_tiers", "duplicate_value")]);
         assert_eq!(broken(|terms| terms.task.target = 0), ["task/target"]);
         assert_eq!(
             broken(|terms| terms.guaranteed_pool = Coins::MAX),
@@ -376,6 +449,20 @@ pub(crate) mod tests {
             }),
             ["fee", "task/target"]
         );
+    }
+
+    #[test]
+    fn a_tier_is_chosen_where_there_are_tiers() {
+        let coins = |amount| Coins::new(amount).expect("an amount");
+        assert_eq!(terms().fee_of(None), Ok(coins(10)));
+        assert_eq!(terms().fee_of(Some(coins(10))), Err(TierError::NoTiers));
+        let tiered = Terms {
+            fee_tiers: vec![coins(10), coins(25)],
+            ..terms()
+        };
+        assert_eq!(tiered.fee_of(None), Err(TierError::Missing));
+        assert_eq!(tiered.fee_of(Some(coins(25))), Ok(coins(25)));
+        assert_eq!(tiered.fee_of(Some(coins(11))), Err(TierError::Unknown));
     }
 
     // hazard: C6

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{CLAIMS_END, CLOSED, absence, coins, contest, cursor, phases_of, receipt};
+use common::{CLAIMS_END, CLOSED, SHEET, absence, coins, contest, cursor, phases_of, receipt};
 use common::{series_terms, settlement, terms, totals};
 use domain::{
     contest::{Contest, ContestFact, Phase, PhaseError, PhaseKind, PublicPhase, Settlement},
@@ -30,6 +30,7 @@ fn label(fact: &ContestFact) -> String {
         ContestFact::SettlingDue => "settling_due".to_owned(),
         ContestFact::Frozen(totals) => format!("frozen {}", totals.get().finishers),
         ContestFact::SheetAdvanced(cursor) => format!("sheet_advanced {}", cursor.lines),
+        ContestFact::SheetSealed(_) => "sheet_sealed".to_owned(),
         ContestFact::LeftoverFixed(_) => "leftover_fixed".to_owned(),
         ContestFact::ReturnsFixed => "returns_fixed".to_owned(),
         ContestFact::Emptied => "emptied".to_owned(),
@@ -50,6 +51,7 @@ fn facts() -> Vec<ContestFact> {
         ContestFact::Frozen(totals(30, 0, 0)),
         ContestFact::SheetAdvanced(cursor(2)),
         ContestFact::SheetAdvanced(cursor(3)),
+        ContestFact::SheetSealed(SHEET),
         ContestFact::LeftoverFixed(Leftover {
             sweep: coins(1),
             rollover: coins(2),
@@ -116,14 +118,22 @@ const ALLOWED: &[(&str, &[(&str, &str)])] = &[
         "listing 0",
         &[
             ("sheet_advanced 2", "listing 2"),
-            ("sheet_advanced 3", "claimable"),
+            ("sheet_advanced 3", "listing 3"),
         ],
     ),
     (
         "listing 2",
         &[
             ("sheet_advanced 2", "listing 2"),
-            ("sheet_advanced 3", "claimable"),
+            ("sheet_advanced 3", "listing 3"),
+        ],
+    ),
+    (
+        "listing 3",
+        &[
+            ("sheet_advanced 2", "listing 2"),
+            ("sheet_advanced 3", "listing 3"),
+            ("sheet_sealed", "claimable"),
         ],
     ),
     (
@@ -199,7 +209,7 @@ fn every_pair_of_phase_and_fact_has_its_outcome() {
         .iter()
         .map(|fact| label(fact).split(' ').next().map(str::to_owned))
         .collect();
-    assert_eq!(names.len(), 12, "each fact has a sample");
+    assert_eq!(names.len(), 13, "each fact has a sample");
     let mut moves = BTreeSet::new();
     let phases: Vec<_> = PhaseKind::ALL
         .iter()
@@ -211,8 +221,6 @@ fn every_pair_of_phase_and_fact_has_its_outcome() {
         }
     }
     assert_eq!(phases.len(), ALLOWED.len());
-    // No winners whose fees do not go back: the one move the samples above cannot make.
-    moves.insert((PhaseKind::Judging, PhaseKind::Claimable));
     for from in PhaseKind::ALL {
         for to in PhaseKind::ALL {
             let made = from != to && moves.contains(&(*from, *to));
@@ -255,8 +263,8 @@ fn an_event_can_count_until_judging_begins() {
 fn the_freeze_without_winners_goes_where_the_terms_say() {
     for (no_winner, wanted) in [
         (NoWinner::Refund, "cancelling no_winners closed"),
-        (NoWinner::Rollover, "claimable"),
-        (NoWinner::Platform, "claimable"),
+        (NoWinner::Rollover, "listing 0"),
+        (NoWinner::Platform, "listing 0"),
     ] {
         let judging = contest(
             Terms {
@@ -270,7 +278,10 @@ fn the_freeze_without_winners_goes_where_the_terms_say() {
             .apply(ContestFact::Frozen(totals(30, 0, 0)), NOW);
         let none = none.expect("an allowed fact");
         assert_eq!(phase_label(&none.phase), wanted, "{no_winner:?}");
-        if let Phase::Claimable(found) = none.phase {
+        if none.phase.kind() == PhaseKind::Listing {
+            // A sheet without a line is complete at once.
+            let sealed = none.apply(ContestFact::SheetSealed(SHEET), NOW);
+            let sealed = sealed.expect("an allowed fact").phase;
             let totals = totals(30, 0, 0);
             let (frozen_at, claimable_at, prizes) = (NOW, NOW, coins(0));
             let wanted = Settlement {
@@ -279,8 +290,9 @@ fn the_freeze_without_winners_goes_where_the_terms_say() {
                 frozen_at,
                 claimable_at,
                 prizes,
+                sheet: Some(SHEET),
             };
-            assert_eq!(found, wanted, "{no_winner:?}");
+            assert_eq!(sealed, Phase::Claimable(wanted), "{no_winner:?}");
         }
         let some = judging.apply(ContestFact::Frozen(totals(30, 3, 6)), NOW);
         assert_eq!(
@@ -305,7 +317,10 @@ fn the_frozen_numbers_are_handed_on_unchanged() {
     let page = frozen.apply(ContestFact::SheetAdvanced(cursor(2)), UnixMillis(3_150));
     let listed = page
         .expect("allowed")
-        .apply(ContestFact::SheetAdvanced(cursor(3)), NOW);
+        .apply(ContestFact::SheetAdvanced(cursor(3)), UnixMillis(3_160));
+    let listed = listed
+        .expect("allowed")
+        .apply(ContestFact::SheetSealed(SHEET), NOW);
     let listed = listed.expect("allowed");
     assert_eq!(listed.phase, Phase::Claimable(settlement()));
     assert_eq!(

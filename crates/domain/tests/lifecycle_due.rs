@@ -83,9 +83,9 @@ fn phases_that_do_not_wait_for_signups() {
                 (3_100, ContestStep::Decide(ContestFact::SettlingDue)),
                 (3_101, ContestStep::Decide(ContestFact::SettlingDue)),
             ],
-            PhaseKind::Listing => vec![(0, ContestStep::WriteSheet)],
+            PhaseKind::Listing => vec![],
             PhaseKind::Closed | PhaseKind::Cancelled => vec![(0, ContestStep::Rest(None))],
-            // These depend on the signups and have tests of their own.
+            // These depend on the signups or the sheet and have tests of their own.
             PhaseKind::Judging | PhaseKind::Claimable | PhaseKind::Cancelling => vec![],
         };
         for phase in phases_of(*kind) {
@@ -95,6 +95,14 @@ fn phases_that_do_not_wait_for_signups() {
                 check(&contest, StateKind::ALL, *now, *step);
             }
         }
+    }
+    for phase in phases_of(PhaseKind::Listing) {
+        let is_complete = matches!(&phase, Phase::Listing(.., cursor) if cursor.lines == 3);
+        let step = match is_complete {
+            true => ContestStep::SealSheet,
+            false => ContestStep::WriteSheet,
+        };
+        check(&contest(common::terms(), phase), StateKind::ALL, 0, step);
     }
     let funding = contest(series_terms(0), Phase::Funding);
     let (guarantee, carry) = (OwnLeg::Guarantee, OwnLeg::Carry);

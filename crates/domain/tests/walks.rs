@@ -8,6 +8,7 @@ use common::{CLOSED, absence, bps, coins, contest, cursor, done, line, receipt, 
 use common::{contest_id, signup_id, totals, user, weight};
 use domain::{
     contest::{ContestFact, LegOutcome, Phase, PhaseKind},
+    digest::Digest,
     due::{Step, due},
     money::Coins,
     order::{Leg, OwnLeg},
@@ -94,6 +95,7 @@ fn contest_facts() -> impl Strategy<Value = ContestFact> {
         3 => (48..52u64).prop_map(close),
         3 => (0..4u64).prop_map(|n| ContestFact::Frozen(totals(30, n, u128::from(n) * 2))),
         3 => (0..4u64).prop_map(|lines| ContestFact::SheetAdvanced(cursor(lines))),
+        2 => (0..4u8).prop_map(|byte| ContestFact::SheetSealed(Digest::new([byte; 32]))),
         2 => (0..3u64, 0..3u64).prop_map(move |(sweep, rollover)| left(sweep, rollover)),
     ]
 }

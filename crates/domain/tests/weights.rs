@@ -5,9 +5,10 @@ mod common;
 use common::{coins, contest, contest_id, signup_id, terms, user};
 use domain::{
     contest::PhaseKind,
+    draw::{Draw, Secret},
     ids::UserId,
     judge::{Progress, progress},
-    payout::{Achievement, Draw, Rule, Weight, weight},
+    payout::{Achievement, Rule, Weight, weight},
     signup::{Fact, Share, Signup, State},
     terms::{Task, Terms},
     time::UnixMillis,
@@ -124,7 +125,7 @@ fn the_early_bird_needs_a_contest_that_lasts() {
 
 fn lucky(secret: [u8; 32], user: &UserId, position: u64) -> u64 {
     let draw = Draw {
-        secret,
+        secret: Secret::new(secret),
         position: Position(position),
     };
     let done = Achievement {
@@ -206,7 +207,7 @@ fn progress_is_judged_only_when_nothing_can_still_arrive() {
                         met_at,
                         complete_until,
                     };
-                    progress(&contest, &signup(), known, None)
+                    progress(&contest, &signup(), known)
                 };
                 let done = Achievement {
                     quantity: 4,
@@ -227,10 +228,12 @@ fn progress_is_judged_only_when_nothing_can_still_arrive() {
                     by_score,
                     "{kind:?} {complete_until}"
                 );
-                let undrawn = Fact::TaskMet(done, Share::Provisional);
+                let drawn = lucky([7; 32], &user(1), common::CLOSED.position.0);
+                let drawn = Share::Fixed(common::weight(drawn));
+                let drawn = if last { drawn } else { Share::Provisional };
                 assert_eq!(
                     judge(Rule::Lucky, met),
-                    undrawn,
+                    Fact::TaskMet(done, drawn),
                     "{kind:?} {complete_until}"
                 );
                 for rule in Rule::ALL {

@@ -4,7 +4,7 @@ use crate::store::{Committed, Page, StoreError};
 use async_trait::async_trait;
 use domain::{
     contest::{Contest, PhaseKind},
-    ids::{ContestId, RoomId, SignupId},
+    ids::{ContestId, IdempotencyKey, RoomId, SignupId, UserId},
     lifecycle::Presence,
     money::Coins,
     settlement::{Census, Finisher, SheetLine},
@@ -24,6 +24,27 @@ pub struct ContestCommit {
     pub contest: Contest,
     /// Lines that the settlement sheet grows by in the same write.
     pub lines: Vec<SheetLine>,
+}
+
+/// What an operator calls a creation, so that a repeat of it makes no second contest.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CreationKey {
+    /// Whose name for it; two operators may use the same one.
+    pub operator: UserId,
+    /// The name.
+    pub key: IdempotencyKey,
+}
+
+/// What became of an insertion under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Inserted {
+    /// The contest is new and durable.
+    New,
+    /// The key stands for this contest, and nothing was inserted.
+    Known(ContestId),
+    /// The key is not known, and the contest's signups have closed, by the store's clock: nothing
+    /// was inserted.
+    TooLate,
 }
 
 /// What a list of contests is narrowed to.
@@ -55,6 +76,9 @@ pub struct StateCount {
 /// 1. What was answered as written survives a crash of this process and of the store.
 /// 2. A read sees every write that was answered before it began.
 /// 3. `insert` of an id that exists changes nothing and answers false.
+///    `insert_once` inserts at most one contest under a key, for ever, and writes contest and key
+///    together; a key that is known answers its contest, and one that is not inserts nothing once
+///    the contest's signups have closed, by the store's clock.
 /// 4. `get` answers every field as it was written.
 /// 5. `commit` writes all or nothing; it applies only if the stored version is `expected` and the
 ///    store's clock is inside the window, and of any number of commits that name one version at
@@ -73,6 +97,13 @@ pub trait ContestRepository: Send + Sync {
 
     /// Inserts a contest; false if the id exists.
     async fn insert(&self, contest: &Contest) -> Result<bool, StoreError>;
+
+    /// Inserts a new contest under a key, or answers the one that the key stands for.
+    async fn insert_once(
+        &self,
+        contest: &Contest,
+        key: &CreationKey,
+    ) -> Result<Inserted, StoreError>;
 
     /// The contest of that id.
     async fn get(&self, id: ContestId) -> Result<Option<Contest>, StoreError>;

@@ -47,6 +47,8 @@ failpoints! {
     ContestCommitted = "contest_committed",
     /// Books and balance agree, the freeze is not recorded.
     BooksBalanced = "books_balanced",
+    /// The complete sheet was read, its digest is not recorded.
+    SheetRead = "sheet_read",
     /// A page of a sweep is done.
     PageSwept = "page_swept",
     /// The store's transaction is written but not committed.

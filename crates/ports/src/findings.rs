@@ -24,6 +24,26 @@ pub struct Finding {
     pub settled_at: Option<UnixMillis>,
 }
 
+/// What a list of findings is narrowed to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FindingFilter {
+    /// Findings of this contest.
+    pub contest: Option<ContestId>,
+    /// Findings that are open (true) or settled (false).
+    pub open: Option<bool>,
+}
+
+impl FindingFilter {
+    /// The open findings of a contest.
+    #[must_use]
+    pub const fn open_of(contest: ContestId) -> Self {
+        Self {
+            contest: Some(contest),
+            open: Some(true),
+        }
+    }
+}
+
 /// The findings.
 ///
 /// 1. There is at most one open finding for a class, contest and subject; `raise` of another one
@@ -44,11 +64,10 @@ pub trait Findings: Send + Sync {
         subject: &str,
     ) -> Result<(), StoreError>;
 
-    /// Findings of a contest, oldest first, at most `limit`.
+    /// Findings, oldest first, at most `limit`.
     async fn list(
         &self,
-        contest: ContestId,
-        open_only: bool,
+        filter: FindingFilter,
         after: Option<Uuid>,
         limit: usize,
     ) -> Result<Page<Finding, Uuid>, StoreError>;

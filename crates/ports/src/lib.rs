@@ -7,6 +7,7 @@ pub mod contests;
 pub mod failpoint;
 pub mod findings;
 pub mod funds;
+pub mod leaderboard;
 pub mod outbox;
 pub mod signups;
 pub mod store;

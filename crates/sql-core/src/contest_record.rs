@@ -3,6 +3,8 @@
 use crate::record::{Context, column};
 use domain::{
     contest::{CancelReason, Contest, LegOutcome, LegState, Legs, Phase, PhaseKind, Settlement},
+    digest::Digest,
+    draw::Secret,
     money::Coins,
     order::{Leg, OwnLeg},
     payout::Rule,
@@ -22,9 +24,11 @@ pub struct ContestRecord {
     pub title: String,
     pub room_id: String,
     pub fee: i64,
+    pub fee_tiers: Option<String>,
     pub task_kind: String,
     pub task_target: i64,
     pub rule: String,
+    pub draw_secret: Option<String>,
     pub rake_bps: i64,
     pub guaranteed_pool: i64,
     pub series_id: Option<String>,
@@ -52,6 +56,7 @@ pub struct ContestRecord {
     pub sheet_before: Option<String>,
     pub sheet_lines: Option<i64>,
     pub sheet_prizes: Option<i64>,
+    pub sheet_sha256: Option<String>,
     pub claimable_at: Option<i64>,
     pub version: i64,
     pub created_at: i64,
@@ -125,12 +130,19 @@ impl LegRecord {
     }
 }
 
+/// A JSON list of whole numbers, as any tool reads it.
+fn write_tiers(tiers: &[Coins]) -> String {
+    let amounts: Vec<_> = tiers.iter().map(|tier| tier.get().to_string()).collect();
+    format!("[{}]", amounts.join(","))
+}
+
 impl From<&Contest> for ContestRecord {
     fn from(contest: &Contest) -> Self {
         let Contest {
             id,
             title,
             terms,
+            secret,
             phase,
             legs: _,
             version,
@@ -140,6 +152,7 @@ impl From<&Contest> for ContestRecord {
         let mut record = Self::of_terms(terms);
         record.contest_id = id.to_string();
         record.title.clone_from(title);
+        record.draw_secret = secret.map(|secret| secret.reveal().to_string());
         record.version = column(*version);
         record.created_at = created_at.0;
         record.updated_at = updated_at.0;
@@ -150,16 +163,17 @@ impl From<&Contest> for ContestRecord {
 
 impl ContestRecord {
     /// The columns, for SELECT and INSERT.
-    pub const COLUMNS: &'static str = "contest_id, title, room_id, fee, task_kind, task_target, rule, rake_bps, \
+    pub const COLUMNS: &'static str = "contest_id, title, room_id, fee, fee_tiers, task_kind, task_target, rule, draw_secret, rake_bps, \
          guaranteed_pool, series_id, carry, claim_mode, no_winner, remainder, unclaimed, grace_ms, \
          signup_opens_at, signup_closes_at, tasks_end_at, claim_closes_at, phase, cancel_reason, \
          close_position, frozen_at, fees, rake, pool, guarantee_return, finishers, weight_sum, sheet_after, \
-         sheet_before, sheet_lines, sheet_prizes, claimable_at, version, created_at, updated_at";
+         sheet_before, sheet_lines, sheet_prizes, sheet_sha256, claimable_at, version, created_at, updated_at";
 
     fn of_terms(terms: &Terms) -> Self {
         let Terms {
             room_id,
             fee,
+            fee_tiers,
             task: Task { kind, target },
             rule,
             rake_bps,
@@ -178,6 +192,7 @@ impl ContestRecord {
         Self {
             room_id: room_id.to_string(),
             fee: fee.as_i64(),
+            fee_tiers: (!fee_tiers.is_empty()).then(|| write_tiers(fee_tiers)),
             task_kind: kind.to_string(),
             task_target: column(*target),
             rule: rule.name().to_owned(),
@@ -240,6 +255,7 @@ impl ContestRecord {
             Phase::Claimable(settlement) | Phase::Closed(settlement) => {
                 self.claimable_at = Some(settlement.claimable_at.0);
                 self.sheet_prizes = Some(settlement.prizes.as_i64());
+                self.sheet_sha256 = settlement.sheet.map(|sheet| sheet.to_string());
             }
             Phase::Cancelling(reason, _) | Phase::Cancelled(reason, _) => {
                 self.cancel_reason = Some(reason.name().to_owned());
@@ -269,6 +285,7 @@ impl ContestRecord {
             id: context.parsed("contest_id", &self.contest_id)?,
             title: self.title.clone(),
             terms: self.parse_terms()?,
+            secret: self.parse_secret()?,
             phase: self.parse_phase()?,
             legs: legs
                 .iter()
@@ -286,6 +303,38 @@ impl ContestRecord {
         }
     }
 
+    /// A lucky split has a secret, and no other rule has one.
+    fn parse_secret(&self) -> Result<Option<Secret>, StoreError> {
+        let context = self.context();
+        let is_lucky = self.rule == Rule::Lucky.name();
+        match &self.draw_secret {
+            Some(text) if is_lucky => {
+                let secret: Digest = context.parsed("draw_secret", text).map_err(|_| {
+                    // The error must not show it.
+                    context.inconsistent("draw_secret is not a secret")
+                })?;
+                Ok(Some(Secret::new(secret.bytes())))
+            }
+            None if !is_lucky => Ok(None),
+            _ => Err(context.inconsistent("draw_secret does not fit the rule")),
+        }
+    }
+
+    fn parse_tiers(&self) -> Result<Vec<Coins>, StoreError> {
+        let context = self.context();
+        let Some(text) = &self.fee_tiers else {
+            return Ok(Vec::new());
+        };
+        let amounts = text
+            .strip_prefix('[')
+            .and_then(|text| text.strip_suffix(']'))
+            .ok_or_else(|| context.inconsistent(format!("fee_tiers is {text:?}")))?;
+        amounts
+            .split(',')
+            .map(|amount| context.coins("fee_tiers", context.parsed("fee_tiers", amount)?))
+            .collect()
+    }
+
     fn parse_terms(&self) -> Result<Terms, StoreError> {
         let context = self.context();
         let carry = context.coins("carry", self.carry)?;
@@ -299,6 +348,7 @@ impl ContestRecord {
         Ok(Terms {
             room_id: context.parsed("room_id", &self.room_id)?,
             fee: context.coins("fee", self.fee)?,
+            fee_tiers: self.parse_tiers()?,
             task: Task {
                 kind: context.parsed("task_kind", &self.task_kind)?,
                 target: context.count("task_target", self.task_target)?,
@@ -404,12 +454,16 @@ impl ContestRecord {
         let (totals, frozen_at) = self.parse_totals()?;
         let claimable_at = UnixMillis(self.context().present("claimable_at", self.claimable_at)?);
         let prizes = self.required("sheet_prizes", self.sheet_prizes)?;
+        let context = self.context();
+        let sheet = self.sheet_sha256.as_deref();
+        let sheet = sheet.map(|text| context.parsed("sheet_sha256", text));
         Ok(Settlement {
             closed,
             totals,
             frozen_at,
             claimable_at,
             prizes,
+            sheet: sheet.transpose()?,
         })
     }
 }

@@ -10,18 +10,27 @@ use domain::{
     ids::{ContestId, SignupId},
     signup::{Fact, PayTry, State},
     terms::Terms,
+    time::UnixMillis,
 };
-use ports::failpoint::{self, Failpoint};
+use ports::{
+    contests::{CreationKey, Inserted},
+    failpoint::{self, Failpoint},
+};
 
 /// The most times that a change is tried again because somebody else was faster.
 const TRIES_MAX: usize = 16;
 
-/// What became of a new contest.
+/// What became of a creation.
 #[derive(Clone, Debug)]
-pub struct Created {
-    /// The contest. It is visible once its account is open and its guarantee has been credited;
-    /// if the funds system does not answer now, that is done later.
-    pub contest: Contest,
+pub enum Created {
+    /// The contest, new or made by an earlier call with the same key. It is visible once its
+    /// account is open and its guarantee has been credited; if the funds system does not answer
+    /// now, that is done later.
+    Yes(Contest),
+    /// The key stands for this contest, whose title or terms are others.
+    KeyTaken(ContestId),
+    /// Its signups would have closed already.
+    TooLate,
 }
 
 /// What became of a cancellation.
@@ -40,8 +49,8 @@ pub enum Cancelled {
 pub enum Settled {
     /// What was due has been done, as far as the outside world answers.
     Yes(Contest),
-    /// Nothing is due before this contest's time.
-    NotDue,
+    /// Nothing is due before this time.
+    NotDue(UnixMillis),
     /// There is no such contest.
     NoContest,
 }
@@ -58,15 +67,40 @@ pub enum ParkedOutcome {
 }
 
 impl Contests {
-    /// Creates a contest, opens its pool account and credits its guarantee.
+    /// Creates a contest, opens its pool account and credits its guarantee. With a key, a repeat
+    /// answers the contest that the first call made.
     ///
     /// # Errors
-    /// [`Failure::Store`] when it could not be stored; then there is no contest, or one that
-    /// nobody knows the id of and that harms nobody.
-    pub async fn create(&self, title: String, terms: Terms) -> Result<Created, Failure> {
+    /// [`Failure::Store`] when it could not be stored; without a key there is then no contest, or
+    /// one that nobody knows the id of and that harms nobody.
+    pub async fn create(
+        &self,
+        title: String,
+        terms: Terms,
+        key: Option<CreationKey>,
+    ) -> Result<Created, Failure> {
         let now = self.ports.contests.now().await?;
-        let contest = Contest::new(ContestId(self.ports.ids.next()), title, terms, now);
-        self.ports.contests.insert(&contest).await?;
+        let (id, secret) = (ContestId(self.ports.ids.next()), self.ports.ids.secret());
+        let mut contest = Contest::new(id, title, terms, secret, now);
+        match key {
+            None if now >= contest.terms.signup_closes_at => return Ok(Created::TooLate),
+            None => {
+                self.ports.contests.insert(&contest).await?;
+            }
+            Some(key) => match self.ports.contests.insert_once(&contest, &key).await? {
+                Inserted::New => {}
+                Inserted::TooLate => return Ok(Created::TooLate),
+                Inserted::Known(known) => {
+                    let Some(first) = self.ports.contests.get(known).await? else {
+                        return Err(Failure::Gone(known.to_string()));
+                    };
+                    if (&first.title, &first.terms) != (&contest.title, &contest.terms) {
+                        return Ok(Created::KeyTaken(known));
+                    }
+                    contest = first;
+                }
+            },
+        }
         failpoint::pass(Failpoint::ContestInserted);
         if let Err(error) = self.run_contest(contest.id).await {
             tracing::warn!(
@@ -80,7 +114,7 @@ impl Contests {
             .get(contest.id)
             .await?
             .unwrap_or(contest);
-        Ok(Created { contest })
+        Ok(Created::Yes(contest))
     }
 
     /// Cancels a contest, if its numbers are not frozen. Every fee goes back.
@@ -124,7 +158,7 @@ impl Contests {
             PhaseKind::Preparing | PhaseKind::Funding | PhaseKind::Draft | PhaseKind::Running
         );
         if is_before && now < contest.terms.settles_at() {
-            return Ok(Settled::NotDue);
+            return Ok(Settled::NotDue(contest.terms.settles_at()));
         }
         let _: Pass = self.run_contest(id).await?;
         Ok(self

@@ -234,7 +234,7 @@ impl Contests {
                         .pop(),
                 };
                 *seen = progress;
-                progress.map(|progress| judge::progress(contest, signup, progress, None))
+                progress.map(|progress| judge::progress(contest, signup, progress))
             }
             Step::DrawPrize => Some(self.draw_prize(contest, signup, Claimant::House).await?),
             Step::Pay => self.pay(signup).await,

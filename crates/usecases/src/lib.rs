@@ -14,6 +14,7 @@ mod payments;
 mod read;
 mod sandbox;
 mod settle;
+pub mod sheet;
 mod sign_up;
 
 pub use admin::{Cancelled, Created, ParkedOutcome, Settled};
@@ -34,6 +35,7 @@ use ports::{
     contests::ContestRepository,
     findings::{Finding, Findings},
     funds::{Capabilities, Funds, FundsError},
+    leaderboard::Leaderboard,
     signups::SignupRepository,
     store::StoreError,
     system::{Clock, IdSource},
@@ -53,6 +55,7 @@ pub struct Ports {
     pub tasks: Arc<dyn Tasks>,
     pub events: Arc<dyn TaskEvents>,
     pub findings: Arc<dyn Findings>,
+    pub leaderboard: Arc<dyn Leaderboard>,
     pub funds: Arc<dyn Funds>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,

@@ -17,7 +17,7 @@ use domain::{
     signup::{Fact, Signup, State},
     transfer::{Position, Transfer},
 };
-use ports::{funds::TransferPage, signups::Enrolled};
+use ports::{findings::FindingFilter, funds::TransferPage, signups::Enrolled};
 
 /// The transfers of one page of the funds log.
 const PAGE: usize = 1_000;
@@ -104,7 +104,11 @@ impl Contests {
 
     /// Settles the findings about orphans of a contest whose books agree: each has a row now.
     pub(crate) async fn withdraw_orphans(&self, contest: ContestId) -> Result<(), Failure> {
-        let open = self.ports.findings.list(contest, true, None, PAGE).await?;
+        let open = self
+            .ports
+            .findings
+            .list(FindingFilter::open_of(contest), None, PAGE)
+            .await?;
         for finding in open
             .items
             .iter()

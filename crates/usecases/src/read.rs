@@ -19,7 +19,7 @@ use domain::{
 use futures_util::future::join;
 use ports::{
     contests::StateCount,
-    findings::Finding,
+    findings::{Finding, FindingFilter},
     funds::{self, FundsError},
     store::PAGE_MAX,
 };
@@ -227,7 +227,7 @@ impl Contests {
         let findings = self
             .ports
             .findings
-            .list(id, true, None, PAGE_MAX)
+            .list(FindingFilter::open_of(id), None, PAGE_MAX)
             .await?
             .items;
         let signups: u64 = counts.iter().map(|count| count.signups).sum();

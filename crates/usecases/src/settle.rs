@@ -154,6 +154,12 @@ impl Contests {
             ContestStep::Sweep(states) => self.sweep(&contest, states).await,
             ContestStep::Freeze => self.freeze(contest, now).await,
             ContestStep::WriteSheet => self.write_sheet(contest, now).await,
+            ContestStep::SealSheet => {
+                let digest = self.digest(&contest).await?;
+                failpoint::pass(Failpoint::SheetRead);
+                let sealed = ContestFact::SheetSealed(digest);
+                self.save_contest(contest, sealed, now, Vec::new()).await
+            }
             ContestStep::Close => self.close(contest, now).await,
         }
     }

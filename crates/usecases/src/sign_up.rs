@@ -9,7 +9,9 @@ use domain::{
     contest::PhaseKind,
     due::wake_at,
     ids::{ContestId, SignupId, UserId},
+    money::Coins,
     signup::{Fact, FeeTry, Signup, State, StateKind},
+    terms::TierError,
     transfer::Refusal,
 };
 use ports::{
@@ -30,22 +32,36 @@ pub enum SignedUp {
     PoolFull(Seen),
     /// Signups are not open.
     Closed,
+    /// The viewer chose another fee tier the first time.
+    TierFixed(Coins),
+    /// What was chosen is not among the terms.
+    NoTier(TierError),
     /// There is no such contest.
     NoContest,
 }
 
 impl Contests {
-    /// Signs a viewer up: at most one row and one charge, whoever calls however often.
+    /// Signs a viewer up: at most one row and one charge, whoever calls however often. The fee is
+    /// fixed by the first call; `tier` is the choice where the terms offer one.
     ///
     /// # Errors
     /// [`Failure`]; the outcome is then unknown to the caller and is finished by the compensation.
-    pub async fn sign_up(&self, contest_id: ContestId, user: &UserId) -> Result<SignedUp, Failure> {
+    pub async fn sign_up(
+        &self,
+        contest_id: ContestId,
+        user: &UserId,
+        tier: Option<Coins>,
+    ) -> Result<SignedUp, Failure> {
         let Some(contest) = self.visible(contest_id).await? else {
             return Ok(SignedUp::NoContest);
         };
         let now = self.ports.clock.now();
+        let fee = match contest.terms.fee_of(tier) {
+            Ok(fee) => fee,
+            Err(error) => return Ok(SignedUp::NoTier(error)),
+        };
         let id = SignupId(self.ports.ids.next());
-        let signup = Signup::new(id, contest_id, user.clone(), contest.terms.fee, now);
+        let signup = Signup::new(id, contest_id, user.clone(), fee, now);
         let wake = wake_at(&signup, now);
         let driven = match self.ports.signups.enroll(&signup, wake).await? {
             Enrolled::Inserted => {
@@ -58,6 +74,9 @@ impl Contests {
                     Prefetched::default(),
                 )
                 .await?
+            }
+            Enrolled::Existing(existing) if existing.fee != fee => {
+                return Ok(SignedUp::TierFixed(existing.fee));
             }
             Enrolled::Existing(existing) => {
                 let asks = existing.state.kind() == StateKind::Initialized

@@ -183,7 +183,7 @@ async fn charged_with(
     mock.expect_lookup().returning(found);
     let signed_up = world
         .process_with(Arc::new(mock))
-        .sign_up(contest, &user("ann"))
+        .sign_up(contest, &user("ann"), None)
         .await
         .expect("an answer");
     (world, contest, signed_up)
@@ -261,7 +261,7 @@ async fn an_echo_of_something_else_is_an_alarm_and_never_a_success() {
         .process()
         .ports()
         .findings
-        .list(contest, true, None, 10)
+        .list(ports::findings::FindingFilter::open_of(contest), None, 10)
         .await
         .expect("findings")
         .items;
@@ -324,7 +324,7 @@ async fn a_stale_not_found_never_expires_a_signup() {
     });
     let process = world.process_with(Arc::new(mute));
     let pending = process
-        .sign_up(contest, &user("ann"))
+        .sign_up(contest, &user("ann"), None)
         .await
         .expect("an answer");
     assert!(matches!(pending, SignedUp::Pending(_)));
@@ -368,7 +368,7 @@ async fn a_store_that_fails_decides_nothing() {
         ..world.process().ports().clone()
     };
     let process = Contests::new(ports).expect("a safe funds system");
-    let failed = process.sign_up(contest, &user("ann")).await;
+    let failed = process.sign_up(contest, &user("ann"), None).await;
     assert!(
         matches!(failed, Err(Failure::Store(StoreError::Unavailable(_)))),
         "{failed:?}"
@@ -392,7 +392,7 @@ async fn an_unanswered_assignment_is_tried_again() {
     };
     let process = Contests::new(ports).expect("a safe funds system");
     let signed_up = process
-        .sign_up(contest, &user("ann"))
+        .sign_up(contest, &user("ann"), None)
         .await
         .expect("an answer");
     assert!(
@@ -487,7 +487,7 @@ async fn a_hanging_funds_system_is_an_unknown_outcome() {
     let contest = world.create(&world.process(), terms()).await;
     let process = world.process_with(Arc::new(Hangs));
     let pending = process
-        .sign_up(contest, &user("ann"))
+        .sign_up(contest, &user("ann"), None)
         .await
         .expect("an answer");
     assert!(matches!(pending, SignedUp::Pending(_)), "{pending:?}");
@@ -511,7 +511,7 @@ async fn a_read_without_an_answer_changes_nothing() {
         .times(5)
         .returning(|_| Err(FundsError::unavailable("away")));
     let process = world.process_with(Arc::new(mute));
-    let pending = process.sign_up(contest, &user("ann")).await;
+    let pending = process.sign_up(contest, &user("ann"), None).await;
     assert!(matches!(pending, Ok(SignedUp::Pending(_))), "{pending:?}");
     let before = world.signup(contest, "ann");
     for _ in 0..5 {

@@ -14,6 +14,7 @@ use domain::{
     transfer::Refusal,
 };
 use ports::{
+    findings::FindingFilter,
     funds::{Funds, TransferOutcome, TransferRequest},
     system::Clock,
     tasks::EventOutcome,
@@ -319,7 +320,7 @@ async fn a_cancel_in_each_phase_returns_every_fee_or_is_refused() {
         assert_eq!(world.phase(contest), phase);
         assert_eq!([world.held("ann"), world.held("bob")], held);
         let signed_up = process
-            .sign_up(contest, &user("cai"))
+            .sign_up(contest, &user("cai"), None)
             .await
             .expect("an answer");
         assert!(matches!(signed_up, SignedUp::Closed));
@@ -345,7 +346,7 @@ async fn a_fee_unknown_until_after_signups_closed_ends_either_way() {
         let lost = Arc::new(Meddled::new(&world, answers));
         let cut_off = world.process_with(lost);
         let pending = cut_off
-            .sign_up(contest, &user("ann"))
+            .sign_up(contest, &user("ann"), None)
             .await
             .expect("an answer");
         assert!(matches!(pending, SignedUp::Pending(_)), "{pending:?}");
@@ -430,7 +431,7 @@ async fn a_prize_that_cannot_be_paid_is_parked_until_an_operator_decides() {
         let findings = process
             .ports()
             .findings
-            .list(contest, true, None, 10)
+            .list(FindingFilter::open_of(contest), None, 10)
             .await
             .expect("findings")
             .items;
@@ -464,7 +465,7 @@ async fn a_prize_that_cannot_be_paid_is_parked_until_an_operator_decides() {
             process
                 .ports()
                 .findings
-                .list(contest, true, None, 10)
+                .list(FindingFilter::open_of(contest), None, 10)
                 .await
                 .expect("findings")
                 .items
@@ -570,7 +571,7 @@ async fn too_few_coins_are_refused_and_the_viewer_may_come_back() {
     let process = world.process();
     let contest = world.create(&process, terms()).await;
     let refused = process
-        .sign_up(contest, &user("ann"))
+        .sign_up(contest, &user("ann"), None)
         .await
         .expect("an answer");
     assert!(
@@ -579,7 +580,7 @@ async fn too_few_coins_are_refused_and_the_viewer_may_come_back() {
     );
     world.grant("ann", 9);
     let refused = process
-        .sign_up(contest, &user("ann"))
+        .sign_up(contest, &user("ann"), None)
         .await
         .expect("an answer");
     assert!(
@@ -651,7 +652,7 @@ async fn books_that_differ_stop_the_freeze_until_they_agree() {
     let findings = process
         .ports()
         .findings
-        .list(contest, true, None, 10)
+        .list(FindingFilter::open_of(contest), None, 10)
         .await
         .expect("findings")
         .items;
@@ -682,7 +683,7 @@ async fn books_that_differ_stop_the_freeze_until_they_agree() {
         process
             .ports()
             .findings
-            .list(contest, true, None, 10)
+            .list(FindingFilter::open_of(contest), None, 10)
             .await
             .expect("findings")
             .items
@@ -780,7 +781,7 @@ async fn a_row_that_is_lost_after_the_freeze_stops_the_close_with_an_alarm() {
         assert_eq!(world.balance(&Account::Platform(Platform::Revenue)), 0);
         let findings = Arc::clone(&process.ports().findings);
         let open = findings
-            .list(contest, true, None, 10)
+            .list(FindingFilter::open_of(contest), None, 10)
             .await
             .expect("findings")
             .items;

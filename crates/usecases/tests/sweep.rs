@@ -121,7 +121,7 @@ const FLOWS: &[Flow] = &[
         terms,
         before: bob_finished,
         flow: |process, contest| {
-            Box::pin(async move { drop(process.sign_up(contest, &user("ann")).await) })
+            Box::pin(async move { drop(process.sign_up(contest, &user("ann"), None).await) })
         },
         // She is in and misses the task, or she was never charged.
         ends: |end| {
@@ -281,7 +281,7 @@ async fn recovered(flow: &Flow, world: &World, contest: ContestId, what: &str) {
     let open = process
         .ports()
         .findings
-        .list(contest, true, None, 10)
+        .list(ports::findings::FindingFilter::open_of(contest), None, 10)
         .await
         .expect("findings")
         .items;
@@ -326,7 +326,7 @@ async fn every_call_of_opening_a_contest_may_go_wrong() {
             let process = world.faulty_process();
             world.faults.arm(at, fault);
             tokio::select! {
-                _ = process.create("swept".to_owned(), guaranteed()) => {}
+                _ = process.create("swept".to_owned(), guaranteed(), None) => {}
                 () = world.faults.crashed() => {}
                 () = tokio::time::sleep(Duration::from_secs(60)) => {}
             }
@@ -371,7 +371,7 @@ async fn two_processes_at_once_do_no_harm() {
     let calls: Vec<_> = calls
         .map(|(name, node)| {
             let node = Arc::clone(node);
-            tokio::spawn(async move { node.sign_up(contest, &user(&name)).await })
+            tokio::spawn(async move { node.sign_up(contest, &user(&name), None).await })
         })
         .collect();
     for call in calls {

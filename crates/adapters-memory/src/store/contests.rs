@@ -13,7 +13,9 @@ use domain::{
     time::UnixMillis,
 };
 use ports::{
-    contests::{ContestCommit, ContestFilter, ContestRepository, StateCount},
+    contests::{
+        ContestCommit, ContestFilter, ContestRepository, CreationKey, Inserted, StateCount,
+    },
     store::{Committed, PAGE_MAX, Page, StoreError},
 };
 use std::ops::Bound;
@@ -33,6 +35,28 @@ impl ContestRepository for MemoryStore {
         tables.contest_history.push(line);
         tables.contests.insert(contest.id, contest.clone());
         Ok(true)
+    }
+
+    async fn insert_once(
+        &self,
+        contest: &Contest,
+        key: &CreationKey,
+    ) -> Result<Inserted, StoreError> {
+        let mut tables = self.tables();
+        if let Some(known) = tables.creations.get(key) {
+            return Ok(Inserted::Known(*known));
+        }
+        if self.time() >= contest.terms.signup_closes_at {
+            return Ok(Inserted::TooLate);
+        }
+        if tables.contests.contains_key(&contest.id) {
+            return Ok(Inserted::Known(contest.id));
+        }
+        let line = (contest.id, contest.version, contest.phase.kind());
+        tables.contest_history.push(line);
+        tables.contests.insert(contest.id, contest.clone());
+        tables.creations.insert(key.clone(), contest.id);
+        Ok(Inserted::New)
     }
 
     async fn get(&self, id: ContestId) -> Result<Option<Contest>, StoreError> {
@@ -78,6 +102,7 @@ impl ContestRepository for MemoryStore {
             id,
             title,
             terms: _,
+            secret: _,
             phase,
             legs,
             version: _,
@@ -218,7 +243,7 @@ impl ContestRepository for MemoryStore {
 
 impl Tables {
     /// A contest's signups, by id.
-    fn of_contest(&self, id: ContestId) -> impl Iterator<Item = &Signup> {
+    pub(super) fn of_contest(&self, id: ContestId) -> impl Iterator<Item = &Signup> {
         self.signups_after(None)
             .filter(move |signup| signup.contest_id == id)
     }

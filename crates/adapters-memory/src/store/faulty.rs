@@ -15,8 +15,11 @@ use domain::{
     time::UnixMillis,
 };
 use ports::{
-    contests::{ContestCommit, ContestFilter, ContestRepository, StateCount},
-    findings::{Finding, Findings},
+    contests::{
+        ContestCommit, ContestFilter, ContestRepository, CreationKey, Inserted, StateCount,
+    },
+    findings::{Finding, FindingFilter, Findings},
+    leaderboard::{Leaderboard, Place},
     signups::{Enrolled, SignupCommit, SignupRepository},
     store::{Committed, Page, StoreError},
     tasks::{Assigned, EventOutcome, TaskEvent, TaskEvents, Tasks},
@@ -66,6 +69,11 @@ macro_rules! faulty {
 faulty! { ContestRepository {
     async fn now(&self) -> Result<UnixMillis, StoreError> => failed;
     async fn insert(&self, contest: &Contest) -> Result<bool, StoreError> => failed;
+    async fn insert_once(
+        &self,
+        contest: &Contest,
+        key: &CreationKey
+    ) -> Result<Inserted, StoreError> => failed;
     async fn get(&self, id: ContestId) -> Result<Option<Contest>, StoreError> => failed;
     async fn list(
         &self,
@@ -149,6 +157,15 @@ faulty! { TaskEvents {
     ) -> Result<Vec<EventOutcome>, StoreError> => failed;
 } }
 
+faulty! { Leaderboard {
+    async fn top(&self, contest: &Contest, limit: usize) -> Result<Vec<Place>, StoreError> => failed;
+    async fn place_of(
+        &self,
+        contest: &Contest,
+        user: &UserId
+    ) -> Result<Option<Place>, StoreError> => failed;
+} }
+
 faulty! { Findings {
     async fn raise(&self, finding: &Finding) -> Result<bool, StoreError> => failed;
     async fn settle(
@@ -159,8 +176,7 @@ faulty! { Findings {
     ) -> Result<(), StoreError> => failed;
     async fn list(
         &self,
-        contest: ContestId,
-        open_only: bool,
+        filter: FindingFilter,
         after: Option<Uuid>,
         limit: usize
     ) -> Result<Page<Finding, Uuid>, StoreError> => failed;

@@ -4,7 +4,7 @@ use super::{MemoryStore, page};
 use async_trait::async_trait;
 use domain::{finding::FindingClass, ids::ContestId};
 use ports::{
-    findings::{Finding, Findings},
+    findings::{Finding, FindingFilter, Findings},
     store::{Page, StoreError},
 };
 use std::ops::Bound;
@@ -47,8 +47,7 @@ impl Findings for MemoryStore {
 
     async fn list(
         &self,
-        contest: ContestId,
-        open_only: bool,
+        filter: FindingFilter,
         after: Option<Uuid>,
         limit: usize,
     ) -> Result<Page<Finding, Uuid>, StoreError> {
@@ -58,8 +57,12 @@ impl Findings for MemoryStore {
             .findings
             .range((from, Bound::Unbounded))
             .map(|(_, finding)| finding)
-            .filter(|finding| finding.contest_id == contest)
-            .filter(|finding| !open_only || finding.settled_at.is_none())
+            .filter(|finding| filter.contest.is_none_or(|id| finding.contest_id == id))
+            .filter(|finding| {
+                filter
+                    .open
+                    .is_none_or(|open| finding.settled_at.is_none() == open)
+            })
             .cloned();
         Ok(page(found, limit, |finding| finding.id))
     }

@@ -3,10 +3,10 @@
 use super::{PageQuery, cursor, filter, no_contest, page_size, signup_page};
 use crate::{
     auth::Operator,
-    extract::{Body, Id, NoBody, Query},
+    extract::{Body, Id, IdempotencyKey, NoBody, Query},
     problem::Problem,
     state::App,
-    wire::{ContestView, FindingView, Items, NewContest, ReportView, SignupView},
+    wire::{ContestView, FindingView, Items, NewContest, ReportView, SignupView, rfc3339},
 };
 use axum::{Json, extract::State, http::StatusCode};
 use domain::{
@@ -14,32 +14,41 @@ use domain::{
     ids::{ContestId, SignupId, UserId},
     signup::StateKind,
 };
+use ports::{contests::CreationKey, findings::FindingFilter};
 use serde::Deserialize;
 use usecases::{Cancelled, Created, ParkedOutcome, Settled};
 
 pub(crate) async fn create(
     State(app): State<App>,
-    _: Operator,
+    Operator(operator): Operator,
+    IdempotencyKey(key): IdempotencyKey,
     Body(body): Body<NewContest>,
 ) -> Result<(StatusCode, Json<ContestView>), Problem> {
     let (title, terms) = body.parse()?;
-    if terms.signup_closes_at <= app.contests.ports().clock.now() {
-        return Err(Problem::fault(
+    let has_key = key.is_some();
+    let key = key.map(|key| CreationKey { operator, key });
+    let created = app
+        .run(|contests| async move { contests.create(title, terms, key).await })
+        .await
+        .map_err(|problem| match has_key {
+            true => problem,
+            false => problem.not_repeatable(
+                "it is not known whether the contest was created; look at the list before you \
+                 create it again, or send an Idempotency-Key",
+            ),
+        })?;
+    match created {
+        Created::Yes(contest) => Ok((StatusCode::CREATED, as_now(&app, &contest))),
+        Created::TooLate => Err(Problem::fault(
             "/signup_closes_at",
             "out_of_range",
             "must be in the future",
-        ));
+        )),
+        Created::KeyTaken(id) => Err(Problem::conflict(
+            "idempotency_conflict",
+            format!("this Idempotency-Key was used for other content: contest {id}"),
+        )),
     }
-    let Created { contest } = app
-        .run(|contests| async move { contests.create(title, terms).await })
-        .await
-        .map_err(|problem| {
-            problem.not_repeatable(
-                "it is not known whether the contest was created; look at the list before you \
-                 create it again",
-            )
-        })?;
-    Ok((StatusCode::CREATED, as_now(&app, &contest)))
 }
 
 pub(crate) async fn report(
@@ -58,7 +67,7 @@ pub(crate) async fn cancel(
     State(app): State<App>,
     _: Operator,
     Id(id): Id<ContestId>,
-    NoBody: NoBody,
+    _: NoBody,
 ) -> Result<(StatusCode, Json<ContestView>), Problem> {
     match app
         .run(|contests| async move { contests.cancel(id).await })
@@ -77,16 +86,19 @@ pub(crate) async fn settle(
     State(app): State<App>,
     _: Operator,
     Id(id): Id<ContestId>,
-    NoBody: NoBody,
+    _: NoBody,
 ) -> Result<(StatusCode, Json<ContestView>), Problem> {
     match app
         .run(|contests| async move { contests.settle(id).await })
         .await?
     {
         Settled::Yes(contest) => Ok((StatusCode::ACCEPTED, as_now(&app, &contest))),
-        Settled::NotDue => Err(Problem::conflict(
+        Settled::NotDue(at) => Err(Problem::conflict(
             "not_due",
-            "nothing is due before the end of the tasks",
+            format!(
+                "nothing is due before {}, the end of the tasks and the grace",
+                rfc3339(at)
+            ),
         )),
         Settled::NoContest => Err(no_contest()),
     }
@@ -149,25 +161,26 @@ pub(crate) async fn findings(
     _: Operator,
     Query(query): Query<FindingsQuery>,
 ) -> Result<Json<Items<FindingView>>, Problem> {
-    let contest: Option<ContestId> = filter("/contest_id", query.contest_id.as_deref())?;
-    let contest = contest.ok_or_else(|| Problem::fault("/contest_id", "missing", "is needed"))?;
-    let open_only = match query.status.as_deref() {
-        None | Some("all") => false,
-        Some("open") => true,
+    let contest = filter("/contest_id", query.contest_id.as_deref())?;
+    let open = match query.status.as_deref() {
+        None | Some("all") => None,
+        Some("open") => Some(true),
+        Some("settled") => Some(false),
         Some(_) => {
             return Err(Problem::fault(
                 "/status",
                 "unknown_value",
-                "must be open or all",
+                "must be open, settled or all",
             ));
         }
     };
+    let filter = FindingFilter { contest, open };
     let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
     let page = app
         .contests
         .ports()
         .findings
-        .list(contest, open_only, after, limit)
+        .list(filter, after, limit)
         .await?;
     Ok(Json(Items {
         items: page.items.iter().map(FindingView::from).collect(),
@@ -190,7 +203,7 @@ pub(crate) async fn retry(
     State(app): State<App>,
     _: Operator,
     Id(id): Id<SignupId>,
-    NoBody: NoBody,
+    _: NoBody,
 ) -> Result<Json<SignupView>, Problem> {
     unparked(
         app.run(|contests| async move { contests.retry_parked(id).await })
@@ -202,7 +215,7 @@ pub(crate) async fn redirect(
     State(app): State<App>,
     _: Operator,
     Id(id): Id<SignupId>,
-    NoBody: NoBody,
+    _: NoBody,
 ) -> Result<Json<SignupView>, Problem> {
     unparked(
         app.run(|contests| async move { contests.redirect_parked(id).await })

@@ -3,6 +3,7 @@
 mod admin;
 mod player;
 mod service;
+mod sheet;
 
 use crate::{
     problem::Problem,
@@ -43,6 +44,10 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/contests", get(player::contests))
         .route("/v1/contests/{id}", get(player::contest))
         .route("/v1/contests/{id}/pool", get(player::pool))
+        .route("/v1/contests/{id}/leaderboard", get(player::leaderboard))
+        .route("/v1/contests/{id}/leaderboard/me", get(player::own_place))
+        .route("/v1/contests/{id}/settlement", get(player::settlement))
+        .route("/v1/contests/{id}/settlement/sheet", get(sheet::download))
         .route(
             "/v1/contests/{id}/signup",
             put(player::sign_up).get(player::signup),

@@ -2,11 +2,14 @@
 
 use super::{PageQuery, cursor, filter, no_contest, page_size, signup_page};
 use crate::{
-    auth::{Player, Reader},
-    extract::{Id, NoBody, Query},
+    auth::{Player, Reader, Role},
+    extract::{Id, NoBody, OptionalBody, Query},
     problem::Problem,
     state::App,
-    wire::{ContestView, Items, PoolView, SignupView},
+    wire::{
+        ContestView, Items, LeaderboardView, OwnPlaceView, PoolView, SheetView, SignUpBody,
+        SignupView, rfc3339,
+    },
 };
 use axum::{
     Json,
@@ -17,8 +20,10 @@ use axum::{
 use domain::{
     contest::{PhaseKind, PublicPhase},
     ids::ContestId,
+    money::Coins,
+    terms::TierError,
 };
-use ports::contests::ContestFilter;
+use ports::{contests::ContestFilter, leaderboard::PLACES_MAX};
 use serde::Deserialize;
 use usecases::{Claimed, Seen, SignedUp};
 
@@ -111,10 +116,15 @@ pub(crate) async fn sign_up(
     State(app): State<App>,
     Player(user): Player,
     Id(id): Id<ContestId>,
-    NoBody: NoBody,
+    OptionalBody(body): OptionalBody<SignUpBody>,
 ) -> Result<Response, Problem> {
+    let tier = match body.fee_tier.map(Coins::new).transpose() {
+        Ok(tier) => tier,
+        // More than there can be is no tier of any contest.
+        Err(_) => return Err(no_tier(TierError::Unknown)),
+    };
     match app
-        .run(|contests| async move { contests.sign_up(id, &user).await })
+        .run(|contests| async move { contests.sign_up(id, &user, tier).await })
         .await?
     {
         SignedUp::Yes(seen) => Ok(Json(SignupView::new(&seen)).into_response()),
@@ -128,14 +138,19 @@ pub(crate) async fn sign_up(
             "pool_full",
             "the pool can hold no more coins; nothing was charged",
         )),
-        SignedUp::Closed => Err(Problem::conflict("signup_closed", "signups are not open")),
+        SignedUp::TierFixed(fee) => Err(Problem::conflict(
+            "fee_tier_fixed",
+            format!("the first call chose the tier of {fee} coins, which cannot be changed"),
+        )),
+        SignedUp::NoTier(error) => Err(no_tier(error)),
+        SignedUp::Closed => Err(signup_closed(&app, id).await),
         SignedUp::NoContest => Err(no_contest()),
     }
 }
 
 pub(crate) async fn signup(
     State(app): State<App>,
-    Reader(user): Reader,
+    Reader(user, _): Reader,
     Id(id): Id<ContestId>,
 ) -> Result<Json<SignupView>, Problem> {
     let seen = app
@@ -152,7 +167,7 @@ pub(crate) async fn claim(
     State(app): State<App>,
     Player(user): Player,
     Id(id): Id<ContestId>,
-    NoBody: NoBody,
+    _: NoBody,
 ) -> Result<Response, Problem> {
     match app
         .run(|contests| async move { contests.claim(id, &user).await })
@@ -178,7 +193,7 @@ pub(crate) async fn claim(
 
 pub(crate) async fn mine(
     State(app): State<App>,
-    Reader(user): Reader,
+    Reader(user, _): Reader,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Items<SignupView>>, Problem> {
     let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
@@ -194,6 +209,104 @@ fn pending(seen: &Seen) -> Response {
         .headers_mut()
         .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
+}
+
+/// Says when, so that nobody has to guess whether to come back.
+async fn signup_closed(app: &App, id: ContestId) -> Problem {
+    let contest = app.contests.visible(id).await.ok().flatten();
+    let detail = contest.map(|contest| {
+        let terms = &contest.terms;
+        match contest.public_phase(app.contests.ports().clock.now()) {
+            PublicPhase::Draft => format!("signups open at {}", rfc3339(terms.signup_opens_at)),
+            PublicPhase::Cancelling | PublicPhase::Cancelled => {
+                "the contest is cancelled; every fee goes back".to_owned()
+            }
+            _ => format!("signups closed at {}", rfc3339(terms.signup_closes_at)),
+        }
+    });
+    let detail = detail.unwrap_or_else(|| "signups are not open".to_owned());
+    Problem::conflict("signup_closed", detail)
+}
+
+fn no_tier(error: TierError) -> Problem {
+    let code = match error {
+        TierError::Missing => "missing",
+        TierError::NoTiers => "unknown_field",
+        TierError::Unknown => "unknown_value",
+    };
+    Problem::fault("/fee_tier", code, error.to_string())
+}
+
+/// The most places of a leaderboard where the caller does not say.
+const PLACES_DEFAULT: usize = 10;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PlacesQuery {
+    limit: Option<usize>,
+}
+
+pub(crate) async fn leaderboard(
+    State(app): State<App>,
+    _: Reader,
+    Id(id): Id<ContestId>,
+    Query(query): Query<PlacesQuery>,
+) -> Result<Json<LeaderboardView>, Problem> {
+    let limit = query.limit.unwrap_or(PLACES_DEFAULT);
+    if !(1..=PLACES_MAX).contains(&limit) {
+        return Err(Problem::fault(
+            "/limit",
+            "out_of_range",
+            "must be from 1 to 100",
+        ));
+    }
+    let contest = app.contests.visible(id).await?.ok_or_else(no_contest)?;
+    let places = app
+        .contests
+        .ports()
+        .leaderboard
+        .top(&contest, limit)
+        .await?;
+    Ok(Json(LeaderboardView::from(&places[..])))
+}
+
+pub(crate) async fn own_place(
+    State(app): State<App>,
+    Reader(user, _): Reader,
+    Id(id): Id<ContestId>,
+) -> Result<Json<OwnPlaceView>, Problem> {
+    let contest = app.contests.visible(id).await?.ok_or_else(no_contest)?;
+    let ports = app.contests.ports();
+    if ports.signups.find(id, &user).await?.is_none() {
+        return Err(not_signed_up());
+    }
+    let place = ports.leaderboard.place_of(&contest, &user).await?;
+    Ok(Json(OwnPlaceView::new(&user, place.as_ref())))
+}
+
+/// Totals and digest for everybody, the lines for operators.
+pub(crate) async fn settlement(
+    State(app): State<App>,
+    Reader(_, role): Reader,
+    Id(id): Id<ContestId>,
+    Query(query): Query<PageQuery>,
+) -> Result<Json<SheetView>, Problem> {
+    let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
+    let contest = app.contests.visible(id).await?.ok_or_else(no_contest)?;
+    let lines = match role {
+        Role::Operator => {
+            let contests = &app.contests.ports().contests;
+            Some(contests.sheet(id, after, limit).await?)
+        }
+        Role::Player | Role::Service => None,
+    };
+    SheetView::new(&contest, lines)
+        .map(Json)
+        .ok_or_else(|| not_frozen_yet("the prizes are not decided yet"))
+}
+
+pub(crate) fn not_frozen_yet(detail: &str) -> Problem {
+    Problem::conflict("not_frozen_yet", detail)
 }
 
 fn not_signed_up() -> Problem {

@@ -3,6 +3,8 @@
 use crate::{Options, Result, bank::Bank};
 use domain::{
     contest::{Contest, ContestFact, Phase, PhaseKind},
+    digest::Digest,
+    draw::Secret,
     due::{Step, due},
     ids::{ContestId, UserId},
     invariant::{self, Books, Violation},
@@ -55,6 +57,7 @@ impl Quiz {
         let terms = Terms {
             room_id: "quiz-room".parse()?,
             fee: Coins::new(options.fee)?,
+            fee_tiers: Vec::new(),
             task: Task {
                 kind: "survive_rounds".parse()?,
                 target: options.rounds,
@@ -76,7 +79,9 @@ impl Quiz {
         let terms = terms.check().map_err(|broken| format!("{broken:?}"))?;
         let id: ContestId =
             format!("0198c9f2-0000-7000-8000-{:012x}", options.seed & 0xffff).parse()?;
-        let contest = Contest::new(id, "Quiz night".to_owned(), terms, UnixMillis(0));
+        // Nothing is drawn here: the secret is not kept.
+        let secret = Secret::new([0; 32]);
+        let contest = Contest::new(id, "Quiz night".to_owned(), terms, secret, UnixMillis(0));
         let (signups, sheet, survived) = (Vec::new(), Vec::new(), Vec::new());
         let (bank, now) = (Bank::default(), UnixMillis(0));
         let mut quiz = Self {
@@ -185,7 +190,7 @@ impl Quiz {
                     met_at,
                     complete_until: self.now,
                 };
-                judge::progress(&self.contest, signup, progress, None)
+                judge::progress(&self.contest, signup, progress)
             }
             Step::DrawPrize => {
                 let line = self
@@ -245,6 +250,7 @@ impl Quiz {
                     ContestFact::Frozen(frozen?)
                 }
                 ContestStep::WriteSheet => self.write_sheet()?,
+                ContestStep::SealSheet => self.seal_sheet(),
                 ContestStep::Close => self.close()?,
             };
             self.contest = self.contest.clone().apply(fact, self.now)?;
@@ -302,6 +308,15 @@ impl Quiz {
             settlement::sheet_page(totals, self.contest.terms.remainder, cursor, page)?;
         self.sheet.extend(lines);
         Ok(ContestFact::SheetAdvanced(next))
+    }
+
+    /// A sheet of this mode is its prizes, one a line.
+    fn seal_sheet(&self) -> ContestFact {
+        let lines = self.sheet.iter();
+        let text: String = lines
+            .map(|line| format!("{},{}\n", line.finisher.signup_id, line.prize))
+            .collect();
+        ContestFact::SheetSealed(Digest::of(text.as_bytes()))
     }
 
     /// With `spread` nothing is left over; the rows say so, not this mode.

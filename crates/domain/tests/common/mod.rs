@@ -7,6 +7,8 @@ pub(crate) mod world;
 
 use domain::{
     contest::{CancelReason, Contest, Phase, PhaseKind, Settlement},
+    digest::Digest,
+    draw::Secret,
     ids::{ContestId, SignupId, UserId},
     money::Coins,
     payout::{Achievement, Rule, Weight},
@@ -87,6 +89,7 @@ pub(crate) fn terms() -> Terms {
     Terms {
         room_id: "room".parse().expect("a room id"),
         fee: coins(10),
+        fee_tiers: Vec::new(),
         task: Task {
             kind: "open_chest".parse().expect("a task kind"),
             target: 1,
@@ -153,8 +156,12 @@ pub(crate) fn settlement() -> Settlement {
         frozen_at: UnixMillis(3_100),
         claimable_at: UnixMillis(3_200),
         prizes: coins(30),
+        sheet: Some(SHEET),
     }
 }
+
+/// The digest of some sheet.
+pub(crate) const SHEET: Digest = Digest::new([9; 32]);
 
 /// Every sample of a phase. Exhaustive on purpose: a new phase must find its way into the tables.
 pub(crate) fn phases_of(kind: PhaseKind) -> Vec<Phase> {
@@ -167,7 +174,7 @@ pub(crate) fn phases_of(kind: PhaseKind) -> Vec<Phase> {
         PhaseKind::Judging => vec![Phase::Judging(CLOSED)],
         PhaseKind::Listing => {
             let frozen_at = UnixMillis(3_100);
-            [0, 2]
+            [0, 2, 3]
                 .map(|n| Phase::Listing(CLOSED, totals(30, 3, 6), frozen_at, cursor(n)))
                 .into()
         }
@@ -186,6 +193,7 @@ pub(crate) fn phases_of(kind: PhaseKind) -> Vec<Phase> {
 /// A contest of these terms that stands in `phase`.
 pub(crate) fn contest(terms: Terms, phase: Phase) -> Contest {
     let terms = terms.check().expect("lawful terms");
-    let new = Contest::new(contest_id(), "a contest".to_owned(), terms, UnixMillis(500));
+    let (title, secret) = ("a contest".to_owned(), Secret::new([7; 32]));
+    let new = Contest::new(contest_id(), title, terms, secret, UnixMillis(500));
     Contest { phase, ..new }
 }

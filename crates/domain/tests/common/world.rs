@@ -10,7 +10,6 @@ use domain::{
     lifecycle::{self, ContestStep, Presence},
     money::Coins,
     order::{Account, Leg, OrderId, OwnLeg},
-    payout::Draw,
     settlement::{self, Census, Finisher, SheetLine},
     signup::{Claimant, Fact, Payee, Share, Signup, State, StateKind},
     terms::Terms,
@@ -196,12 +195,7 @@ impl World {
                     met_at,
                     complete_until: self.now,
                 };
-                let position = self.closed.map_or(Position(0), |closed| closed.position);
-                let draw = Draw {
-                    secret: [7; 32],
-                    position,
-                };
-                judge::progress(&self.contest, signup, progress, Some(&draw))
+                judge::progress(&self.contest, signup, progress)
             }
             Step::DrawPrize => {
                 let line = self
@@ -372,6 +366,7 @@ impl World {
                 self.apply(ContestFact::Frozen(frozen.expect("balanced books")));
             }
             ContestStep::WriteSheet => self.write_sheet(),
+            ContestStep::SealSheet => self.apply(ContestFact::SheetSealed(super::SHEET)),
             ContestStep::Close => self.close(),
         }
     }

@@ -35,7 +35,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
 };
-use usecases::{Claimed, Contests, Ports, SignedUp};
+use usecases::{Claimed, Contests, Created, Ports, SignedUp};
 
 /// When every test begins.
 pub const START: UnixMillis = UnixMillis(1_800_000_000_000);
@@ -55,6 +55,7 @@ pub fn terms() -> Terms {
     Terms {
         room_id: "room".parse().expect("a room id"),
         fee: coins(10),
+        fee_tiers: Vec::new(),
         task: Task {
             kind: "open_chest".parse().expect("a task kind"),
             target: 1,
@@ -111,6 +112,7 @@ impl World {
                 tasks: Arc::clone(&self.store) as _,
                 events: Arc::clone(&self.store) as _,
                 findings: Arc::clone(&self.store) as _,
+                leaderboard: Arc::clone(&self.store) as _,
                 funds: Arc::clone(&self.funds) as _,
                 clock: Arc::clone(&self.clock) as _,
                 ids: Arc::clone(&self.ids),
@@ -135,7 +137,8 @@ impl World {
                 signups: Arc::clone(&store) as _,
                 tasks: Arc::clone(&store) as _,
                 events: Arc::clone(&store) as _,
-                findings: store as _,
+                findings: Arc::clone(&store) as _,
+                leaderboard: store as _,
                 funds: Arc::clone(&self.funds) as _,
                 clock: Arc::clone(&self.clock) as _,
                 ids: Arc::clone(&self.ids),
@@ -158,15 +161,22 @@ impl World {
 
     pub async fn create(&self, process: &Contests, terms: Terms) -> ContestId {
         let created = process
-            .create("a contest".to_owned(), terms.check().expect("legal terms"))
+            .create(
+                "a contest".to_owned(),
+                terms.check().expect("legal terms"),
+                None,
+            )
             .await;
-        created.expect("a contest").contest.id
+        match created.expect("a contest") {
+            Created::Yes(contest) => contest.id,
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Signs a viewer up who has the coins.
     pub async fn sign_up(&self, process: &Contests, contest: ContestId, name: &str) {
         let signed_up = process
-            .sign_up(contest, &user(name))
+            .sign_up(contest, &user(name), None)
             .await
             .expect("an answer");
         assert!(matches!(signed_up, SignedUp::Yes(_)), "{signed_up:?}");
@@ -178,13 +188,24 @@ impl World {
     }
 
     pub async fn event(&self, name: &str, room: &str, occurred_at: UnixMillis) -> EventOutcome {
+        self.chests(name, room, 1, occurred_at).await
+    }
+
+    /// That many chests opened at once.
+    pub async fn chests(
+        &self,
+        name: &str,
+        room: &str,
+        quantity: u64,
+        occurred_at: UnixMillis,
+    ) -> EventOutcome {
         let number = self.events.fetch_add(1, Ordering::SeqCst);
         let event = TaskEvent {
             event_id: format!("event-{number}").parse().expect("an event id"),
             user_id: user(name),
             room_id: room.parse().expect("a room id"),
             kind: "open_chest".parse().expect("a task kind"),
-            quantity: 1,
+            quantity,
             occurred_at,
         };
         let sender: SenderId = "tests".parse().expect("a sender id");

@@ -1,0 +1,45 @@
+//! The leaderboard: who has done most.
+
+use crate::store::StoreError;
+use async_trait::async_trait;
+use domain::{
+    contest::Contest,
+    ids::{SignupId, UserId},
+    time::UnixMillis,
+};
+
+/// One viewer's place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// 1 for the first.
+    pub rank: u64,
+    /// Whose it is.
+    pub user_id: UserId,
+    /// The signup.
+    pub signup_id: SignupId,
+    /// Units done that count.
+    pub quantity: u64,
+    /// The event time at which they were reached.
+    pub reached_at: UnixMillis,
+}
+
+/// The most places that one call answers.
+pub const PLACES_MAX: usize = 100;
+
+/// The leaderboard of a contest: for showing, never paid from.
+///
+/// 1. It has every viewer who has paid and has done at least one unit that counts: at or after the
+///    time the fee applied and before `tasks_end_at`.
+/// 2. The order is by quantity, the most first; then by the time it was reached, the earliest
+///    first; then by signup id. Places are distinct.
+/// 3. `top` and `place_of` agree while nothing changes.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Leaderboard: Send + Sync {
+    /// The first places, at most `limit` and [`PLACES_MAX`].
+    async fn top(&self, contest: &Contest, limit: usize) -> Result<Vec<Place>, StoreError>;
+
+    /// A viewer's place; none for who has none.
+    async fn place_of(&self, contest: &Contest, user: &UserId)
+    -> Result<Option<Place>, StoreError>;
+}
