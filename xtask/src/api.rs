@@ -96,9 +96,22 @@ impl Api {
         token: &str,
         body: Option<&Value>,
     ) -> Answer {
+        self.send_keyed(method, path, token, body, None).await
+    }
+
+    /// Sends one request, with an Idempotency-Key.
+    async fn send_keyed(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Answer {
         // Closed never: the semaphore lives as long as self.
         let _permit = self.in_flight.acquire().await;
-        match tokio::time::timeout(REQUEST_MAX, self.exchange(method, path, token, body)).await {
+        let exchange = self.exchange(method, path, token, body, key);
+        match tokio::time::timeout(REQUEST_MAX, exchange).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => unanswered(format!("{error:#}")),
             Err(_) => unanswered("no answer in time".to_owned()),
@@ -111,12 +124,16 @@ impl Api {
         path: &str,
         token: &str,
         body: Option<&Value>,
+        key: Option<&str>,
     ) -> Result<Answer> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base));
         if !token.is_empty() {
             request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
         }
         let body = match body {
             Some(body) => {
@@ -150,10 +167,43 @@ impl Api {
         token: &str,
         body: Option<&Value>,
     ) -> Result<Value> {
+        self.insist_with(method, path, token, body, None, |status| {
+            (200..300).contains(&status) && status != 202
+        })
+        .await
+    }
+
+    /// The same with an Idempotency-Key. A cancel is done when it was taken: 202.
+    pub(crate) async fn insist_keyed(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<Value> {
+        let is_taken = path.ends_with("/cancel");
+        self.insist_with(method, path, token, body, key, |status| {
+            (200..300).contains(&status) && (is_taken || status != 202)
+        })
+        .await
+    }
+
+    async fn insist_with(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+        is_done: impl Fn(u16) -> bool,
+    ) -> Result<Value> {
         let mut last = String::new();
         for round in 0..60 {
-            let answer = self.send(method.clone(), path, token, body).await;
-            if (200..300).contains(&answer.status) && answer.status != 202 {
+            let answer = self
+                .send_keyed(method.clone(), path, token, body, key)
+                .await;
+            if is_done(answer.status) {
                 return Ok(answer.body);
             }
             last = format!("{} {}", answer.status, answer.body);

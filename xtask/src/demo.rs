@@ -70,6 +70,7 @@ pub(crate) async fn demo(args: &DemoArgs) -> Result<bool> {
     let setup = Setup {
         scenario: Scenario::Normal,
         viewers: args.viewers,
+        times: 0,
         remainder: Remainder::Spread,
         seed,
         run: format!("v{:x}", crate::clock::now_ms()),

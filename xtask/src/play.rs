@@ -1,6 +1,8 @@
 //! `cargo xtask play`: simulated viewers over real HTTP, then the model and the checker.
 
 pub(crate) mod claims;
+mod cut;
+mod disconnects;
 pub(crate) mod failpoints;
 pub(crate) mod model;
 pub(crate) mod plan;
@@ -66,6 +68,9 @@ pub(crate) struct PlayArgs {
     /// What kind of contest
     #[arg(long, value_enum, default_value = "normal")]
     pub(crate) scenario: Scenario,
+    /// How often each call is broken off in the scenario `disconnects`
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    times: u32,
     /// What becomes of the coins that no whole part is left for
     #[arg(long, value_enum, default_value = "spread")]
     remainder: Remainder,
@@ -103,6 +108,7 @@ pub(crate) fn setup(args: &PlayArgs, seed: u64) -> Setup {
     Setup {
         scenario,
         viewers: args.viewers,
+        times: args.times,
         remainder: args.remainder,
         seed,
         run,
@@ -116,6 +122,7 @@ pub(crate) fn setup(args: &PlayArgs, seed: u64) -> Setup {
 pub(crate) async fn on_stage(stage: &Stage<'_>, setup: &Setup) -> Result<Played> {
     let played = match setup.scenario {
         Scenario::Claims => claims::play(stage, setup).await,
+        Scenario::Disconnects => disconnects::play(stage, setup).await,
         _ => run::play(stage, setup).await,
     };
     stage.progress.done();
@@ -125,9 +132,13 @@ pub(crate) async fn on_stage(stage: &Stage<'_>, setup: &Setup) -> Result<Played>
         sum,
         least,
         most,
+        taken,
     } = played.prizes;
     let prizes = if count > 0 {
-        format!("{count} prizes of {least} to {most} coins, {sum} in all, ")
+        format!(
+            "{count} prizes of {least} to {most} coins, {sum} in all, {} weights worked out, ",
+            count - taken
+        )
     } else {
         String::new()
     };

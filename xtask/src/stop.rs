@@ -114,6 +114,11 @@ pub(crate) async fn stop(args: &StopArgs) -> Result<bool> {
     Ok(well)
 }
 
+/// Whether a signup's task is done and its prize not yet claimed.
+fn is_completed(row: &Value) -> bool {
+    row.get("state").and_then(Value::as_str) == Some("completed")
+}
+
 /// A contest of a round.
 #[derive(Clone, Debug)]
 struct Played {
@@ -292,7 +297,7 @@ impl Drill<'_> {
         let winners = all
             .requests
             .iter()
-            .filter(|(user, _)| signed_up.contains_key(user));
+            .filter(|(user, _)| signed_up.get(user).is_some_and(is_completed));
         claims.requests.extend(winners.cloned());
         let calls = [self.calls(SIGNUP, &open, "signup"), Arc::new(claims)];
         let connections = usize::try_from(self.args.connections)?;

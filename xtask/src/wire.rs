@@ -40,13 +40,23 @@ impl Wire {
 
     /// A request as it goes over the wire.
     pub(crate) fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
+        Self::with_headers(method, path, token, body, "")
+    }
+
+    /// A request with an Idempotency-Key.
+    pub(crate) fn keyed(method: &str, path: &str, token: &str, body: &str, key: &str) -> Vec<u8> {
+        let header = format!("idempotency-key: {key}\r\n");
+        Self::with_headers(method, path, token, body, &header)
+    }
+
+    fn with_headers(method: &str, path: &str, token: &str, body: &str, more: &str) -> Vec<u8> {
         let kind = if body.is_empty() {
             ""
         } else {
             "content-type: application/json\r\n"
         };
         format!(
-            "{method} {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n{kind}content-length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n{kind}{more}content-length: {}\r\n\r\n{body}",
             body.len()
         )
         .into_bytes()

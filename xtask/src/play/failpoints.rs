@@ -138,6 +138,7 @@ async fn crash(binary: &Path, point: &str, hit: u32, seed: u64) -> Result<Crash>
     let setup = |scenario, name: &str| Setup {
         scenario,
         viewers: VIEWERS,
+        times: 0,
         remainder: Remainder::Spread,
         seed,
         run: format!("{name}{seed}"),

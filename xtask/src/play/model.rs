@@ -81,6 +81,8 @@ pub(crate) struct Prediction {
     /// What is split; 0 where every fee goes back.
     pub(crate) pool: u64,
     pub(crate) weight_sum: u128,
+    /// How many weights were taken as found, for want of acknowledged answers.
+    pub(crate) taken: u64,
     pub(crate) finishers: u64,
     pub(crate) phase: &'static str,
 }
@@ -131,13 +133,21 @@ pub(crate) fn predict(
         .filter(|end| is_paid(Some(end)))
         .map(|end| end.fee)
         .sum();
+    let mut taken = 0;
     let mut winners: Vec<(&str, &str, u64)> = stories
         .iter()
         .filter(|story| is_finisher(of(story)))
         .filter_map(|story| of(story).map(|end| (story, end)))
         .map(|(story, end)| {
-            let weight = weight(promise, story, end).or(end.weight).unwrap_or(0);
-            (end.signup_id.as_str(), story.user.as_str(), weight)
+            let weight = weight(promise, story, end).or_else(|| {
+                taken += 1;
+                end.weight
+            });
+            (
+                end.signup_id.as_str(),
+                story.user.as_str(),
+                weight.unwrap_or(0),
+            )
         })
         .collect();
     winners.sort_unstable();
@@ -185,6 +195,7 @@ pub(crate) fn predict(
         coins,
         fees,
         rake,
+        taken,
         pool,
         weight_sum: weights.iter().map(|weight| u128::from(*weight)).sum(),
         finishers: weights.len() as u64,

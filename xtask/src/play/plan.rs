@@ -58,6 +58,8 @@ impl Scenario {
 pub(crate) struct Setup {
     pub(crate) scenario: Scenario,
     pub(crate) viewers: u32,
+    /// How often each call is broken off, where any is.
+    pub(crate) times: u32,
     pub(crate) remainder: Remainder,
     pub(crate) seed: u64,
     /// Set before every name, so that runs on one instance do not meet.
@@ -268,6 +270,7 @@ mod tests {
         Setup {
             scenario,
             viewers: 2_000,
+            times: 0,
             remainder: Remainder::Spread,
             seed: 7,
             run: "t".into(),

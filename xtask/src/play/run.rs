@@ -65,6 +65,8 @@ pub(crate) struct Prizes {
     pub(crate) sum: u64,
     pub(crate) least: u64,
     pub(crate) most: u64,
+    /// How many of them by a weight that was taken as found.
+    pub(crate) taken: u64,
 }
 
 impl Prizes {
@@ -75,6 +77,7 @@ impl Prizes {
             sum: prizes().sum(),
             least: prizes().min().unwrap_or(0),
             most: prizes().max().unwrap_or(0),
+            taken: prediction.taken,
         }
     }
 }

@@ -360,6 +360,15 @@ async fn verify(binary: &Path, setup: &Setup, file: &Path) -> Result<Vec<String>
     if setup.scenario.rule() == Rule::Lucky {
         commands.push("verify-lucky");
     }
+    let help = Command::new(binary).arg("--help").output().await?;
+    let help = String::from_utf8_lossy(&help.stdout).into_owned();
+    commands.retain(|command| {
+        let there = help.contains(command);
+        if !there {
+            println!("NOT RUN  {command}: this app-api does not have it");
+        }
+        there
+    });
     let altered = file.with_extension("altered.csv");
     let text = std::fs::read_to_string(file)?;
     std::fs::write(&altered, alter(&text))?;
