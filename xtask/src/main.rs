@@ -1,4 +1,4 @@
-//! Automation of the workspace: demo, play, bench, overload, stop, test, ci and tidy.
+//! Automation of the workspace: demo, play, bench, overload, stop, test, ci, tidy and walk.
 
 mod api;
 mod bench;
@@ -17,16 +17,18 @@ mod steps;
 mod stop;
 mod tidy;
 mod token;
+mod walk;
 mod wire;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
-use steps::Suite;
+use steps::{Outcome, Suite};
 
 /// Automation of the workspace.
 ///
 /// Exit codes: 0 all is well; 1 a test, an invariant or a prediction does not hold; 2 the command
-/// line is wrong, or something that is needed could not be done (the message says what to do).
+/// line is wrong, or something that is needed could not be done (the message says what to do);
+/// 3 some steps were NOT RUN, because what they need is not here and could not be installed.
 #[derive(Parser)]
 #[command(
     name = "cargo xtask",
@@ -56,23 +58,27 @@ enum Command {
     Ci(steps::StepArgs),
     /// Check the rules of the house: crate edges, file headers, migrations
     Tidy(tidy::TidyArgs),
+    /// Play the contest of both READMEs as it stands there
+    Walk,
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Cli::parse().command {
-        Command::Demo(args) => demo::demo(&args).await,
-        Command::Play(args) => play::play(&args).await,
-        Command::Bench(args) => bench::bench(&args).await,
-        Command::Overload(args) => overload::overload(&args).await,
-        Command::Stop(args) => stop::stop(&args).await,
+Command::Demo(args) => demo::demo(&args).await.map(Outcome::from),
+        Command::Play(args) => play::play(&args).await.map(Outcome::from),
+        Command::Bench(args) => bench::bench(&args).await.map(Outcome::from),
+        Command::Overload(args) => overload::overload(&args).await.map(Outcome::from),
+        Command::Stop(args) => stop::stop(&args).await.map(Outcome::from),
         Command::Test(args) => steps::suite(Suite::Test, &args).await,
         Command::Ci(args) => steps::suite(Suite::Ci, &args).await,
-        Command::Tidy(args) => tidy::run(&args),
+        Command::Tidy(args) => tidy::run(&args).map(Outcome::from),
+        Command::Walk => walk::walk().await,
     };
     match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
+        Ok(Outcome::Passed) => ExitCode::SUCCESS,
+        Ok(Outcome::Failed) => ExitCode::from(1),
+        Ok(Outcome::NotRun(_)) => ExitCode::from(3),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::from(2)

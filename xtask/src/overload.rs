@@ -33,8 +33,8 @@ pub(crate) struct OverloadArgs {
     /// How often capacity, load 1× and overload are measured, in turns
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
-    /// Connections of the open loads; capacity is measured with 64
-    #[arg(long, default_value_t = 800)]
+    /// Connections of the open loads, each with one request at a time; capacity is measured with 64
+    #[arg(long, default_value_t = 5_000)]
     connections: usize,
     /// Goodput at overload must be at least this part of capacity
     #[arg(long, value_name = "PERCENT", default_value_t = 80)]

@@ -3,7 +3,7 @@
 use crate::{
     play::{self, PlayArgs},
     shell::{cargo, root, run},
-    tidy,
+    tidy, walk,
 };
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser};
@@ -20,6 +20,23 @@ pub(crate) struct StepArgs {
     list: bool,
 }
 
+/// How a step ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Everything holds.
+    Passed,
+    /// Something does not.
+    Failed,
+    /// What it needs is not here and could not be installed; this is what to do.
+    NotRun(String),
+}
+
+impl From<bool> for Outcome {
+    fn from(passed: bool) -> Self {
+        if passed { Self::Passed } else { Self::Failed }
+    }
+}
+
 /// What a step does.
 #[derive(Clone, Copy, Debug)]
 enum Work {
@@ -31,6 +48,8 @@ enum Work {
     Tidy,
     /// `play` with these arguments.
     Play(&'static [&'static str]),
+    /// The README's contest by hand.
+    Walk,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,6 +98,10 @@ const TEST: &[Step] = &[
         work: Work::Tidy,
     },
     Step {
+        name: "walk",
+        work: Work::Walk,
+    },
+    Step {
         name: "play",
         work: Work::Play(&["--viewers", "200", "--window", "4"]),
     },
@@ -121,13 +144,14 @@ struct PlayLine {
     args: PlayArgs,
 }
 
-/// Runs the steps; true if all passed. A step that fails does not stop the others.
-pub(crate) async fn suite(suite: Suite, args: &StepArgs) -> Result<bool> {
+/// Runs the steps. A step that fails does not stop the others; the whole is not run if a part of
+/// it was not.
+pub(crate) async fn suite(suite: Suite, args: &StepArgs) -> Result<Outcome> {
     let before = if suite == Suite::Ci { CI } else { &[] };
     let steps: Vec<Step> = before.iter().chain(TEST).copied().collect();
     if args.list {
         steps.iter().for_each(|step| println!("{}", step.name));
-        return Ok(true);
+        return Ok(Outcome::Passed);
     }
     if let Some(unknown) = args
         .only
@@ -140,48 +164,68 @@ pub(crate) async fn suite(suite: Suite, args: &StepArgs) -> Result<bool> {
         .into_iter()
         .filter(|step| args.only.is_empty() || args.only.iter().any(|only| only == step.name))
         .collect();
-    let mut results: Vec<(&str, bool, Duration)> = Vec::new();
+    let mut results: Vec<(&str, Outcome, Duration)> = Vec::new();
     for step in chosen {
         println!("\n== {}", step.name);
         let started = Instant::now();
-        let passed = match perform(step.work).await {
-            Ok(passed) => passed,
+        let outcome = match perform(step.work).await {
+            Ok(outcome) => outcome,
             Err(error) => {
                 println!("{error:#}");
-                false
+                Outcome::Failed
             }
         };
-        results.push((step.name, passed, started.elapsed()));
+        results.push((step.name, outcome, started.elapsed()));
     }
     println!();
-    for (name, passed, time) in &results {
-        println!(
-            "{:<12}{:<8}{:>6} s",
-            name,
-            if *passed { "passed" } else { "FAILED" },
-            time.as_secs()
-        );
+    for (name, outcome, time) in &results {
+        let word = match outcome {
+            Outcome::Passed => "passed",
+            Outcome::Failed => "FAILED",
+            Outcome::NotRun(_) => "NOT RUN",
+        };
+        println!("{name:<12}{word:<8}{:>6} s", time.as_secs());
+        if let Outcome::NotRun(why) = outcome {
+            println!("            {why}");
+        }
     }
-    let failed = results.iter().filter(|(_, passed, _)| !passed).count();
-    println!("steps: {} passed, {failed} failed", results.len() - failed);
+    let count =
+        |wanted: fn(&Outcome) -> bool| results.iter().filter(|(_, one, _)| wanted(one)).count();
+    let failed = count(|outcome| *outcome == Outcome::Failed);
+    let missed = count(|outcome| matches!(outcome, Outcome::NotRun(_)));
+    println!(
+        "steps: {} passed, {failed} failed, {missed} not run",
+        results.len() - failed - missed
+    );
     if failed > 0 {
         println!(
             "run a step again with: cargo xtask {} --only STEP",
             if suite == Suite::Ci { "ci" } else { "test" }
         );
     }
-    Ok(failed == 0)
+    let missing = results
+        .into_iter()
+        .find_map(|(_, outcome, _)| match outcome {
+            Outcome::NotRun(why) => Some(Outcome::NotRun(why)),
+            _ => None,
+        });
+    Ok(match (failed, missing) {
+        (0, None) => Outcome::Passed,
+        (0, Some(missing)) => missing,
+        _ => Outcome::Failed,
+    })
 }
 
-async fn perform(work: Work) -> Result<bool> {
+async fn perform(work: Work) -> Result<Outcome> {
     match work {
-        Work::Cargo(args) => run(cargo().args(args)).map(|()| true),
-        Work::Examples => examples().map(|()| true),
-        Work::Tidy => tidy::tidy(),
+        Work::Cargo(args) => run(cargo().args(args)).map(|()| Outcome::Passed),
+        Work::Examples => examples().map(|()| Outcome::Passed),
+        Work::Tidy => tidy::tidy().map(Outcome::from),
+        Work::Walk => walk::walk().await,
         Work::Play(args) => {
             let line =
                 PlayLine::try_parse_from(std::iter::once("play").chain(args.iter().copied()))?;
-            play::play(&line.args).await
+            play::play(&line.args).await.map(Outcome::from)
         }
     }
 }

@@ -24,6 +24,8 @@ pub(crate) enum Command {
     CloseCredits(Account),
     /// Closes an account to everything, unless it is.
     Close(Account),
+    /// Writes what means nothing.
+    Probe,
 }
 
 /// What became of a command.
@@ -138,6 +140,7 @@ impl Book {
                 Reply::Done
             }
             Command::Transfer(request) => Reply::Transfer(self.transfer(request)),
+            Command::Probe => Reply::Done,
             Command::CloseCredits(account) => {
                 let position = self.position;
                 let Some(entry) = self.accounts.get_mut(account) else {

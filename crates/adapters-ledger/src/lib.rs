@@ -105,6 +105,14 @@ impl Ledger {
         self.done(Command::Close(account.clone())).await
     }
 
+    /// Whether the ledger can write: commits a page that means nothing, and syncs it.
+    ///
+    /// # Errors
+    /// [`FundsError::Unavailable`] when it cannot.
+    pub async fn probe(&self) -> Result<(), FundsError> {
+        self.done(Command::Probe).await
+    }
+
     async fn done(&self, command: Command) -> Result<(), FundsError> {
         match self.writer.submit(command).await.map_err(unavailable)? {
             Reply::Done => Ok(()),

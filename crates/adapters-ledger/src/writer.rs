@@ -7,7 +7,7 @@ use crate::{
 };
 use domain::{order::Account, time::UnixMillis};
 use ports::failpoint::{Failpoint, pass};
-use sql_core::group::Executor;
+use sql_core::{group::Executor, sqlite::PROBE};
 use sqlx::SqliteConnection;
 use std::collections::{BTreeSet, HashMap};
 use tokio::sync::oneshot;
@@ -37,7 +37,13 @@ impl Writer {
             .collect();
         let progress = (book.position, book.now);
         let changes = book.into_changes();
-        if changes.is_empty() {
+        let probe = commands
+            .iter()
+            .any(|command| matches!(command, Command::Probe));
+        if probe {
+            self.execute(PROBE).await?;
+        }
+        if changes.is_empty() && !probe {
             self.execute(sql::COMMIT).await?;
             return Ok(replies);
         }
@@ -203,6 +209,7 @@ impl Named {
                 | Command::Close(account) => {
                     named.accounts.insert(account.to_string());
                 }
+                Command::Probe => {}
                 Command::Transfer(request) => {
                     named.orders.insert(request.order_id.to_string());
                     named.accounts.insert(request.content.from.to_string());

@@ -76,6 +76,17 @@ impl SqliteStore {
         })
     }
 
+    /// Whether the store can write: commits a page that means nothing, and syncs it.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it cannot.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        match self.write(Command::Probe).await? {
+            Reply::Done => Ok(()),
+            reply => Err(mismatched(&reply)),
+        }
+    }
+
     async fn ask(&self, question: Question) -> Result<Answer, StoreError> {
         match self.questions.submit(question).await {
             Ok(Answer::Failed(error)) => Err(error),

@@ -18,7 +18,10 @@ use ports::{
     store::{Committed, StoreError},
     tasks::{EventOutcome, TaskEvent},
 };
-use sql_core::{group::Executor, sqlite::NOW_MS};
+use sql_core::{
+    group::Executor,
+    sqlite::{NOW_MS, PROBE},
+};
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 /// What the writer is asked for.
@@ -34,6 +37,8 @@ pub(crate) enum Command {
     Raise(Finding),
     Settle(FindingClass, ContestId, String),
     Done(Vec<u64>),
+    /// Writes what means nothing.
+    Probe,
 }
 
 /// What the writer answers.
@@ -180,6 +185,13 @@ async fn run_one(
         Command::Done(sequences) => outbox::done(transaction, sequences)
             .await
             .map(|()| Reply::Done),
+        Command::Probe => {
+            sqlx::query(PROBE)
+                .execute(&mut *transaction.connection)
+                .await?;
+            transaction.wrote = true;
+            Ok(Reply::Done)
+        }
         Command::Enroll(..) | Command::CommitSignup(_) | Command::Record(..) => Ok(Reply::Failed(
             StoreError::unavailable("a grouped command ran alone"),
         )),

@@ -1,4 +1,12 @@
-//! Who calls: a bearer JWT, HS256, with subject, role and expiry. The algorithm is pinned.
+//! Who calls: a bearer JWT with subject, role and expiry. The algorithm is pinned by the
+//! configuration; what a token says about its own algorithm only has to agree.
+
+mod fetch;
+mod keys;
+pub(crate) mod secret;
+mod tokens;
+
+pub(crate) use tokens::Tokens;
 
 use crate::{problem::Problem, state::App};
 use axum::{
@@ -6,7 +14,6 @@ use axum::{
     http::{StatusCode, header, request::Parts},
 };
 use domain::ids::{SenderId, UserId};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
@@ -22,67 +29,11 @@ pub(crate) enum Role {
     Service,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Claims {
+/// What a valid token says.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Claims {
     sub: String,
     role: Role,
-    exp: u64,
-}
-
-/// Makes and checks tokens.
-#[derive(Clone)]
-pub(crate) struct Tokens {
-    encoding: EncodingKey,
-    decoding: DecodingKey,
-    validation: Validation,
-}
-
-/// Clocks of callers and ours may differ by this, in seconds.
-const LEEWAY_S: u64 = 5;
-
-impl Tokens {
-    /// Tokens signed with this secret.
-    pub(crate) fn new(secret: &[u8]) -> Self {
-        let mut validation = Validation::new(Algorithm::HS256);
-        validation.leeway = LEEWAY_S;
-        validation.validate_nbf = true;
-        // Audiences are not configured here; a token that names one is as good as one that does not.
-        validation.validate_aud = false;
-        validation.set_required_spec_claims(&["exp", "sub"]);
-        let (encoding, decoding) = (
-            EncodingKey::from_secret(secret),
-            DecodingKey::from_secret(secret),
-        );
-        Self {
-            encoding,
-            decoding,
-            validation,
-        }
-    }
-
-    /// A signed token that expires at `exp`, seconds since 1970.
-    pub(crate) fn sign(
-        &self,
-        sub: &str,
-        role: Role,
-        exp: u64,
-    ) -> Result<String, jsonwebtoken::errors::Error> {
-        encode(
-            &Header::new(Algorithm::HS256),
-            &Claims {
-                sub: sub.to_owned(),
-                role,
-                exp,
-            },
-            &self.encoding,
-        )
-    }
-
-    fn check(&self, token: &str) -> Option<Claims> {
-        decode::<Claims>(token, &self.decoding, &self.validation)
-            .ok()
-            .map(|data| data.claims)
-    }
 }
 
 /// A caller with a valid token.
@@ -101,21 +52,31 @@ pub(crate) struct Operator(pub(crate) UserId);
 pub(crate) struct Sender(pub(crate) SenderId);
 
 impl Caller {
-    fn of(parts: &Parts, app: &App) -> Result<Self, Problem> {
-        let header = parts
-            .headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok());
-        let token = header
+    async fn of(parts: &Parts, app: &App) -> Result<Self, Problem> {
+        let mut headers = parts.headers.get_all(header::AUTHORIZATION).iter();
+        let token = headers
+            .next()
+            // Two of them: which one would count is a guess that somebody else may make otherwise.
+            .filter(|_| headers.next().is_none())
+            .and_then(|value| value.to_str().ok())
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim())
             .ok_or_else(|| Problem::unauthorized("a bearer token is needed"))?;
-        let Claims { sub, role, exp: _ } = app
+        let Claims { sub, role } = app
             .tokens
             .check(token)
+            .await
             .ok_or_else(|| Problem::unauthorized("the token is not valid, or no longer"))?;
-        Ok(Self { subject: sub, role })
+        let caller = Self { subject: sub, role };
+        match role {
+            Role::Player | Role::Operator => drop(caller.subject::<UserId>()?),
+            Role::Service => drop(caller.subject::<SenderId>()?),
+        }
+        if role != Role::Service {
+            app.edge.rates.admit_user(&caller.subject)?;
+        }
+        Ok(caller)
     }
 
     fn allow(self, roles: &[Role]) -> Result<Self, Problem> {
@@ -140,7 +101,7 @@ macro_rules! caller {
             type Rejection = Problem;
 
             async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
-                let caller = Caller::of(parts, app)?.allow(&[$(Role::$role),+])?;
+                let caller = Caller::of(parts, app).await?.allow(&[$(Role::$role),+])?;
                 let made: fn(&Caller) -> Result<Self, Problem> = $made;
                 made(&caller)
             }

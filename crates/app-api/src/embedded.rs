@@ -1,6 +1,16 @@
 //! The embedded default: API, ledger and loops in one process, durable in one directory.
 
-use crate::{auth::Tokens, loops, routes, state::App};
+use crate::{
+    auth::Tokens,
+    config::{LimitSettings, Settings},
+    edge::{Edge, telemetry},
+    loops,
+    meter::MeteredFunds,
+    ready::Readiness,
+    routes,
+    server::{self, Keep},
+    state::App,
+};
 use adapters_ledger::Ledger;
 use adapters_sqlite::SqliteStore;
 use anyhow::{Context, bail};
@@ -10,6 +20,8 @@ use domain::{
     time::UnixMillis,
     transfer::Position,
 };
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use ports::{
     contests::{ContestFilter, ContestRepository},
     funds::Funds,
@@ -17,15 +29,14 @@ use ports::{
 };
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{Read, Write},
-    net::SocketAddr,
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
-use tokio::{net::TcpListener, sync::watch};
-use tokio_util::task::TaskTracker;
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use usecases::{Contests, Ports};
 use uuid::Uuid;
 
@@ -35,10 +46,12 @@ const STORE: &str = "guafen.db";
 const LEDGER: &str = "ledger.db";
 /// How long a stop waits for flows that were begun; what is left is finished after the next start.
 const DRAIN: Duration = Duration::from_secs(10);
-/// The environment variable that overrides the secret of the data directory.
-pub(crate) const SECRET_VARIABLE: &str = "GUAFEN_AUTH__HS256_SECRET";
-/// The shortest secret that is taken.
-const SECRET_MIN: usize = 32;
+/// Connections to the metrics at once.
+const SCRAPERS_MAX: usize = 64;
+/// How often what is counted and limited is tidied up.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Where the API listens, unless it is said.
+const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
 
 struct SystemClock;
 
@@ -161,107 +174,19 @@ async fn open_books(dir: &Path) -> anyhow::Result<(SqliteStore, Ledger)> {
     Ok((store, open_ledger().await?))
 }
 
-/// What to do where a data directory keeps no secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NoSecret {
-    /// Make one: this is the server.
-    Make,
-    /// Refuse: a new one would sign tokens that no server takes.
-    Refuse,
-}
-
-/// The tokens of a data directory: signed with `GUAFEN_AUTH__HS256_SECRET`, else with the secret
-/// that the directory keeps, which is made when it is first needed.
-///
-/// # Errors
-/// When the secret is too short, or cannot be read or written.
-pub(crate) fn tokens(data_dir: Option<&Path>, no_secret: NoSecret) -> anyhow::Result<Tokens> {
-    if let Ok(secret) = std::env::var(SECRET_VARIABLE) {
-        if secret.len() < SECRET_MIN {
-            bail!("{SECRET_VARIABLE} must have at least {SECRET_MIN} characters");
-        }
-        return Ok(Tokens::new(secret.as_bytes()));
-    }
-    let Some(dir) = data_dir else {
-        bail!("set {SECRET_VARIABLE}, or name the --data-dir that keeps a secret")
-    };
-    let path = dir.join("secret");
-    let text = match File::open(&path) {
-        Ok(mut file) => {
-            let mut text = String::new();
-            file.read_to_string(&mut text)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            text
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => match no_secret {
-            NoSecret::Make => make_secret(dir, &path)?,
-            NoSecret::Refuse => bail!(
-                "there is no secret in {}; start the server there once, or check the path",
-                dir.display()
-            ),
-        },
-        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
-    };
-    let secret = parse_hex(text.trim()).filter(|secret| secret.len() >= SECRET_MIN);
-    let secret = secret.with_context(|| {
-        format!(
-            "{} must hold at least {SECRET_MIN} bytes in hexadecimal digits",
-            path.display()
-        )
-    })?;
-    Ok(Tokens::new(&secret))
-}
-
-/// Writes a new secret, readable by its owner alone. Of two processes that do so at once, one wins
-/// and both use its secret.
-fn make_secret(dir: &Path, path: &Path) -> anyhow::Result<String> {
-    fs::create_dir_all(dir).with_context(|| format!("cannot create {}", dir.display()))?;
-    let mut bytes = [0; SECRET_MIN];
-    getrandom::fill(&mut bytes).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
-    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    let fresh = dir.join(format!(".secret-{}", std::process::id()));
-    let written = OpenOptions::new()
-        .create(true)
-        .truncate(true)
-        .write(true)
-        .mode(0o600)
-        .open(&fresh)
-        .and_then(|mut file| {
-            file.write_all(text.as_bytes())
-                .and_then(|()| file.sync_all())
-        });
-    written.with_context(|| format!("cannot write {}", fresh.display()))?;
-    // A link, unlike a rename, fails where another process was faster.
-    let linked = fs::hard_link(&fresh, path);
-    fs::remove_file(&fresh).with_context(|| format!("cannot remove {}", fresh.display()))?;
-    match linked {
-        Ok(()) => Ok(text),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))
-        }
-        Err(error) => Err(error).with_context(|| format!("cannot write {}", path.display())),
-    }
-}
-
-fn parse_hex(text: &str) -> Option<Vec<u8>> {
-    let digits = text.as_bytes();
-    if !digits.len().is_multiple_of(2) {
-        return None;
-    }
-    let pairs = digits.chunks(2).map(|pair| std::str::from_utf8(pair).ok());
-    pairs
-        .map(|pair| pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()))
-        .collect()
-}
-
 /// Serves until a signal to stop, then drains.
 ///
 /// # Errors
-/// When the directory is in use or cannot be opened, or the address cannot be listened on.
-pub(crate) async fn serve(data_dir: &Path, listen: SocketAddr) -> anyhow::Result<()> {
+/// When the directory is in use or cannot be opened, an address cannot be listened on, or keys for
+/// tokens cannot be had.
+pub(crate) async fn serve(data_dir: &Path, settings: Settings) -> anyhow::Result<()> {
     let dir = DataDir::open(data_dir)?;
-    let tokens = tokens(Some(&dir.path), NoSecret::Make)?;
+    telemetry::install()?;
+    let stopping = CancellationToken::new();
+    let tokens = Tokens::of_server(&settings.auth, &dir.path, &stopping).await?;
     let (store, ledger) = open_books(&dir.path).await?;
+    let ledger = Arc::new(ledger);
+    let readiness = Readiness::new(store.clone(), Arc::clone(&ledger));
     let store = Arc::new(store);
     let contests = Arc::new(Contests::new(Ports {
         contests: Arc::clone(&store) as _,
@@ -270,20 +195,29 @@ pub(crate) async fn serve(data_dir: &Path, listen: SocketAddr) -> anyhow::Result
         events: Arc::clone(&store) as _,
         findings: Arc::clone(&store) as _,
         leaderboard: store as _,
-        funds: Arc::new(ledger),
+        funds: Arc::new(MeteredFunds(ledger)),
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
     })?);
-    let listener = TcpListener::bind(listen)
-        .await
-        .with_context(|| format!("cannot listen on {listen}"))?;
+    let listener = bind(settings.server.listen.unwrap_or(LISTEN)).await?;
+    let metrics_listener = match settings.server.metrics_listen {
+        Some(address) => Some(bind(address).await?),
+        None => None,
+    };
     let address = listener.local_addr()?;
-    let (stopping, stop) = watch::channel(false);
+    let (stop_loops, stop) = watch::channel(false);
     let loops = loops::start(&contests, &stop);
+    let edge = Edge::new(
+        settings.limits,
+        metrics_listener.is_none(),
+        stopping.clone(),
+    );
     let app = App {
         contests,
         tokens,
         flows: TaskTracker::new(),
+        edge: Arc::new(edge),
+        readiness: Arc::new(readiness),
     };
     let flows = app.flows.clone();
     tracing::info!(%address, data_dir = %dir.path.display(), "listening");
@@ -291,29 +225,88 @@ pub(crate) async fn serve(data_dir: &Path, listen: SocketAddr) -> anyhow::Result
         "guafen listens on http://{address}, data in {}",
         dir.path.display()
     );
-    let router = routes::router(app);
-    let mut asked = stop.clone();
-    let drained = async move {
-        // The channel closes only with this function: then there is nothing left to serve.
-        let _ = asked.wait_for(|stop| *stop).await;
-    };
-    let serving = axum::serve(listener, router).with_graceful_shutdown(drained);
-    let serving = tokio::spawn(async move { serving.await });
+    let serving = listen(listener, metrics_listener, app)?;
     stop_signal().await?;
     tracing::info!("stopping");
-    stopping.send_replace(true);
-    flows.close();
+    stopping.cancel();
+    stop_loops.send_replace(true);
     let all = async {
+        // Requests first: each of them may still begin a flow.
+        for server in serving {
+            let _ = server.await;
+        }
+        flows.close();
+        flows.wait().await;
         for task in loops {
             let _ = task.await;
         }
-        flows.wait().await;
-        let _ = serving.await;
     };
     if tokio::time::timeout(DRAIN, all).await.is_err() {
         tracing::warn!("some flows did not end in time; they are finished after the next start");
     }
     Ok(())
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}"))
+}
+
+/// Starts what answers requests, and what tidies up beside it.
+fn listen(
+    listener: TcpListener,
+    metrics_listener: Option<TcpListener>,
+    app: App,
+) -> anyhow::Result<Vec<JoinHandle<()>>> {
+    let edge = Arc::clone(&app.edge);
+    let stopping = edge.stopping.clone();
+    let mut serving = Vec::new();
+    if let Some(listener) = metrics_listener {
+        let address = listener.local_addr()?;
+        tracing::info!(%address, "metrics");
+        println!("metrics on http://{address}/metrics");
+        let router = TowerToHyperService::new(routes::metrics_router(app.clone()));
+        // A few scrapers, which must be answered when the API's places are all taken.
+        let keep = Keep::new(
+            &LimitSettings {
+                connections_max: SCRAPERS_MAX,
+                ..edge.limits.clone()
+            },
+            stopping.clone(),
+        );
+        serving.push(tokio::spawn(server::serve(
+            listener,
+            keep,
+            move |request, _| {
+                let answer = router.call(request);
+                async move { answer.await.unwrap_or_else(|never| match never {}) }
+            },
+        )));
+    }
+    let keep = Keep::new(&edge.limits, stopping.clone());
+    tokio::spawn({
+        let edge = Arc::clone(&edge);
+        async move {
+            while tokio::time::timeout(UPKEEP, stopping.cancelled())
+                .await
+                .is_err()
+            {
+                edge.rates.prune();
+                telemetry::upkeep();
+            }
+        }
+    });
+    let router = Arc::new(TowerToHyperService::new(routes::router(app)));
+    serving.push(tokio::spawn(server::serve(
+        listener,
+        keep,
+        move |request, peer| {
+            let (edge, router) = (Arc::clone(&edge), Arc::clone(&router));
+            async move { edge.answer(&router, request, peer).await }
+        },
+    )));
+    Ok(serving)
 }
 
 async fn stop_signal() -> anyhow::Result<()> {

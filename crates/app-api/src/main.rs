@@ -1,17 +1,23 @@
 //! `app-api`: the HTTP API of prize-pool contests.
 
 mod auth;
+mod config;
+mod edge;
 mod embedded;
 mod extract;
 mod loops;
+mod meter;
 mod problem;
+mod ready;
 mod routes;
+mod server;
 mod state;
 mod wire;
 
 use anyhow::{Context, bail};
-use auth::Role;
+use auth::{Role, Tokens};
 use clap::{Parser, Subcommand};
+use config::{LogFormat, Settings};
 use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 /// Prize-pool contests for live rooms: viewers pay coins to sign up, and those who finish their
@@ -32,6 +38,7 @@ enum Command {
     /// Serves the API until SIGTERM or Ctrl-C, which lets what has begun end.
     ///
     /// RUST_LOG sets what is logged (default: info). `app-api token` makes tokens for its callers.
+    /// Every key of the configuration is also an environment variable, GUAFEN_SECTION__KEY.
     Serve {
         /// API, ledger and settling in one process, durable in --data-dir.
         #[arg(long, requires = "data_dir")]
@@ -39,9 +46,18 @@ enum Command {
         /// Where everything is kept; made if it is not there.
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
-        /// The address to listen on.
-        #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8080")]
-        listen: SocketAddr,
+        /// The address to listen on, instead of server.listen [default: 127.0.0.1:8080].
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<SocketAddr>,
+        /// The configuration, a TOML file.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// An address of their own for metrics and health, instead of server.metrics_listen.
+        #[arg(long, value_name = "ADDR")]
+        metrics_listen: Option<SocketAddr>,
+        /// The form of log lines, instead of log.format [default: human].
+        #[arg(long, value_name = "FORMAT")]
+        log_format: Option<LogFormat>,
     },
     /// Prints a signed token.
     Token {
@@ -57,6 +73,9 @@ enum Command {
         /// The data directory whose secret signs it, unless GUAFEN_AUTH__HS256_SECRET is set.
         #[arg(long, value_name = "DIR")]
         data_dir: Option<PathBuf>,
+        /// The server's configuration, for its secret, issuer and audience.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
     /// Lists the points at which GUAFEN_FAILPOINT=name:n crashes this test build.
     #[cfg(feature = "failpoints")]
@@ -99,29 +118,48 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> anyhow::Result<()> {
+/// Says where log lines go, and in which form.
+fn log(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt()
+    let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
+}
+
+async fn run() -> anyhow::Result<()> {
     match Arguments::parse().command {
         Command::Serve {
             embedded: true,
             data_dir: Some(data_dir),
             listen,
-        } => embedded::serve(&data_dir, listen).await,
+            config,
+            metrics_listen,
+            log_format,
+        } => {
+            let mut settings = Settings::load(config.as_deref())?;
+            let server = &mut settings.server;
+            server.listen = listen.or(server.listen);
+            server.metrics_listen = metrics_listen.or(server.metrics_listen);
+            log(log_format.unwrap_or(settings.log.format));
+            embedded::serve(&data_dir, settings).await
+        }
         Command::Serve { .. } => bail!("only `serve --embedded --data-dir DIR` is there yet"),
         Command::Token {
             user,
             role,
             ttl,
             data_dir,
+            config,
         } => {
+            log(LogFormat::Human);
             user.parse::<domain::ids::UserId>().context("--user")?;
-            let tokens = embedded::tokens(data_dir.as_deref(), embedded::NoSecret::Refuse)?;
+            let settings = Settings::load(config.as_deref())?;
+            let tokens = Tokens::of_signer(&settings.auth, data_dir.as_deref())?;
             println!(
                 "{}",
                 tokens.sign(&user, role, embedded::unix_seconds() + ttl)?

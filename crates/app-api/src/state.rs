@@ -1,13 +1,11 @@
 //! What every request shares.
 
-use crate::{auth::Tokens, problem::Problem};
+use crate::{auth::Tokens, edge::Edge, problem::Problem, ready::Readiness};
 use axum::http::StatusCode;
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc};
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 use usecases::{Contests, Failure};
-
-/// How long a caller waits; what it asked for goes on after that.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// What every request shares.
 #[derive(Clone)]
@@ -16,6 +14,10 @@ pub(crate) struct App {
     pub(crate) tokens: Tokens,
     /// Flows that were begun, so that a stop can wait for them.
     pub(crate) flows: TaskTracker,
+    /// Limits, numbers, and `edge.stopping`, which is cancelled when the server is to stop.
+    pub(crate) edge: Arc<Edge>,
+    /// Whether store and ledger can write.
+    pub(crate) readiness: Arc<Readiness>,
 }
 
 impl App {
@@ -29,8 +31,10 @@ impl App {
         T: Send + 'static,
         F: Future<Output = Result<T, Failure>> + Send + 'static,
     {
-        let task = self.flows.spawn(flow(Arc::clone(&self.contests)));
-        match tokio::time::timeout(PATIENCE, task).await {
+        // Its lines in the log stay those of the request.
+        let flow = flow(Arc::clone(&self.contests)).in_current_span();
+        let task = self.flows.spawn(flow);
+        match tokio::time::timeout(self.edge.limits.request_timeout(), task).await {
             Ok(Ok(result)) => Ok(result?),
             Ok(Err(crash)) => {
                 tracing::error!(error = &crash as &dyn std::error::Error, "a flow crashed");

@@ -75,3 +75,8 @@ async fn migrate(writer: &mut SqliteConnection, steps: &[Step]) -> Result<(), sq
 /// SQL for the database's own clock in milliseconds. It is read once for a statement, and never
 /// comes from a caller.
 pub const NOW_MS: &str = "CAST(round(unixepoch('subsec') * 1000) AS INTEGER)";
+
+/// A write that means nothing: a number of the file's head that is there for applications, and
+/// that we give no other use. It dirties a page, so committing it takes room in the log and a
+/// sync, as every write does.
+pub const PROBE: &str = "PRAGMA user_version = 1";

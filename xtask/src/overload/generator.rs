@@ -253,8 +253,13 @@ impl Shared {
 async fn generate(load: Load) -> Result<Tally> {
     let connections = load.connections;
     let mut streams = Vec::with_capacity(connections);
-    for _ in 0..connections {
-        streams.push(connect(load.port).await?);
+    for number in 0..connections {
+        streams.push(connect(load.port).await.with_context(|| {
+            format!(
+                "connection {} of {connections}; more open files must be allowed (ulimit -n), or fewer --connections",
+                number + 1
+            )
+        })?);
     }
     let started = Instant::now();
     let shared = Rc::new(Shared {

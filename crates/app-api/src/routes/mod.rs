@@ -6,13 +6,14 @@ mod service;
 mod sheet;
 
 use crate::{
+    edge,
     problem::Problem,
     state::App,
     wire::{Items, SignupView},
 };
 use axum::{
     Json, Router,
-    extract::DefaultBodyLimit,
+    extract::{DefaultBodyLimit, State},
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{get, post, put},
@@ -59,6 +60,7 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/sandbox/accounts/{user}/grant", post(service::grant))
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(service::ready))
+        .route("/metrics", get(edge::expose))
         .fallback(|| async { Problem::not_found("not_found", "there is no such path") })
         .method_not_allowed_fallback(|| async {
             Problem::new(
@@ -79,6 +81,19 @@ pub(crate) fn router(app: App) -> Router {
                 .into_response()
             },
         ))
+        .layer(axum::middleware::map_request(edge::note_route))
+        .with_state(app)
+}
+
+/// What the metrics' own address answers.
+pub(crate) fn metrics_router(app: App) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/readyz", get(service::ready))
+        .route(
+            "/metrics",
+            get(|State(app): State<App>| async move { edge::telemetry::render(&app).await }),
+        )
         .with_state(app)
 }
 

@@ -11,7 +11,6 @@ use axum::{Json, extract::State, http::StatusCode};
 use domain::{
     ids::{GrantId, UserId},
     money::Coins,
-    order::{Account, Platform},
 };
 use usecases::{Failure, Granted};
 
@@ -89,14 +88,16 @@ pub(crate) async fn balance(
     }))
 }
 
-/// Ready when store and funds answer.
+/// Ready when store and ledger can write and the server is not about to stop.
 pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
-    let ports = app.contests.ports();
-    ports.contests.now().await?;
-    ports
-        .funds
-        .balance(&Account::Platform(Platform::Issuing))
-        .await
-        .map_err(Failure::from)?;
+    if app.edge.stopping.is_cancelled() {
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "the server stops",
+        )
+        .retry_after(1));
+    }
+    app.readiness.check().await?;
     Ok("ready")
 }

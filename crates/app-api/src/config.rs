@@ -1,0 +1,511 @@
+//! The configuration: one TOML file, every key also an environment variable
+//! `GUAFEN_SECTION__KEY`, which wins. A wrong or unknown key stops the start with a message that
+//! names it and its rule. Secrets have no way into a message.
+
+use anyhow::{Context, anyhow, bail};
+use config::{Config, ConfigError, File, FileFormat};
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, de};
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// What every variable of ours begins with.
+const PREFIX: &str = "GUAFEN_";
+/// What stands between section and key.
+const SEPARATOR: &str = "__";
+/// Variables that begin like ours and belong to tests and to other commands.
+const OTHERS: &[&str] = &["GUAFEN_FAILPOINT", "GUAFEN_OPERATOR_TOKEN", "GUAFEN_SEED"];
+/// The shortest secret that is taken, in bytes.
+pub(crate) const SECRET_MIN: usize = 32;
+/// An hour in seconds: the longest time that any key takes.
+const HOUR_S: u64 = 3_600;
+
+/// A text that no message shows.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Secret(Option<String>);
+
+impl Secret {
+    /// The text, if there is one.
+    pub(crate) fn expose(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "(set)" } else { "(none)" })
+    }
+}
+
+impl<'de> Deserialize<'de> for Secret {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        // What serde says of a wrong type would quote the value.
+        String::deserialize(from)
+            .map(|text| Self(Some(text)))
+            .map_err(|_| de::Error::custom("must be a text in quotes"))
+    }
+}
+
+/// How tokens are signed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) enum TokenAlgorithm {
+    /// A secret that is shared.
+    #[default]
+    Hs256,
+    /// RSA keys from a key set.
+    Rs256,
+    /// P-256 keys from a key set.
+    Es256,
+}
+
+impl TryFrom<String> for TokenAlgorithm {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let all = [Self::Hs256, Self::Rs256, Self::Es256];
+        let named = all.into_iter().find(|algorithm| algorithm.name() == text);
+        named.ok_or_else(|| format!("must be HS256, RS256 or ES256, and is {text:?}"))
+    }
+}
+
+impl TokenAlgorithm {
+    /// Its name in a token's header.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Hs256 => "HS256",
+            Self::Rs256 => "RS256",
+            Self::Es256 => "ES256",
+        }
+    }
+}
+
+/// `[auth]`: whose tokens are taken.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct AuthSettings {
+    /// The only algorithm that is taken.
+    pub(crate) algorithm: TokenAlgorithm,
+    /// The secret for HS256; else the data directory keeps one.
+    pub(crate) hs256_secret: Secret,
+    /// The key set for RS256 and ES256, as a file.
+    pub(crate) jwks_file: Option<PathBuf>,
+    /// The key set for RS256 and ES256, at an address: https, or http on loopback.
+    pub(crate) jwks_url: Option<String>,
+    /// How often the key set is read again, in seconds.
+    pub(crate) jwks_refresh_s: u64,
+    /// The `iss` that a token must have.
+    pub(crate) issuer: Option<String>,
+    /// The `aud` that a token must name.
+    pub(crate) audience: Option<String>,
+    /// By how much clocks may differ, in seconds.
+    pub(crate) leeway_s: u64,
+}
+
+impl Default for AuthSettings {
+    fn default() -> Self {
+        Self {
+            algorithm: TokenAlgorithm::default(),
+            hs256_secret: Secret::default(),
+            jwks_file: None,
+            jwks_url: None,
+            jwks_refresh_s: 300,
+            issuer: None,
+            audience: None,
+            leeway_s: 5,
+        }
+    }
+}
+
+/// `[limits]`: how much is taken on at once, and how long anything may take.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LimitSettings {
+    /// Requests of one user per second, on average; none: no limit.
+    pub(crate) per_user_per_s: Option<u32>,
+    /// Requests of one user at once; none: as many as in a second.
+    pub(crate) per_user_burst: Option<u32>,
+    /// Requests from one address per second, on average; none: no limit.
+    pub(crate) per_address_per_s: Option<u32>,
+    /// Requests from one address at once; none: as many as in a second.
+    pub(crate) per_address_burst: Option<u32>,
+    /// Addresses or networks whose X-Forwarded-For is believed.
+    #[serde(deserialize_with = "networks")]
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Requests that are worked on at once; more wait.
+    pub(crate) running_max: usize,
+    /// Requests that are worked on or wait; more are shed.
+    pub(crate) in_flight_max: usize,
+    /// Open connections.
+    pub(crate) connections_max: usize,
+    /// The longest wait for the head of a request, and between two requests, in seconds.
+    pub(crate) header_timeout_s: u64,
+    /// The longest wait for a whole body, in seconds.
+    pub(crate) body_timeout_s: u64,
+    /// How long a caller waits for an answer, in seconds; what was begun goes on.
+    pub(crate) request_timeout_s: u64,
+    /// Event streams that are open at once.
+    pub(crate) sse_max: usize,
+}
+
+impl Default for LimitSettings {
+    fn default() -> Self {
+        Self {
+            per_user_per_s: None,
+            per_user_burst: None,
+            per_address_per_s: None,
+            per_address_burst: None,
+            trusted_proxies: Vec::new(),
+            running_max: 512,
+            in_flight_max: 2_048,
+            connections_max: 10_000,
+            header_timeout_s: 30,
+            body_timeout_s: 10,
+            request_timeout_s: 15,
+            sse_max: 5_000,
+        }
+    }
+}
+
+impl LimitSettings {
+    /// The longest wait for the head of a request.
+    pub(crate) const fn header_timeout(&self) -> Duration {
+        Duration::from_secs(self.header_timeout_s)
+    }
+
+    /// The longest wait for a whole body.
+    pub(crate) const fn body_timeout(&self) -> Duration {
+        Duration::from_secs(self.body_timeout_s)
+    }
+
+    /// How long a caller waits for an answer.
+    pub(crate) const fn request_timeout(&self) -> Duration {
+        Duration::from_secs(self.request_timeout_s)
+    }
+}
+
+/// `[server]`: where to listen.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ServerSettings {
+    /// The address of the API; `--listen` wins.
+    pub(crate) listen: Option<SocketAddr>,
+    /// An address of their own for metrics and health; none: the API's.
+    pub(crate) metrics_listen: Option<SocketAddr>,
+}
+
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(try_from = "String")]
+pub(crate) enum LogFormat {
+    /// For people.
+    #[default]
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+impl TryFrom<String> for LogFormat {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match text.as_str() {
+            "human" => Ok(Self::Human),
+            "json" => Ok(Self::Json),
+            _ => Err(format!("must be human or json, and is {text:?}")),
+        }
+    }
+}
+
+/// `[log]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct LogSettings {
+    /// The form of log lines.
+    pub(crate) format: LogFormat,
+}
+
+/// The whole configuration.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    pub(crate) auth: AuthSettings,
+    pub(crate) limits: LimitSettings,
+    pub(crate) server: ServerSettings,
+    pub(crate) log: LogSettings,
+}
+
+impl Settings {
+    /// The configuration of this process: defaults, then the file, then the environment.
+    ///
+    /// # Errors
+    /// A message that names the key, where it was set, and the rule that it breaks.
+    pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
+        let text = file
+            .map(|path| {
+                std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the configuration {}", path.display()))
+            })
+            .transpose()?;
+        let ours = std::env::vars_os().filter_map(|(name, value)| {
+            let name = name.into_string().ok()?;
+            name.starts_with(PREFIX).then_some((name, value))
+        });
+        let environment = ours
+            .map(|(name, value)| match value.into_string() {
+                Ok(value) => Ok((name, value)),
+                Err(_) => Err(anyhow!("{name}: must be UTF-8")),
+            })
+            .collect::<anyhow::Result<Vec<_>>>()?;
+        let file = file.map(|path| path.display().to_string());
+        Self::parse(file.as_deref().zip(text.as_deref()), &environment)
+    }
+
+    /// The configuration of a file, given by name and text, and of variables.
+    fn parse(file: Option<(&str, &str)>, environment: &[(String, String)]) -> anyhow::Result<Self> {
+        let mut all = Config::builder();
+        if let Some((name, text)) = file {
+            let source = File::from_str(text, FileFormat::Toml);
+            // Alone first, so that a fault is blamed on the place where it stands.
+            deserialize(Config::builder().add_source(source.clone()))
+                .with_context(|| format!("the configuration {name}"))?;
+            all = all.add_source(source);
+        }
+        for (name, value) in environment {
+            if OTHERS.contains(&name.as_str()) {
+                continue;
+            }
+            let key = key_of(name).with_context(|| name.clone())?;
+            let set = |builder: config::ConfigBuilder<config::builder::DefaultState>| {
+                builder.set_override(&key, value.as_str())
+            };
+            // What `config` says of a name that is no path, and what it quotes, is of no use.
+            let alone = set(Config::builder()).map_err(|_| anyhow!("{name}: is no key"))?;
+            deserialize(alone).with_context(|| name.clone())?;
+            all = set(all).map_err(|_| anyhow!("{name}: is no key"))?;
+        }
+        let settings = deserialize(all)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// The rules that types do not know.
+    fn check(&self) -> anyhow::Result<()> {
+        self.auth.check()?;
+        self.limits.check()
+    }
+}
+
+impl AuthSettings {
+    fn check(&self) -> anyhow::Result<()> {
+        if let Some(secret) = self.hs256_secret.expose()
+            && secret.len() < SECRET_MIN
+        {
+            bail!(
+                "auth.hs256_secret ({PREFIX}AUTH__HS256_SECRET) must have at least {SECRET_MIN} \
+                 characters"
+            );
+        }
+        let algorithm = self.algorithm.name();
+        let sets = usize::from(self.jwks_file.is_some()) + usize::from(self.jwks_url.is_some());
+        match self.algorithm {
+            TokenAlgorithm::Hs256 if sets > 0 => bail!(
+                "auth.jwks_file and auth.jwks_url are for RS256 and ES256; auth.algorithm is \
+                 {algorithm}"
+            ),
+            TokenAlgorithm::Rs256 | TokenAlgorithm::Es256 if sets != 1 => {
+                bail!("auth.algorithm {algorithm} needs one of auth.jwks_file and auth.jwks_url")
+            }
+            // A secret beside a key set is a misunderstanding about which tokens are taken.
+            TokenAlgorithm::Rs256 | TokenAlgorithm::Es256
+                if self.hs256_secret.expose().is_some() =>
+            {
+                bail!("auth.hs256_secret is for HS256; auth.algorithm is {algorithm}")
+            }
+            _ => {}
+        }
+        if let Some(url) = &self.jwks_url {
+            check_url(url).map_err(|rule| anyhow!("auth.jwks_url: {rule}"))?;
+        }
+        for (key, text) in [
+            ("auth.issuer", &self.issuer),
+            ("auth.audience", &self.audience),
+        ] {
+            if text.as_ref().is_some_and(String::is_empty) {
+                bail!("{key} must not be empty");
+            }
+        }
+        range("auth.jwks_refresh_s", self.jwks_refresh_s, 1, 24 * HOUR_S)?;
+        range("auth.leeway_s", self.leeway_s, 0, 300)
+    }
+}
+
+/// Keys come over https, or from this machine.
+fn check_url(url: &str) -> Result<(), &'static str> {
+    const RULE: &str = "must be an https address, or http on loopback";
+    let url = reqwest::Url::parse(url).map_err(|_| RULE)?;
+    match url.scheme() {
+        "https" if url.has_host() => Ok(()),
+        "http" if is_loopback(&url) => Ok(()),
+        _ => Err(RULE),
+    }
+}
+
+/// Whether an address is on this machine whatever a name server says.
+pub(crate) fn is_loopback(url: &reqwest::Url) -> bool {
+    url.host_str().is_some_and(|host| {
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+    })
+}
+
+impl LimitSettings {
+    fn check(&self) -> anyhow::Result<()> {
+        let rates = [
+            ("limits.per_user_per_s", self.per_user_per_s),
+            ("limits.per_user_burst", self.per_user_burst),
+            ("limits.per_address_per_s", self.per_address_per_s),
+            ("limits.per_address_burst", self.per_address_burst),
+        ];
+        for (key, rate) in rates {
+            if let Some(rate) = rate {
+                range(key, u64::from(rate), 1, 1_000_000)?;
+            }
+        }
+        if self.per_user_burst.is_some() && self.per_user_per_s.is_none() {
+            bail!("limits.per_user_burst needs limits.per_user_per_s");
+        }
+        if self.per_address_burst.is_some() && self.per_address_per_s.is_none() {
+            bail!("limits.per_address_burst needs limits.per_address_per_s");
+        }
+        if self.per_address_per_s.is_some() && self.trusted_proxies.is_empty() {
+            bail!(
+                "limits.per_address_per_s needs limits.trusted_proxies: without it, everybody \
+                 behind one proxy would be one address"
+            );
+        }
+        let counts = [
+            ("limits.running_max", self.running_max),
+            ("limits.in_flight_max", self.in_flight_max),
+            ("limits.connections_max", self.connections_max),
+        ];
+        for (key, count) in counts {
+            range(key, count as u64, 1, 1_000_000)?;
+        }
+        range("limits.sse_max", self.sse_max as u64, 0, 1_000_000)?;
+        let times = [
+            ("limits.header_timeout_s", self.header_timeout_s),
+            ("limits.body_timeout_s", self.body_timeout_s),
+            ("limits.request_timeout_s", self.request_timeout_s),
+        ];
+        for (key, seconds) in times {
+            range(key, seconds, 1, HOUR_S)?;
+        }
+        Ok(())
+    }
+}
+
+fn range(key: &str, value: u64, min: u64, max: u64) -> anyhow::Result<()> {
+    if (min..=max).contains(&value) {
+        Ok(())
+    } else {
+        bail!("{key} must be from {min} to {max}, and is {value}")
+    }
+}
+
+/// `GUAFEN_AUTH__HS256_SECRET` is `auth.hs256_secret`.
+fn key_of(name: &str) -> anyhow::Result<String> {
+    let rest = name.strip_prefix(PREFIX).unwrap_or(name);
+    let is_word = |text: &str| {
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    match rest.split_once(SEPARATOR) {
+        Some((section, key)) if is_word(section) && is_word(key) => Ok(format!(
+            "{}.{}",
+            section.to_ascii_lowercase(),
+            key.to_ascii_lowercase()
+        )),
+        _ => bail!("is no key; keys are {PREFIX}SECTION{SEPARATOR}KEY"),
+    }
+}
+
+fn deserialize(
+    builder: config::ConfigBuilder<config::builder::DefaultState>,
+) -> anyhow::Result<Settings> {
+    let built = builder.build().and_then(Config::try_deserialize);
+    built.map_err(|error| anyhow!(say(&error)))
+}
+
+/// What is wrong, without the lines of the file that the parser would quote: one of them may hold
+/// the secret.
+fn say(error: &ConfigError) -> String {
+    match error {
+        ConfigError::FileParse { cause, .. } => {
+            let text = cause.to_string();
+            let kept = text.lines().filter(|line| !line.contains('|'));
+            kept.map(str::trim).collect::<Vec<_>>().join(": ")
+        }
+        ConfigError::At { error, key, .. } => match key {
+            Some(key) => format!("{key}: {}", say(error)),
+            None => say(error),
+        },
+        ConfigError::Type {
+            unexpected,
+            expected,
+            key,
+            ..
+        } => {
+            let key = key.as_deref().unwrap_or_default();
+            let said = format!("must be {expected}, and is {unexpected}");
+            if key.is_empty() {
+                said
+            } else {
+                format!("{key}: {said}")
+            }
+        }
+        other => other.to_string(),
+    }
+}
+
+/// A list of addresses and networks, or one text with commas between them.
+fn networks<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<IpNet>, D::Error> {
+    struct Networks;
+    impl<'de> de::Visitor<'de> for Networks {
+        type Value = Vec<IpNet>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of addresses and networks")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            let parts = text.split(',').map(str::trim);
+            parts
+                .filter(|part| !part.is_empty())
+                .map(network)
+                .collect::<Result<_, _>>()
+                .map_err(E::custom)
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut found = Vec::new();
+            while let Some(text) = seq.next_element::<String>()? {
+                found.push(network(&text).map_err(de::Error::custom)?);
+            }
+            Ok(found)
+        }
+    }
+    from.deserialize_any(Networks)
+}
+
+fn network(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| format!("{text:?} is no address or network like 10.0.0.0/8"))
+}
+
+#[cfg(test)]
+mod tests;

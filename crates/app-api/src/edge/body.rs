@@ -1,0 +1,175 @@
+//! Bodies with an end: a request's that must come in time, and a response's that holds a place
+//! while it is sent.
+
+use crate::problem::Problem;
+use axum::{
+    body::{Body, Bytes},
+    http::StatusCode,
+};
+use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+/// How long a body that has begun may still take when the server stops.
+const AFTER_STOP: Duration = Duration::from_millis(500);
+
+const LATE: u8 = 1;
+const STOPPED: u8 = 2;
+
+/// Why a body was cut off, if it was.
+#[derive(Clone, Default)]
+pub(crate) struct Cut(Arc<AtomicU8>);
+
+impl Cut {
+    /// What the client is told about it.
+    pub(crate) fn reason(&self) -> Option<Problem> {
+        match self.0.load(Ordering::Relaxed) {
+            LATE => Some(Problem::new(
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "the body did not come in time; nothing was done",
+            )),
+            STOPPED => Some(
+                Problem::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "unavailable",
+                    "the server stops; nothing was done, repeat the request",
+                )
+                .retry_after(1),
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// A request's body that must come in time.
+pub(crate) struct RequestBody {
+    inner: Incoming,
+    deadline: Pin<Box<Sleep>>,
+    stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    cut: Cut,
+}
+
+impl RequestBody {
+    /// The body, cut off after `within` or soon after `stopping`; `cut` says so then.
+    pub(crate) fn wrap(
+        inner: Incoming,
+        within: Duration,
+        stopping: &CancellationToken,
+        cut: &Cut,
+    ) -> Body {
+        if inner.is_end_stream() {
+            return Body::empty();
+        }
+        Body::new(Self {
+            inner,
+            deadline: Box::pin(sleep(within)),
+            stopping: Some(Box::pin(stopping.clone().cancelled_owned())),
+            cut: cut.clone(),
+        })
+    }
+}
+
+impl HttpBody for RequestBody {
+    type Data = Bytes;
+    type Error = Box<dyn std::error::Error + Send + Sync>;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let this = self.get_mut();
+        if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) {
+            return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        if let Some(stopping) = &mut this.stopping
+            && stopping.as_mut().poll(context).is_ready()
+        {
+            this.stopping = None;
+            let soon = Instant::now() + AFTER_STOP;
+            if soon < this.deadline.deadline() {
+                this.deadline.as_mut().reset(soon);
+            }
+        }
+        ready!(this.deadline.as_mut().poll(context));
+        let why = if this.stopping.is_some() {
+            LATE
+        } else {
+            STOPPED
+        };
+        this.cut.0.store(why, Ordering::Relaxed);
+        Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::TimedOut).into())))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// A response's body that holds something until it was sent or given up.
+pub(crate) struct ResponseBody<T> {
+    inner: Body,
+    stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    _held: T,
+}
+
+impl<T: Send + Unpin + 'static> ResponseBody<T> {
+    /// Holds `held` while `inner` is sent.
+    pub(crate) fn holding(inner: Body, held: T) -> Body {
+        Body::new(Self {
+            inner,
+            stopping: None,
+            _held: held,
+        })
+    }
+
+    /// The same for a stream without an end of its own: it ends with `stopping`.
+    pub(crate) fn stream(inner: Body, held: T, stopping: &CancellationToken) -> Body {
+        Body::new(Self {
+            inner,
+            stopping: Some(Box::pin(stopping.clone().cancelled_owned())),
+            _held: held,
+        })
+    }
+}
+
+impl<T: Unpin> HttpBody for ResponseBody<T> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let this = self.get_mut();
+        if let Some(stopping) = &mut this.stopping
+            && stopping.as_mut().poll(context).is_ready()
+        {
+            return Poll::Ready(None);
+        }
+        Pin::new(&mut this.inner).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
