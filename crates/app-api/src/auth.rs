@@ -94,7 +94,7 @@ struct Caller {
 /// A viewer who plays: the token's subject, and nobody else.
 pub(crate) struct Player(pub(crate) UserId);
 /// A viewer or an operator who reads.
-pub(crate) struct Reader(pub(crate) UserId);
+pub(crate) struct Reader(pub(crate) UserId, pub(crate) Role);
 /// An operator.
 pub(crate) struct Operator;
 /// A system that sends events.
@@ -151,7 +151,7 @@ macro_rules! caller {
 caller!(Player, [Player], |caller| caller.subject().map(Self));
 caller!(Reader, [Player, Operator], |caller| caller
     .subject()
-    .map(Self));
+    .map(|user| Self(user, caller.role)));
 caller!(Operator, [Operator], |_| Ok(Self));
 caller!(Sender, [Service], |caller| caller.subject().map(Self));
 

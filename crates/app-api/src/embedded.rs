@@ -1,6 +1,6 @@
 //! The embedded default: API, ledger and loops in one process, durable in one directory.
 
-use crate::{auth::Tokens, loops, routes, state::App};
+use crate::{auth::Tokens, live::Live, loops, routes, state::App};
 use adapters_ledger::Ledger;
 use adapters_sqlite::SqliteStore;
 use anyhow::{Context, bail};
@@ -24,7 +24,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{net::TcpListener, sync::watch};
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use usecases::{Contests, Ports};
 use uuid::Uuid;
 
@@ -264,12 +264,14 @@ pub(crate) async fn serve(data_dir: &Path, listen: SocketAddr) -> anyhow::Result
         .await
         .with_context(|| format!("cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
+    let streams_end = CancellationToken::new();
     let (stopping, stop) = watch::channel(false);
     let loops = loops::start(&contests, &stop);
     let app = App {
         contests,
         tokens,
         flows: TaskTracker::new(),
+        live: Arc::new(Live::new(streams_end.clone())),
     };
     let flows = app.flows.clone();
     tracing::info!(%address, data_dir = %dir.path.display(), "listening");
@@ -288,6 +290,7 @@ pub(crate) async fn serve(data_dir: &Path, listen: SocketAddr) -> anyhow::Result
     stop_signal().await?;
     tracing::info!("stopping");
     stopping.send_replace(true);
+    streams_end.cancel();
     flows.close();
     let all = async {
         for task in loops {

@@ -3,6 +3,7 @@
 mod auth;
 mod embedded;
 mod extract;
+mod live;
 mod loops;
 mod problem;
 mod routes;

@@ -1,6 +1,6 @@
 //! What every request shares.
 
-use crate::{auth::Tokens, problem::Problem};
+use crate::{auth::Tokens, live::Live, problem::Problem};
 use axum::http::StatusCode;
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio_util::task::TaskTracker;
@@ -16,6 +16,8 @@ pub(crate) struct App {
     pub(crate) tokens: Tokens,
     /// Flows that were begun, so that a stop can wait for them.
     pub(crate) flows: TaskTracker,
+    /// Streams of events and their tickets.
+    pub(crate) live: Arc<Live>,
 }
 
 impl App {

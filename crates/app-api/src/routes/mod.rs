@@ -5,6 +5,7 @@ mod player;
 mod service;
 
 use crate::{
+    live,
     problem::Problem,
     state::App,
     wire::{Items, SignupView},
@@ -43,6 +44,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/contests", get(player::contests))
         .route("/v1/contests/{id}", get(player::contest))
         .route("/v1/contests/{id}/pool", get(player::pool))
+        .route("/v1/contests/{id}/events", get(live::events))
+        .route("/v1/events-tickets", post(live::ticket))
         .route(
             "/v1/contests/{id}/signup",
             put(player::sign_up).get(player::signup),

@@ -135,7 +135,7 @@ pub(crate) async fn sign_up(
 
 pub(crate) async fn signup(
     State(app): State<App>,
-    Reader(user): Reader,
+    Reader(user, _): Reader,
     Id(id): Id<ContestId>,
 ) -> Result<Json<SignupView>, Problem> {
     let seen = app
@@ -178,7 +178,7 @@ pub(crate) async fn claim(
 
 pub(crate) async fn mine(
     State(app): State<App>,
-    Reader(user): Reader,
+    Reader(user, _): Reader,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<Items<SignupView>>, Problem> {
     let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
