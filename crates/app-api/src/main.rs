@@ -5,6 +5,7 @@ mod config;
 mod edge;
 mod embedded;
 mod extract;
+mod live;
 mod loops;
 mod meter;
 mod problem;
