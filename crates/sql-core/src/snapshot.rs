@@ -206,6 +206,29 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_of_another_schema_is_refused_and_left_alone() {
+        let dir = std::env::temp_dir().join(format!("guafen-schema-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let path = dir.join("file.db");
+        let later = [(1, "all", SCHEMA), (2, "more", "CREATE TABLE three (x)")];
+        sqlite::open(&path, &later, 1).await.expect("opened");
+        let before = std::fs::read(&path).expect("read");
+        let newer = sqlite::open(&path, &later[..1], 1).await.err();
+        assert!(
+            matches!(newer, Some(sqlite::OpenError::Newer { step: 2, known: 1 })),
+            "{newer:?}"
+        );
+        let other = [(1, "all", "CREATE TABLE four (x)"), later[1]];
+        let foreign = sqlite::open(&path, &other, 1).await.err();
+        assert!(
+            matches!(foreign, Some(sqlite::OpenError::Foreign(1))),
+            "{foreign:?}"
+        );
+        assert_eq!(std::fs::read(&path).expect("read"), before);
+        std::fs::remove_dir_all(&dir).expect("removed");
+    }
+
+    #[tokio::test]
     async fn damage_is_found() {
         let path = std::env::temp_dir().join(format!("guafen-damage-{}.db", std::process::id()));
         std::fs::write(&path, vec![7; 8_192]).expect("written");
