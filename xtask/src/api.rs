@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use http_body_util::{BodyExt, Full};
-use hyper::{Method, Request, body::Bytes};
+use hyper::{HeaderMap, Method, Request, body::Bytes};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -19,11 +19,18 @@ const REQUEST_MAX: Duration = Duration::from_secs(10);
 pub(crate) struct Answer {
     /// The HTTP status; 0 where there was no answer, so that nothing is known.
     pub(crate) status: u16,
-    /// The body, or why there was none.
+    /// The body, as text where it is no JSON; or why there was none.
     pub(crate) body: Value,
+    /// The headers; none where there was no answer.
+    headers: HeaderMap,
 }
 
 impl Answer {
+    /// A header as text.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
     /// The problem's `code`.
     pub(crate) fn code(&self) -> &str {
         self.text("code")
@@ -40,6 +47,14 @@ impl Answer {
     /// True where the same request is to be sent again: no answer, not known yet, or not now.
     pub(crate) const fn is_open(&self) -> bool {
         matches!(self.status, 0 | 202 | 429 | 502 | 503 | 504)
+    }
+}
+
+fn unanswered(why: String) -> Answer {
+    Answer {
+        status: 0,
+        body: Value::String(why),
+        headers: HeaderMap::new(),
     }
 }
 
@@ -81,18 +96,25 @@ impl Api {
         token: &str,
         body: Option<&Value>,
     ) -> Answer {
+        self.send_keyed(method, path, token, body, None).await
+    }
+
+    /// Sends one request, with an Idempotency-Key.
+    async fn send_keyed(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Answer {
         // Closed never: the semaphore lives as long as self.
         let _permit = self.in_flight.acquire().await;
-        match tokio::time::timeout(REQUEST_MAX, self.exchange(method, path, token, body)).await {
+        let exchange = self.exchange(method, path, token, body, key);
+        match tokio::time::timeout(REQUEST_MAX, exchange).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(error)) => Answer {
-                status: 0,
-                body: Value::String(format!("{error:#}")),
-            },
-            Err(_) => Answer {
-                status: 0,
-                body: Value::String("no answer in time".to_owned()),
-            },
+            Ok(Err(error)) => unanswered(format!("{error:#}")),
+            Err(_) => unanswered("no answer in time".to_owned()),
         }
     }
 
@@ -102,12 +124,16 @@ impl Api {
         path: &str,
         token: &str,
         body: Option<&Value>,
+        key: Option<&str>,
     ) -> Result<Answer> {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.base));
         if !token.is_empty() {
             request = request.header("authorization", format!("Bearer {token}"));
+        }
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
         }
         let body = match body {
             Some(body) => {
@@ -118,10 +144,13 @@ impl Api {
         };
         let response = self.client.request(request.body(Full::new(body))?).await?;
         let status = response.status().as_u16();
+        let headers = response.headers().clone();
         let bytes = response.into_body().collect().await?.to_bytes();
         Ok(Answer {
             status,
-            body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
+            body: serde_json::from_slice(&bytes)
+                .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned())),
+            headers,
         })
     }
 
@@ -138,10 +167,43 @@ impl Api {
         token: &str,
         body: Option<&Value>,
     ) -> Result<Value> {
+        self.insist_with(method, path, token, body, None, |status| {
+            (200..300).contains(&status) && status != 202
+        })
+        .await
+    }
+
+    /// The same with an Idempotency-Key. A cancel is done when it was taken: 202.
+    pub(crate) async fn insist_keyed(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+    ) -> Result<Value> {
+        let is_taken = path.ends_with("/cancel");
+        self.insist_with(method, path, token, body, key, |status| {
+            (200..300).contains(&status) && (is_taken || status != 202)
+        })
+        .await
+    }
+
+    async fn insist_with(
+        &self,
+        method: Method,
+        path: &str,
+        token: &str,
+        body: Option<&Value>,
+        key: Option<&str>,
+        is_done: impl Fn(u16) -> bool,
+    ) -> Result<Value> {
         let mut last = String::new();
         for round in 0..60 {
-            let answer = self.send(method.clone(), path, token, body).await;
-            if (200..300).contains(&answer.status) && answer.status != 202 {
+            let answer = self
+                .send_keyed(method.clone(), path, token, body, key)
+                .await;
+            if is_done(answer.status) {
                 return Ok(answer.body);
             }
             last = format!("{} {}", answer.status, answer.body);

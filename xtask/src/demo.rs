@@ -5,6 +5,7 @@ use crate::{
     play::{
         self,
         plan::{Scenario, Setup},
+        rules::Remainder,
         run::{Keys, Stage},
     },
     progress::Progress,
@@ -69,6 +70,8 @@ pub(crate) async fn demo(args: &DemoArgs) -> Result<bool> {
     let setup = Setup {
         scenario: Scenario::Normal,
         viewers: args.viewers,
+        times: 0,
+        remainder: Remainder::Spread,
         seed,
         run: format!("v{:x}", crate::clock::now_ms()),
         signup_ms: window,

@@ -1,16 +1,20 @@
-//! Automation of the workspace: demo, play, bench, test, ci and tidy.
+//! Automation of the workspace: demo, play, bench, overload, stop, test, ci, tidy and walk.
 
 mod api;
 mod bench;
 mod books;
 mod clock;
 mod demo;
+mod hex;
+mod overload;
 mod play;
+mod process;
 mod progress;
 mod rng;
 mod server;
 mod shell;
 mod steps;
+mod stop;
 mod tidy;
 mod token;
 mod walk;
@@ -44,6 +48,10 @@ enum Command {
     Play(play::PlayArgs),
     /// Measure signups and claims per second on the embedded default
     Bench(bench::BenchArgs),
+    /// Offer five times the load that the server can carry, and look at what it still serves
+    Overload(overload::OverloadArgs),
+    /// Stop and kill the server under load, and look up every acknowledged answer
+    Stop(stop::StopArgs),
     /// Run everything that proves the code: tests, examples, tidy, and short plays
     Test(steps::StepArgs),
     /// Run what CI runs: format, lints, then everything of `test`
@@ -60,6 +68,8 @@ async fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(&args).await.map(Outcome::from),
         Command::Play(args) => play::play(&args).await.map(Outcome::from),
         Command::Bench(args) => bench::bench(&args).await.map(Outcome::from),
+        Command::Overload(args) => overload::overload(&args).await.map(Outcome::from),
+        Command::Stop(args) => stop::stop(&args).await.map(Outcome::from),
         Command::Test(args) => steps::suite(Suite::Test, &args).await,
         Command::Ci(args) => steps::suite(Suite::Ci, &args).await,
         Command::Tidy(args) => tidy::run(&args).map(Outcome::from),

@@ -1,10 +1,15 @@
 //! `cargo xtask play`: simulated viewers over real HTTP, then the model and the checker.
 
 pub(crate) mod claims;
+mod cut;
+mod disconnects;
 pub(crate) mod failpoints;
 pub(crate) mod model;
 pub(crate) mod plan;
+pub(crate) mod rules;
 pub(crate) mod run;
+mod script;
+mod sheet;
 mod viewer;
 
 use crate::{
@@ -19,7 +24,8 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use plan::{Scenario, Setup};
-use run::{Keys, Played, Stage};
+use rules::Remainder;
+use run::{Keys, Played, Prizes, Stage};
 use std::{path::PathBuf, time::Duration};
 
 /// How to play.
@@ -62,6 +68,12 @@ pub(crate) struct PlayArgs {
     /// What kind of contest
     #[arg(long, value_enum, default_value = "normal")]
     pub(crate) scenario: Scenario,
+    /// How often each call is broken off in the scenario `disconnects`
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    times: u32,
+    /// What becomes of the coins that no whole part is left for
+    #[arg(long, value_enum, default_value = "spread")]
+    remainder: Remainder,
     /// The length of each window in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) window: u32,
@@ -96,6 +108,8 @@ pub(crate) fn setup(args: &PlayArgs, seed: u64) -> Setup {
     Setup {
         scenario,
         viewers: args.viewers,
+        times: args.times,
+        remainder: args.remainder,
         seed,
         run,
         signup_ms: length,
@@ -108,12 +122,28 @@ pub(crate) fn setup(args: &PlayArgs, seed: u64) -> Setup {
 pub(crate) async fn on_stage(stage: &Stage<'_>, setup: &Setup) -> Result<Played> {
     let played = match setup.scenario {
         Scenario::Claims => claims::play(stage, setup).await,
+        Scenario::Disconnects => disconnects::play(stage, setup).await,
         _ => run::play(stage, setup).await,
     };
     stage.progress.done();
     let played = played?;
+    let Prizes {
+        count,
+        sum,
+        least,
+        most,
+        taken,
+    } = played.prizes;
+    let prizes = if count > 0 {
+        format!(
+            "{count} prizes of {least} to {most} coins, {sum} in all, {} weights worked out, ",
+            count - taken
+        )
+    } else {
+        String::new()
+    };
     println!(
-        "contest {} is {}: {} joined, {} finished, {} claimed, {} faults",
+        "contest {} is {}: {} joined, {} finished, {} claimed, {prizes}{} faults",
         played.contest,
         played.phase,
         played.joined,

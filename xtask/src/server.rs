@@ -99,7 +99,8 @@ pub(crate) fn free_port() -> Result<u16> {
     bail!("no free port on loopback between 12000 and 30000; stop something that listens there")
 }
 
-fn spawn(spec: &Spec, failpoint: Option<&str>) -> Result<Child> {
+/// Starts the process alone.
+pub(crate) fn spawn(spec: &Spec, failpoint: Option<&str>) -> Result<Child> {
     let log_path = spec.dir.join("server.log");
     let log = OpenOptions::new()
         .create(true)

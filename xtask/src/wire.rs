@@ -16,10 +16,14 @@ pub(crate) struct Wire {
 
 /// One whole answer in the buffer: its status, where its body starts, and where it ends.
 #[derive(Debug, PartialEq, Eq)]
-struct Frame {
-    status: u16,
-    body: usize,
-    end: usize,
+pub(crate) struct Frame {
+    pub(crate) status: u16,
+    pub(crate) body: usize,
+    pub(crate) end: usize,
+    /// It says when to come again.
+    pub(crate) retry_after: bool,
+    /// The connection ends with it.
+    pub(crate) close: bool,
 }
 
 impl Wire {
@@ -36,13 +40,23 @@ impl Wire {
 
     /// A request as it goes over the wire.
     pub(crate) fn request(method: &str, path: &str, token: &str, body: &str) -> Vec<u8> {
+        Self::with_headers(method, path, token, body, "")
+    }
+
+    /// A request with an Idempotency-Key.
+    pub(crate) fn keyed(method: &str, path: &str, token: &str, body: &str, key: &str) -> Vec<u8> {
+        let header = format!("idempotency-key: {key}\r\n");
+        Self::with_headers(method, path, token, body, &header)
+    }
+
+    fn with_headers(method: &str, path: &str, token: &str, body: &str, more: &str) -> Vec<u8> {
         let kind = if body.is_empty() {
             ""
         } else {
             "content-type: application/json\r\n"
         };
         format!(
-            "{method} {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n{kind}content-length: {}\r\n\r\n{body}",
+            "{method} {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {token}\r\n{kind}{more}content-length: {}\r\n\r\n{body}",
             body.len()
         )
         .into_bytes()
@@ -86,7 +100,8 @@ impl Wire {
     }
 }
 
-async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> Result<()> {
+/// Writes all of it.
+pub(crate) async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> Result<()> {
     while !bytes.is_empty() {
         match stream.try_write(bytes) {
             Ok(written) => bytes = &bytes[written..],
@@ -100,7 +115,7 @@ async fn write_all(stream: &TcpStream, mut bytes: &[u8]) -> Result<()> {
 }
 
 /// The first answer in the bytes, once it is whole.
-fn parse(bytes: &[u8]) -> Result<Option<Frame>> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<Frame>> {
     let Some(head_end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") else {
         return Ok(None);
     };
@@ -110,18 +125,25 @@ fn parse(bytes: &[u8]) -> Result<Option<Frame>> {
         .nth(1)
         .and_then(|status| status.parse().ok())
         .context("no status")?;
-    let header = |line: &str| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length")
-            .then(|| value.trim().parse().ok())?
-    };
-    let length: usize = head
-        .lines()
-        .find_map(header)
-        .context("an answer without content-length")?;
+    let (mut length, mut retry_after, mut close) = (None, false, false);
+    for (name, value) in head.lines().filter_map(|line| line.split_once(':')) {
+        if name.eq_ignore_ascii_case("content-length") {
+            length = value.trim().parse::<usize>().ok();
+        } else if name.eq_ignore_ascii_case("retry-after") {
+            retry_after = true;
+        } else if name.eq_ignore_ascii_case("connection") {
+            close = value.trim().eq_ignore_ascii_case("close");
+        }
+    }
     let body = head_end + 4;
-    let end = body + length;
-    Ok((bytes.len() >= end).then_some(Frame { status, body, end }))
+    let end = body + length.context("an answer without content-length")?;
+    Ok((bytes.len() >= end).then_some(Frame {
+        status,
+        body,
+        end,
+        retry_after,
+        close,
+    }))
 }
 
 #[cfg(test)]
@@ -138,9 +160,15 @@ mod tests {
             Some(Frame {
                 status: 200,
                 body: 44,
-                end: 47
+                end: 47,
+                retry_after: false,
+                close: false,
             })
         );
+        let shed =
+            b"HTTP/1.1 503 x\r\nretry-after: 1\r\nConnection: close\r\ncontent-length: 0\r\n\r\n";
+        let frame = parse(shed).expect("valid").expect("whole");
+        assert!(frame.status == 503 && frame.retry_after && frame.close);
         assert!(parse(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 }

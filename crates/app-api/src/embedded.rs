@@ -5,6 +5,7 @@ use crate::{
     config::{LimitSettings, Settings},
     data_dir::{DataDir, LEDGER, STORE},
     edge::{Edge, telemetry},
+    live::Live,
     loops,
     meter::MeteredFunds,
     ready::Readiness,
@@ -175,6 +176,7 @@ pub(crate) async fn serve(data_dir: &Path, settings: Settings) -> anyhow::Result
         flows: TaskTracker::new(),
         edge: Arc::new(edge),
         readiness: Arc::new(readiness),
+        live: Arc::new(Live::new(stopping.clone())),
     };
     let flows = app.flows.clone();
     tracing::info!(%address, data_dir = %dir.path.display(), "listening");

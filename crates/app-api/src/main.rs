@@ -7,6 +7,7 @@ mod data_dir;
 mod edge;
 mod embedded;
 mod extract;
+mod live;
 mod loops;
 mod meter;
 mod problem;

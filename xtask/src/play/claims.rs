@@ -3,7 +3,7 @@
 
 use super::{
     plan::{FEE, GRACE_MS, Scenario, Setup, TARGET},
-    run::{Played, Stage, ended},
+    run::{Played, Prizes, Stage, ended},
 };
 use crate::{api::Answer, clock};
 use anyhow::{Context, Result, bail};
@@ -134,6 +134,7 @@ pub(crate) async fn play(stage: &Stage<'_>, setup: &Setup) -> Result<Played> {
         joined,
         finished: 1,
         claimed: 1,
+        prizes: Prizes::default(),
         faults,
     })
 }

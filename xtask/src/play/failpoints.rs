@@ -2,6 +2,7 @@
 
 use super::{
     plan::{Scenario, Setup},
+    rules::Remainder,
     run::{self, Keys, Stage},
 };
 use crate::{
@@ -137,6 +138,8 @@ async fn crash(binary: &Path, point: &str, hit: u32, seed: u64) -> Result<Crash>
     let setup = |scenario, name: &str| Setup {
         scenario,
         viewers: VIEWERS,
+        times: 0,
+        remainder: Remainder::Spread,
         seed,
         run: format!("{name}{seed}"),
         signup_ms: 2_000,

@@ -1,5 +1,6 @@
 //! Who the viewers are and what they will do: all of it from the seed.
 
+use super::rules::{Remainder, Rule, Terms};
 use crate::rng::Rng;
 use anyhow::Result;
 use clap::ValueEnum;
@@ -22,6 +23,34 @@ pub(crate) enum Scenario {
     Hot,
     /// 1,000 concurrent claims by one viewer; 200 viewers with 5 concurrent signups each.
     Claims,
+    /// Three fee tiers, and a prize by what was paid.
+    ByFee,
+    /// A prize by how much was done, up to ten times the target.
+    ByScore,
+    /// A prize by how early the target was met.
+    EarlyBird,
+    /// A prize by lot, with a commitment before and the secret after.
+    Lucky,
+    /// Clients that break off in the middle of every call that moves money.
+    Disconnects,
+}
+
+impl Scenario {
+    /// How its pool is split.
+    pub(crate) const fn rule(self) -> Rule {
+        match self {
+            Self::ByFee => Rule::ByFee,
+            Self::ByScore => Rule::ByScore,
+            Self::EarlyBird => Rule::EarlyBird,
+            Self::Lucky => Rule::Lucky,
+            _ => Rule::Equal,
+        }
+    }
+
+    /// Whether what viewers do is of many sizes and times.
+    pub(crate) const fn is_varied(self) -> bool {
+        !matches!(self.rule(), Rule::Equal)
+    }
 }
 
 /// One contest and its audience.
@@ -29,6 +58,9 @@ pub(crate) enum Scenario {
 pub(crate) struct Setup {
     pub(crate) scenario: Scenario,
     pub(crate) viewers: u32,
+    /// How often each call is broken off, where any is.
+    pub(crate) times: u32,
+    pub(crate) remainder: Remainder,
     pub(crate) seed: u64,
     /// Set before every name, so that runs on one instance do not meet.
     pub(crate) run: String,
@@ -37,8 +69,10 @@ pub(crate) struct Setup {
     pub(crate) claim_ms: i64,
 }
 
-/// The fee.
+/// The fee, where there is one.
 pub(crate) const FEE: u64 = 10;
+/// The fees to choose from, where there are several.
+pub(crate) const TIERS: [u64; 3] = [FEE, 25, 100];
 /// How many chests are to be opened.
 pub(crate) const TARGET: u64 = 3;
 /// How long after the end of the tasks an event may still arrive.
@@ -71,10 +105,10 @@ impl Setup {
 
     /// Basis points that the platform takes.
     pub(crate) const fn rake_bps(&self) -> u64 {
-        if matches!(self.scenario, Scenario::Guarantee) {
-            777
-        } else {
-            0
+        match self.scenario {
+            Scenario::Guarantee => 777,
+            scenario if scenario.is_varied() => 333,
+            _ => 0,
         }
     }
 
@@ -87,16 +121,36 @@ impl Setup {
         }
     }
 
+    /// The fees to choose from; empty where there is one fee.
+    pub(crate) const fn tiers(&self) -> &'static [u64] {
+        match self.scenario {
+            Scenario::ByFee => &TIERS,
+            _ => &[],
+        }
+    }
+
+    /// What weights and prizes follow from.
+    pub(crate) const fn terms(&self, windows: Windows) -> Terms {
+        Terms {
+            rule: self.scenario.rule(),
+            remainder: self.remainder,
+            target: TARGET,
+            opens: windows.opens,
+            ends: windows.ends,
+        }
+    }
+
     /// The body that creates the contest.
     pub(crate) fn contest(&self, windows: Windows) -> Result<Value> {
         let at = crate::clock::rfc3339;
         let automatic = self.scenario == Scenario::Automatic;
-        Ok(json!({
+        let mut body = json!({
             "title": format!("play {}", self.run),
             "room_id": format!("room-{}", self.run),
             "fee": FEE,
             "task": { "kind": "open_chest", "target": TARGET },
-            "payout": { "rule": "equal" },
+            "payout": { "rule": self.scenario.rule().name() },
+            "remainder": self.remainder.name(),
             "rake_bps": self.rake_bps(),
             "guaranteed_pool": self.guaranteed_pool(),
             "claim_mode": if automatic { "automatic" } else { "manual" },
@@ -105,7 +159,11 @@ impl Setup {
             "signup_closes_at": at(windows.closes)?,
             "tasks_end_at": at(windows.ends)?,
             "claim_closes_at": at(windows.claims_close)?,
-        }))
+        });
+        if !self.tiers().is_empty() {
+            body["fee_tiers"] = json!(self.tiers());
+        }
+        Ok(body)
     }
 
     /// The audience.
@@ -131,13 +189,21 @@ impl Setup {
             85..93 => Deed::Partly,
             _ => Deed::Nothing,
         };
+        let tiers = self.tiers();
+        let choose = |rng: &mut Rng| tiers[usize::try_from(rng.next() % 3).unwrap_or(0)];
+        let fee = if tiers.is_empty() { FEE } else { choose(rng) };
+        let rival = (!tiers.is_empty() && purse == Purse::Full && rng.chance(15))
+            .then(|| choose(rng))
+            .filter(|rival| *rival != fee);
         let coins = match purse {
-            Purse::Full => FEE + rng.between(0, 90),
-            Purse::Short | Purse::ToppedUp => rng.between(0, FEE),
+            Purse::Full => fee.max(rival.unwrap_or(0)) + rng.between(0, 90),
+            Purse::Short | Purse::ToppedUp => rng.between(0, fee),
         };
         Plan {
             user: format!("{}-{number}", self.run),
             purse,
+            fee,
+            rival,
             coins,
             task,
             claims: rng.chance(85),
@@ -181,6 +247,10 @@ pub(crate) enum Deed {
 pub(crate) struct Plan {
     pub(crate) user: String,
     pub(crate) purse: Purse,
+    /// The fee that the viewer chooses.
+    pub(crate) fee: u64,
+    /// Another fee that the viewer asks for in the same moment.
+    pub(crate) rival: Option<u64>,
     /// What the viewer has before signups open.
     pub(crate) coins: u64,
     pub(crate) task: Deed,
@@ -200,6 +270,8 @@ mod tests {
         Setup {
             scenario,
             viewers: 2_000,
+            times: 0,
+            remainder: Remainder::Spread,
             seed: 7,
             run: "t".into(),
             signup_ms: 1,
@@ -232,6 +304,21 @@ mod tests {
             audience
                 .iter()
                 .all(|plan| (plan.coins >= FEE) == (plan.purse == Purse::Full))
+        );
+    }
+
+    #[test]
+    fn viewers_choose_among_the_tiers_and_some_ask_for_two() {
+        let audience = setup(Scenario::ByFee).audience();
+        for fee in TIERS {
+            assert!(audience.iter().any(|plan| plan.fee == fee), "{fee}");
+        }
+        assert!(audience.iter().any(|plan| plan.rival.is_some()));
+        assert!(
+            audience
+                .iter()
+                .filter_map(|plan| plan.rival.map(|rival| (plan, rival)))
+                .all(|(plan, rival)| plan.coins >= plan.fee.max(rival) && rival != plan.fee)
         );
     }
 

@@ -1,8 +1,9 @@
 //! One contest from creation to its last coin, played by simulated viewers.
 
 use super::{
-    model::{self, Ended, Promise, Story},
-    plan::{FEE, GRACE_MS, Plan, Scenario, Setup, Windows},
+    model::{self, Ended, Prediction, Promise, Story},
+    plan::{GRACE_MS, Plan, Scenario, Setup, Windows},
+    sheet::{self, Watch},
     viewer::{self, Game, is_over},
 };
 use crate::{api::Api, clock, progress::Progress, server::Server, token::Signer};
@@ -51,8 +52,34 @@ pub(crate) struct Played {
     pub(crate) joined: u64,
     pub(crate) finished: u64,
     pub(crate) claimed: u64,
+    /// All prizes in coins: how many, their sum, the least and the most.
+    pub(crate) prizes: Prizes,
     /// Where answers, coins and predictions disagree.
     pub(crate) faults: Vec<String>,
+}
+
+/// Every finisher's prize, in coins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Prizes {
+    pub(crate) count: u64,
+    pub(crate) sum: u64,
+    pub(crate) least: u64,
+    pub(crate) most: u64,
+    /// How many of them by a weight that was taken as found.
+    pub(crate) taken: u64,
+}
+
+impl Prizes {
+    fn of(prediction: &Prediction) -> Self {
+        let prizes = || prediction.lines.iter().map(|line| line.prize);
+        Self {
+            count: prediction.lines.len() as u64,
+            sum: prizes().sum(),
+            least: prizes().min().unwrap_or(0),
+            most: prizes().max().unwrap_or(0),
+            taken: prediction.taken,
+        }
+    }
 }
 
 /// Where it is played, and who watches.
@@ -71,7 +98,14 @@ pub(crate) async fn play(stage: &Stage<'_>, setup: &Setup) -> Result<Played> {
     let audience = setup.audience();
     grant(stage, &audience).await?;
     let windows = setup.windows(clock::now_ms());
-    let contest = create(stage, setup, windows).await?;
+    let made = create(stage, setup, windows).await?;
+    let contest = made
+        .get("contest_id")
+        .and_then(Value::as_str)
+        .context("a contest without an id")?
+        .to_owned();
+    let mut watch = Watch::new(setup.scenario.rule(), &made);
+    let absent = sheet::check_absent(stage, &contest).await;
     (stage.announce)(&contest);
     if let Some(server) = stage.server {
         server.kill_at(critical_moments(windows));
@@ -82,6 +116,9 @@ pub(crate) async fn play(stage: &Stage<'_>, setup: &Setup) -> Result<Played> {
         contest: contest.clone(),
         room: format!("room-{}", setup.run),
         windows,
+        terms: setup.terms(windows),
+        tiers: setup.tiers(),
+        varied: setup.scenario.is_varied(),
         operator: stage.keys.operator.clone(),
         service: stage.keys.service.clone(),
         phase,
@@ -94,8 +131,9 @@ pub(crate) async fn play(stage: &Stage<'_>, setup: &Setup) -> Result<Played> {
         let token = stage.keys.signer.token(&plan.user, "player")?;
         viewers.spawn(viewer::play(game.clone(), plan, token));
     }
-    let stories = watch_to_the_end(stage, setup, &game, viewers, &seen).await?;
-    let faults = judge(stage, setup, &contest, &stories).await?;
+    let stories = watch_to_the_end(stage, setup, &game, viewers, &seen, &mut watch).await?;
+    let (prizes, mut faults) = judge(stage, setup, &game, &stories, watch).await?;
+    faults.extend(absent);
     let count = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
     let phase = seen.borrow().clone();
     let (joined, finished, claimed) = (
@@ -109,6 +147,7 @@ pub(crate) async fn play(stage: &Stage<'_>, setup: &Setup) -> Result<Played> {
         joined,
         finished,
         claimed,
+        prizes,
         faults,
     })
 }
@@ -159,7 +198,7 @@ async fn grant(stage: &Stage<'_>, audience: &[Plan]) -> Result<()> {
 
 /// Creates the contest. A try without an answer may have created one that nobody plays: it ends
 /// by itself, without winners.
-async fn create(stage: &Stage<'_>, setup: &Setup, windows: Windows) -> Result<String> {
+async fn create(stage: &Stage<'_>, setup: &Setup, windows: Windows) -> Result<Value> {
     let body = setup.contest(windows)?;
     for _ in 0..100 {
         let answer = stage
@@ -172,7 +211,7 @@ async fn create(stage: &Stage<'_>, setup: &Setup, windows: Windows) -> Result<St
             )
             .await;
         match answer.status {
-            201 => return Ok(answer.text("contest_id").to_owned()),
+            201 => return Ok(answer.body),
             _ if answer.is_open() => clock::pause(50).await,
             status => bail!("creating the contest was answered {status} {}", answer.body),
         }
@@ -186,6 +225,7 @@ async fn watch_to_the_end(
     game: &Game,
     mut viewers: JoinSet<Story>,
     seen: &watch::Sender<String>,
+    secrets: &mut Watch,
 ) -> Result<Vec<Story>> {
     let Windows {
         closes,
@@ -207,6 +247,7 @@ async fn watch_to_the_end(
                 }
                 let answer = stage.api.get(&path, &stage.keys.operator).await;
                 if answer.status == 200 {
+                    secrets.see(&answer.body);
                     see(stage, game, answer.text("phase"), seen, viewers.len()).await;
                 }
                 if now > claims_close.max(ends + GRACE_MS) + END_MAX_MS + (claims_close - ends) {
@@ -285,27 +326,32 @@ async fn see(
 async fn judge(
     stage: &Stage<'_>,
     setup: &Setup,
-    contest: &str,
+    game: &Game,
     stories: &[Story],
-) -> Result<Vec<String>> {
+    mut watch: Watch,
+) -> Result<(Prizes, Vec<String>)> {
     stage
         .progress
         .show("comparing every viewer's coins with the model");
+    let contest = game.contest.as_str();
+    let path = format!("/v1/contests/{contest}");
+    let found = stage
+        .api
+        .insist(Method::GET, &path, &stage.keys.operator, None)
+        .await?;
+    watch.see(&found);
     let promise = Promise {
-        fee: FEE,
+        terms: game.terms,
+        draw: watch.draw(contest, &found),
         rake_bps: setup.rake_bps(),
         guaranteed_pool: setup.guaranteed_pool(),
         cancelled: setup.scenario == Scenario::Cancel,
     };
     let ended = ended(stage, contest).await?;
     let balances = balances(stage, stories).await?;
-    let mut faults = model::compare(promise, stories, &ended, &balances);
-    let prediction = model::predict(promise, stories, &ended);
-    let path = format!("/v1/contests/{contest}");
-    let found = stage
-        .api
-        .insist(Method::GET, &path, &stage.keys.operator, None)
-        .await?;
+    let mut faults = model::compare(&promise, stories, &ended, &balances);
+    faults.extend(watch.faults());
+    let prediction = model::predict(&promise, stories, &ended);
     let frozen = |field: &str| {
         found
             .pointer(&format!("/settlement/{field}"))
@@ -321,19 +367,22 @@ async fn judge(
             prediction.phase
         ));
     }
-    if phase == "closed"
-        && (frozen("pool"), frozen("finishers"))
-            != (Some(prediction.pool), Some(prediction.finishers))
-    {
-        faults.push(format!(
-            "frozen {:?} over {:?} finishers, must be {} over {}",
-            frozen("pool"),
-            frozen("finishers"),
+    if phase == "closed" {
+        let told = ["pool", "rake", "finishers", "weight_sum"].map(frozen);
+        let must = [
             prediction.pool,
-            prediction.finishers
-        ));
+            prediction.rake,
+            prediction.finishers,
+            u64::try_from(prediction.weight_sum)?,
+        ];
+        if told != must.map(Some) {
+            faults.push(format!(
+                "pool, rake, finishers and weights are frozen as {told:?}, must be {must:?}"
+            ));
+        }
+        faults.extend(sheet::check(stage, setup, contest, &found, &prediction).await?);
     }
-    Ok(faults)
+    Ok((Prizes::of(&prediction), faults))
 }
 
 /// Every signup of the contest, by user.
@@ -356,6 +405,8 @@ pub(crate) async fn ended(stage: &Stage<'_>, contest: &str) -> Result<HashMap<St
             let end = Ended {
                 signup_id: text("signup_id").unwrap_or_default(),
                 state: text("state").unwrap_or_default(),
+                fee: item.get("fee").and_then(Value::as_u64).unwrap_or(0),
+                weight: item.get("weight").and_then(Value::as_u64),
                 prize: item.get("prize").and_then(Value::as_u64),
                 claim_order_id: text("claim_order_id"),
             };

@@ -2,8 +2,10 @@
 //! to five times at once.
 
 use super::{
-    model::{Known, Story},
-    plan::{Deed, FEE, GRACE_MS, Plan, Purse, TARGET, Windows},
+    model::{Claimed, Known, Story},
+    plan::{Deed, GRACE_MS, Plan, Purse, TARGET, Windows},
+    rules::{Done, Terms},
+    script::{self, Telling},
 };
 use crate::{
     api::{Answer, Api},
@@ -24,6 +26,11 @@ pub(crate) struct Game {
     pub(crate) contest: String,
     pub(crate) room: String,
     pub(crate) windows: Windows,
+    pub(crate) terms: Terms,
+    /// The fees to choose from; empty where there is one.
+    pub(crate) tiers: &'static [u64],
+    /// Whether what viewers do is of many sizes and times.
+    pub(crate) varied: bool,
     pub(crate) operator: String,
     pub(crate) service: String,
     pub(crate) phase: watch::Receiver<String>,
@@ -43,7 +50,12 @@ pub(crate) async fn play(game: Arc<Game>, plan: Plan, token: String) -> Story {
     let story = Story {
         user: plan.user.clone(),
         granted: plan.coins,
+        asked: vec![plan.fee],
+        fee: None,
         paid: Known::No,
+        paid_by: i64::MAX,
+        done: Vec::new(),
+        untold: false,
         finished: Known::No,
         claim: None,
         complaints: Vec::new(),
@@ -131,23 +143,24 @@ impl Viewer {
         };
         clock::until(opens.saturating_add_unsigned(wait)).await;
         if self.plan.task == Deed::Early {
-            self.send_events("early", clock::now_ms() - 100, TARGET)
-                .await;
+            let done = vec![Done {
+                occurred: clock::now_ms() - 100,
+                quantity: TARGET,
+            }];
+            let early = Telling {
+                at: 0,
+                done,
+                stray: false,
+            };
+            self.tell("early", early).await;
+        }
+        if self.game.varied && self.rng.chance(20) {
+            self.ask_wrongly().await;
         }
         while clock::now_ms() < closes {
-            let token = self.token.clone();
-            let answers = self
-                .send(Method::PUT, self.signup_path(), &token, None)
-                .await;
-            if self
-                .agreed(&answers, &["signup_id", "fee_order_id", "fee"])
-                .is_some()
-            {
-                self.story.paid = Known::Yes;
-                self.game.joined.fetch_add(1, Ordering::Relaxed);
-                if self.story.granted < FEE {
-                    self.complain("signed up with too few coins".to_owned());
-                }
+            let answers = self.ask().await;
+            if let Some(signup) = self.agreed(&answers, &["signup_id", "fee_order_id", "fee"]) {
+                self.joined(&signup).await;
                 return;
             }
             let refused = answers.iter().any(|answer| answer.status == 402);
@@ -161,8 +174,19 @@ impl Viewer {
                 self.complain(format!("signup was answered {} {}", odd.status, odd.body));
                 return;
             }
+            // Of two fees that were asked for at once, the other one was first.
+            let fixed = answers
+                .iter()
+                .any(|answer| answer.code() == "fee_tier_fixed");
+            match self.plan.rival {
+                Some(rival) if fixed => {
+                    self.plan.rival = Some(std::mem::replace(&mut self.plan.fee, rival))
+                }
+                None if fixed => self.complain("told of another fee than it asked for".to_owned()),
+                _ => {}
+            }
             // What was sent may have gone through; with too few coins it cannot have.
-            if self.story.granted >= FEE && !answers.is_empty() {
+            if self.story.granted >= self.plan.fee && !answers.is_empty() {
                 self.story.paid = Known::Open;
             }
             if answers
@@ -176,9 +200,103 @@ impl Viewer {
         }
     }
 
+    /// What a signup's body says: the fee, where there is a choice.
+    fn choice(&self, fee: u64) -> Option<Value> {
+        (!self.game.tiers.is_empty()).then(|| json!({ "fee_tier": fee }))
+    }
+
+    /// Asks to sign up; for two fees at once where the viewer has a second one in mind.
+    async fn ask(&mut self) -> Vec<Answer> {
+        let token = self.token.clone();
+        let path = self.signup_path();
+        let Some(rival) = self
+            .plan
+            .rival
+            .filter(|rival| !self.story.asked.contains(rival))
+        else {
+            let body = self.choice(self.plan.fee);
+            return self.send(Method::PUT, path, &token, body).await;
+        };
+        self.story.asked.push(rival);
+        let mut answers = Vec::new();
+        let mut sent = JoinSet::new();
+        for fee in [self.plan.fee, rival] {
+            let (api, path, token) = (self.game.api.clone(), path.clone(), token.clone());
+            let body = self.choice(fee);
+            sent.spawn(async move { api.send(Method::PUT, &path, &token, body.as_ref()).await });
+        }
+        while let Some(answer) = sent.join_next().await {
+            answers.extend(answer.ok());
+        }
+        answers
+    }
+
+    /// A signup that does not fit the contest's fees is refused by name.
+    async fn ask_wrongly(&mut self) {
+        let cases = if self.game.tiers.is_empty() {
+            vec![(Some(json!({ "fee_tier": self.plan.fee })), "unknown_field")]
+        } else {
+            vec![
+                (None, "missing"),
+                (Some(json!({})), "missing"),
+                (
+                    Some(json!({ "fee_tier": self.plan.fee + 1 })),
+                    "unknown_value",
+                ),
+            ]
+        };
+        for (body, code) in cases {
+            let path = self.signup_path();
+            let answer = self
+                .game
+                .api
+                .send(Method::PUT, &path, &self.token, body.as_ref())
+                .await;
+            let fault = |field: &str| answer.body.pointer(&format!("/errors/0/{field}"));
+            let named = answer.status == 422
+                && fault("pointer").and_then(Value::as_str) == Some("/fee_tier")
+                && fault("code").and_then(Value::as_str) == Some(code);
+            if !named && !answer.is_open() && answer.code() != "signup_closed" {
+                self.complain(format!(
+                    "a signup with {body:?} was answered {} {}, must be 422 {code} at /fee_tier",
+                    answer.status, answer.body
+                ));
+            }
+        }
+    }
+
+    /// After the first yes: what was paid, and that another fee is refused from now on.
+    async fn joined(&mut self, signup: &Value) {
+        self.story.paid = Known::Yes;
+        self.story.paid_by = clock::now_ms();
+        self.story.fee = signup.get("fee").and_then(Value::as_u64);
+        self.game.joined.fetch_add(1, Ordering::Relaxed);
+        if self.story.granted < self.story.fee.unwrap_or(self.plan.fee) {
+            self.complain("signed up with too few coins".to_owned());
+        }
+        let fee = self.story.fee.unwrap_or(0);
+        let other = self.game.tiers.iter().copied().find(|tier| *tier != fee);
+        let Some(other) = other.filter(|_| self.rng.chance(40)) else {
+            return;
+        };
+        let path = self.signup_path();
+        let body = self.choice(other);
+        let again = self
+            .game
+            .api
+            .send(Method::PUT, &path, &self.token, body.as_ref())
+            .await;
+        if again.code() != "fee_tier_fixed" && !again.is_open() {
+            self.complain(format!(
+                "another fee was answered {} {}, must be 409 fee_tier_fixed",
+                again.status, again.body
+            ));
+        }
+    }
+
     /// True if it is worth another try.
     async fn after_refusal(&mut self) -> bool {
-        if self.story.granted >= FEE {
+        if self.story.granted >= self.plan.fee {
             if self.plan.purse == Purse::Full {
                 self.complain("refused with enough coins".to_owned());
             }
@@ -187,7 +305,7 @@ impl Viewer {
         if self.plan.purse != Purse::ToppedUp {
             return false;
         }
-        let more = FEE + self.rng.between(0, 20);
+        let more = self.plan.fee + self.rng.between(0, 20);
         let path = format!("/v1/sandbox/accounts/{}/grant", self.plan.user);
         let body = json!({ "amount": more, "grant_id": format!("{}-more", self.plan.user) });
         let operator = self.game.operator.clone();
@@ -216,6 +334,7 @@ impl Viewer {
                 }
                 (200, _) => {
                     self.story.paid = Known::Yes;
+                    self.story.paid_by = clock::now_ms();
                     self.game.joined.fetch_add(1, Ordering::Relaxed);
                     return;
                 }
@@ -232,60 +351,58 @@ impl Viewer {
     }
 
     async fn do_task(&mut self) {
-        let ends = self.game.windows.ends;
-        let paid = self.story.paid == Known::Yes;
-        let (at, occurred, quantity) = match self.plan.task {
-            Deed::Finishes => {
-                let left = u64::try_from(ends - clock::now_ms()).unwrap_or(0);
-                let wait = self.rng.between(0, left * 7 / 10);
-                let at = clock::now_ms().saturating_add_unsigned(wait);
-                (at, at, TARGET)
-            }
-            Deed::ArrivesInGrace => (ends + 50, ends - 1, TARGET),
-            Deed::Late => (ends + 30, ends, TARGET),
-            Deed::Partly => (clock::now_ms(), clock::now_ms(), TARGET - 1),
-            Deed::Early | Deed::Nothing => return,
+        let paid = self.story.paid;
+        let (now, windows) = (clock::now_ms(), self.game.windows);
+        let script = if self.game.varied {
+            script::varied
+        } else {
+            script::plain
         };
-        clock::until(at).await;
-        let accepted = self.send_events("task", occurred, quantity).await;
-        let counts = paid && matches!(self.plan.task, Deed::Finishes | Deed::ArrivesInGrace);
-        self.story.finished = match (counts, accepted) {
-            (true, Known::Yes) => Known::Yes,
-            (true, _) => Known::Open,
-            // Nobody who is not known to have paid is known to have finished; what they did counts
-            // if they had.
-            (false, _) if self.story.paid == Known::Open => Known::Open,
-            (false, _) => Known::No,
+        let tellings = script(&mut self.rng, self.plan.task, now, windows);
+        for (number, telling) in tellings.into_iter().enumerate() {
+            clock::until(telling.at).await;
+            let (done, stray) = (telling.done.clone(), telling.stray);
+            let told = self.tell(&format!("task{number}"), telling).await;
+            if !stray {
+                self.story.done.extend(done);
+                self.story.untold |= told != Known::Yes;
+            }
+        }
+        let Story { paid_by, done, .. } = &self.story;
+        let met = self.game.terms.quantity(*paid_by, done) >= self.game.terms.target;
+        self.story.finished = match paid {
+            Known::Yes if met && !self.story.untold => Known::Yes,
+            Known::Yes if met => Known::Open,
+            // What was done counts if the fee was paid after all.
+            Known::Open => Known::Open,
+            _ => Known::No,
         };
         if self.story.finished == Known::Yes {
             self.game.finished.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    /// Sends a target's worth of events in a few pieces. Yes: acknowledged before judging began.
-    async fn send_events(&mut self, kind: &str, occurred: i64, quantity: u64) -> Known {
-        let Ok(occurred_at) = clock::rfc3339(occurred) else {
-            return Known::No;
-        };
-        let pieces = if quantity > 1 && self.rng.chance(50) {
-            vec![1, quantity - 1]
+    /// Sends events. Yes: acknowledged before judging began.
+    async fn tell(&mut self, name: &str, telling: Telling) -> Known {
+        let kind = if telling.stray {
+            "send_gift"
         } else {
-            vec![quantity]
+            "open_chest"
         };
-        let events: Vec<Value> = pieces
-            .iter()
-            .enumerate()
-            .map(|(piece, quantity)| {
-                json!({
-                    "event_id": format!("{}-{kind}-{piece}", self.plan.user),
-                    "user_id": self.plan.user,
-                    "room_id": self.game.room,
-                    "kind": "open_chest",
-                    "quantity": quantity,
-                    "occurred_at": occurred_at,
-                })
-            })
-            .collect();
+        let mut events = Vec::new();
+        for (piece, done) in telling.done.iter().enumerate() {
+            let Ok(occurred_at) = clock::rfc3339(done.occurred) else {
+                return Known::No;
+            };
+            events.push(json!({
+                "event_id": format!("{}-{name}-{piece}", self.plan.user),
+                "user_id": self.plan.user,
+                "room_id": self.game.room,
+                "kind": kind,
+                "quantity": done.quantity,
+                "occurred_at": occurred_at,
+            }));
+        }
         let judged_at = self.game.windows.ends + GRACE_MS;
         let service = self.game.service.clone();
         while clock::now_ms() < judged_at {
@@ -342,9 +459,10 @@ impl Viewer {
             let token = self.token.clone();
             let path = format!("/v1/contests/{}/claim", self.game.contest);
             let answers = self.send(Method::PUT, path, &token, None).await;
-            if let Some(signup) =
-                self.agreed(&answers, &["state", "prize", "claim_order_id", "signup_id"])
-            {
+            if let Some(signup) = self.agreed(
+                &answers,
+                &["state", "prize", "weight", "claim_order_id", "signup_id"],
+            ) {
                 self.told(&signup, finished);
                 return;
             }
@@ -372,7 +490,11 @@ impl Viewer {
         let shared = signup.get("state").and_then(Value::as_str) == Some("shared");
         match (shared, prize, order) {
             (true, Some(prize), Some(order)) => {
-                self.story.claim = Some((prize, order.to_owned()));
+                self.story.claim = Some(Claimed {
+                    prize,
+                    weight: signup.get("weight").and_then(Value::as_u64),
+                    order: order.to_owned(),
+                });
                 self.game.claimed.fetch_add(1, Ordering::Relaxed);
             }
             _ => self.complain(format!("a claim was granted without a prize: {signup}")),
