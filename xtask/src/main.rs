@@ -65,7 +65,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let done = match Cli::parse().command {
-Command::Demo(args) => demo::demo(&args).await.map(Outcome::from),
+        Command::Demo(args) => demo::demo(&args).await.map(Outcome::from),
         Command::Play(args) => play::play(&args).await.map(Outcome::from),
         Command::Bench(args) => bench::bench(&args).await.map(Outcome::from),
         Command::Overload(args) => overload::overload(&args).await.map(Outcome::from),
