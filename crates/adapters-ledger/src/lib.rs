@@ -54,7 +54,7 @@ pub struct OpenError {
     /// The file.
     pub path: PathBuf,
     /// What the database said.
-    pub source: sqlx::Error,
+    pub source: sqlite::OpenError,
 }
 
 impl Ledger {

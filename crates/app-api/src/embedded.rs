@@ -3,7 +3,9 @@
 use crate::{
     auth::Tokens,
     config::{LimitSettings, Settings},
+    data_dir::{DataDir, LEDGER, STORE},
     edge::{Edge, telemetry},
+    live::Live,
     loops,
     meter::MeteredFunds,
     ready::Readiness,
@@ -13,7 +15,7 @@ use crate::{
 };
 use adapters_ledger::Ledger;
 use adapters_sqlite::SqliteStore;
-use anyhow::{Context, bail};
+use anyhow::Context;
 use domain::{
     draw::Secret,
     order::{Account, Platform},
@@ -28,10 +30,8 @@ use ports::{
     system::{Clock, IdSource},
 };
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    os::unix::fs::DirBuilderExt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -40,10 +40,6 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use usecases::{Contests, Ports};
 use uuid::Uuid;
 
-/// The store's file.
-const STORE: &str = "guafen.db";
-/// The ledger's file.
-const LEDGER: &str = "ledger.db";
 /// How long a stop waits for flows that were begun; what is left is finished after the next start.
 const DRAIN: Duration = Duration::from_secs(10);
 /// Connections to the metrics at once.
@@ -90,44 +86,6 @@ pub(crate) fn unix_seconds() -> u64 {
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
         .as_secs()
-}
-
-/// A data directory that no other process uses.
-struct DataDir {
-    path: PathBuf,
-    _lock: File,
-}
-
-impl DataDir {
-    fn open(path: &Path) -> anyhow::Result<Self> {
-        // What is in it is nobody else's business.
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(path)
-            .with_context(|| format!("cannot create {}", path.display()))?;
-        let lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(path.join("lock"))
-            .with_context(|| format!("cannot write to {}", path.display()))?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Self {
-                path: path.to_owned(),
-                _lock: lock,
-            }),
-            Err(TryLockError::WouldBlock) => {
-                bail!(
-                    "{} is in use by another process; stop it, or name another --data-dir",
-                    path.display()
-                )
-            }
-            Err(TryLockError::Error(error)) => {
-                Err(error).with_context(|| format!("cannot lock {}", path.display()))
-            }
-        }
-    }
 }
 
 /// Opens store and ledger. They belong together: one of them without the other, once there is
@@ -218,6 +176,7 @@ pub(crate) async fn serve(data_dir: &Path, settings: Settings) -> anyhow::Result
         flows: TaskTracker::new(),
         edge: Arc::new(edge),
         readiness: Arc::new(readiness),
+        live: Arc::new(Live::new(stopping.clone())),
     };
     let flows = app.flows.clone();
     tracing::info!(%address, data_dir = %dir.path.display(), "listening");

@@ -1,10 +1,13 @@
 //! `app-api`: the HTTP API of prize-pool contests.
 
 mod auth;
+mod commands;
 mod config;
+mod data_dir;
 mod edge;
 mod embedded;
 mod extract;
+mod live;
 mod loops;
 mod meter;
 mod problem;
@@ -16,7 +19,7 @@ mod wire;
 
 use anyhow::{Context, bail};
 use auth::{Role, Tokens};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 use config::{LogFormat, Settings};
 use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -26,7 +29,7 @@ use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
 #[command(
     name = "app-api",
     version,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments."
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments; check and verify-*: 0 right, 1 wrong, 2 not readable."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -77,6 +80,8 @@ enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    #[command(flatten)]
+    Operate(commands::Command),
     /// Lists the points at which GUAFEN_FAILPOINT=name:n crashes this test build.
     #[cfg(feature = "failpoints")]
     Failpoints,
@@ -109,7 +114,7 @@ fn parse_ttl(text: &str) -> Result<u64, String> {
 #[tokio::main]
 async fn main() -> ExitCode {
     match run().await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             // One line with every cause; a backtrace would bury it.
             eprintln!("error: {error:#}");
@@ -131,7 +136,7 @@ fn log(format: LogFormat) {
     }
 }
 
-async fn run() -> anyhow::Result<()> {
+async fn run() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Serve {
             embedded: true,
@@ -146,7 +151,8 @@ async fn run() -> anyhow::Result<()> {
             server.listen = listen.or(server.listen);
             server.metrics_listen = metrics_listen.or(server.metrics_listen);
             log(log_format.unwrap_or(settings.log.format));
-            embedded::serve(&data_dir, settings).await
+            embedded::serve(&data_dir, settings).await?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Serve { .. } => bail!("only `serve --embedded --data-dir DIR` is there yet"),
         Command::Token {
@@ -164,14 +170,15 @@ async fn run() -> anyhow::Result<()> {
                 "{}",
                 tokens.sign(&user, role, embedded::unix_seconds() + ttl)?
             );
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
+        Command::Operate(command) => Ok(command.run(&mut Arguments::command()).await),
         #[cfg(feature = "failpoints")]
         Command::Failpoints => {
             for point in ports::failpoint::Failpoint::ALL {
                 println!("{}", point.name());
             }
-            Ok(())
+            Ok(ExitCode::SUCCESS)
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What every request shares.
 
-use crate::{auth::Tokens, edge::Edge, problem::Problem, ready::Readiness};
+use crate::{auth::Tokens, edge::Edge, live::Live, problem::Problem, ready::Readiness};
 use axum::http::StatusCode;
 use std::{future::Future, sync::Arc};
 use tokio_util::task::TaskTracker;
@@ -18,6 +18,8 @@ pub(crate) struct App {
     pub(crate) edge: Arc<Edge>,
     /// Whether store and ledger can write.
     pub(crate) readiness: Arc<Readiness>,
+    /// Streams of events and their tickets.
+    pub(crate) live: Arc<Live>,
 }
 
 impl App {

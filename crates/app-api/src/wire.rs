@@ -266,11 +266,11 @@ pub(crate) struct ContestView {
     signup_closes_at: String,
     tasks_end_at: String,
     claim_closes_at: String,
-    phase: &'static str,
+    pub(crate) phase: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     cancel_reason: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    settlement: Option<SettlementView>,
+    pub(crate) settlement: Option<SettlementView>,
     #[serde(skip_serializing_if = "Option::is_none")]
     claims_end_at: Option<String>,
     created_at: String,
@@ -290,7 +290,7 @@ struct PayoutView {
 }
 
 #[derive(Serialize)]
-struct SettlementView {
+pub(crate) struct SettlementView {
     pool: u64,
     rake: u64,
     finishers: u64,

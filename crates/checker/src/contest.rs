@@ -3,6 +3,7 @@
 use crate::{
     CheckError,
     freeze::{Sums, is_finisher},
+    judged::{is_judged, judged},
     moves,
     orders::{counterparty, is_incoming, own_order, pool_account},
     pool,
@@ -10,6 +11,7 @@ use crate::{
     rows::{Contest, Leg, Source},
     signup::{Case, Orders, is_paid},
 };
+use std::collections::HashMap;
 
 /// Checks one contest and returns its part of the report.
 pub(crate) async fn check(
@@ -59,7 +61,7 @@ async fn signups(
     findings: &mut Findings,
 ) -> Result<Sums, CheckError> {
     let id = &contest.contest_id;
-    let mut sums = Sums::default();
+    let mut sums = Sums::start(contest, findings);
     let mut after = String::new();
     loop {
         let page = source.signups_after(id, &after).await?;
@@ -77,6 +79,11 @@ async fn signups(
         let transfers = source.transfers(wanted.map(String::as_str)).await?;
         let histories = source.histories(&page).await?;
         let sheet = source.sheet(id, &page).await?;
+        let done = if is_judged(contest) {
+            source.done(contest, &page).await?
+        } else {
+            HashMap::new()
+        };
         for (signup, orders) in page.iter().zip(&orders) {
             report.signups += 1;
             report.paid += u64::from(is_paid(&signup.state));
@@ -94,6 +101,9 @@ async fn signups(
                 decided_upto,
             }
             .check(findings);
+            if is_judged(contest) {
+                judged(contest, signup, done.get(&signup.signup_id), findings);
+            }
             sums.take(contest, signup, sheet.get(&signup.signup_id), findings);
         }
     }

@@ -1,9 +1,13 @@
 //! FROZEN_ONCE: the frozen numbers, weights and prizes, by arithmetic of its own.
 
 use crate::{
+    lucky::{Draw, hex},
     report::{Findings, Invariant},
     rows::{Contest, SheetLine, Signup},
+    sheet::{COLUMNS, TITLE, rfc3339},
 };
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
 
 /// What the rows of a contest add up to.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +24,10 @@ pub(crate) struct Sums {
     pub(crate) forfeited: i128,
     /// Lines of the sheet that belong to a finisher.
     pub(crate) lines: i64,
+    /// The published text of the sheet, so far.
+    text: Sha256,
+    /// What a lucky contest is drawn from, as soon as it is known.
+    draw: Option<Draw>,
 }
 
 /// True for the states of those who met the target, whatever became of them.
@@ -27,8 +35,8 @@ pub(crate) fn is_finisher(state: &str) -> bool {
     matches!(state, "completed" | "claiming" | "shared" | "forfeited")
 }
 
-/// The weight that the rule gives; none where it cannot be known from the rows.
-fn weight(contest: &Contest, signup: &Signup) -> Option<i64> {
+/// The weight that the rule gives; none where the rows do not give any.
+fn weight(contest: &Contest, draw: Option<&Draw>, signup: &Signup) -> Option<i64> {
     match contest.rule.as_str() {
         "equal" => Some(1),
         "by_fee" => Some(signup.fee),
@@ -40,8 +48,43 @@ fn weight(contest: &Contest, signup: &Signup) -> Option<i64> {
             let left = (contest.tasks_end_at - signup.met_at?).clamp(0, length);
             (999 * left).checked_div(length).map(|part| 1 + part)
         }
-        _ => signup.weight,
+        "lucky" => i64::try_from(draw?.weight(&contest.contest_id, &signup.user_id)).ok(),
+        _ => None,
     }
+}
+
+/// The lines of the published sheet above its finishers.
+fn header(contest: &Contest, draw: Option<&Draw>) -> String {
+    let number = |value: Option<i64>| value.map_or_else(String::new, |value| value.to_string());
+    let mut text = format!("{TITLE}\n");
+    let values = [
+        ("contest_id", contest.contest_id.clone()),
+        ("rule", contest.rule.clone()),
+        ("remainder", contest.remainder.clone()),
+        ("fees", number(contest.fees)),
+        ("guarantee", contest.guaranteed_pool.to_string()),
+        ("carry", contest.carry.to_string()),
+        ("rake_bps", contest.rake_bps.to_string()),
+        ("rake", number(contest.rake)),
+        ("pool", number(contest.pool)),
+        ("guarantee_return", number(contest.guarantee_return)),
+        ("finishers", number(contest.finishers)),
+        ("weight_sum", contest.weight_sum.clone().unwrap_or_default()),
+        (
+            "frozen_at",
+            contest.frozen_at.and_then(rfc3339).unwrap_or_default(),
+        ),
+        ("position", number(contest.close_position)),
+    ];
+    for (key, value) in values {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "# {key}: {value}");
+    }
+    if let (Some(draw), Some(secret)) = (draw, &contest.draw_secret) {
+        let _ = writeln!(text, "# commitment: {}", draw.commitment());
+        let _ = writeln!(text, "# secret: {secret}");
+    }
+    text + COLUMNS + "\n"
 }
 
 /// ⌊amount · part / whole⌋.
@@ -61,6 +104,39 @@ fn prize(contest: &Contest, before: i128, weight: i128) -> Option<i128> {
 }
 
 impl Sums {
+    /// Nothing yet. A lucky contest must have a secret, and no other one may.
+    pub(crate) fn start(contest: &Contest, findings: &mut Findings) -> Self {
+        let position = contest
+            .close_position
+            .and_then(|position| u64::try_from(position).ok());
+        let secret = contest.draw_secret.as_deref();
+        let is_secret = secret.is_some_and(|secret| Draw::new(secret, 0).is_some());
+        let right = if contest.rule == "lucky" {
+            is_secret
+        } else {
+            secret.is_none()
+        };
+        // The evidence must not show what is not published yet.
+        findings.expect(Invariant::FrozenOnce, right, || {
+            format!(
+                "contest {} is {} and {} a secret of 64 hexadecimal digits",
+                contest.contest_id,
+                contest.rule,
+                if is_secret { "has" } else { "lacks" }
+            )
+        });
+        let draw = secret
+            .zip(position)
+            .and_then(|(secret, position)| Draw::new(secret, position));
+        let mut text = Sha256::new();
+        text.update(header(contest, draw.as_ref()));
+        Self {
+            draw,
+            text,
+            ..Self::default()
+        }
+    }
+
     /// Takes the next signup, in signup-id order, with its line of the sheet.
     pub(crate) fn take(
         &mut self,
@@ -70,6 +146,18 @@ impl Sums {
         findings: &mut Findings,
     ) {
         let id = &signup.signup_id;
+        if let Some(line) = line {
+            let SheetLine {
+                signup_id,
+                user_id,
+                weight,
+                weight_before,
+                prize,
+            } = line;
+            self.text.update(format!(
+                "{signup_id},{user_id},{weight},{weight_before},{prize}\n"
+            ));
+        }
         if is_finisher(&signup.state) || signup.state == "missed" {
             self.fees += i128::from(signup.fee);
         }
@@ -88,10 +176,10 @@ impl Sums {
         let before = self.weights;
         self.finishers += 1;
         self.weights += i128::from(signup.weight.unwrap_or(0));
-        if contest.frozen_at.is_none() {
+        if contest.frozen_at.is_none() && signup.weight.is_none() {
             return;
         }
-        let expected = weight(contest, signup);
+        let expected = weight(contest, self.draw.as_ref(), signup);
         findings.expect(
             Invariant::FrozenOnce,
             signup.weight.is_some() && signup.weight == expected,
@@ -102,6 +190,9 @@ impl Sums {
                 )
             },
         );
+        if contest.frozen_at.is_none() {
+            return;
+        }
         self.take_line(contest, signup, line, before, findings);
     }
 
@@ -167,6 +258,14 @@ impl Sums {
                 self.lines
             )
         });
+        if let Some(sealed) = &contest.sheet_sha256 {
+            let computed = hex(&self.text.clone().finalize());
+            findings.expect(Invariant::FrozenOnce, *sealed == computed, || {
+                format!(
+                    "contest {id}: the sheet was published with {sealed}, its lines give {computed}"
+                )
+            });
+        }
         if contest.frozen_at.is_none() {
             return;
         }

@@ -7,13 +7,17 @@
 
 mod contest;
 mod freeze;
+mod judged;
 mod ledger;
+pub mod lucky;
 mod moves;
 mod orders;
 mod pool;
 pub mod report;
 mod rows;
+pub mod sheet;
 mod signup;
+pub mod verdict;
 
 use report::{Findings, Report};
 use rows::{Contest, Source};
@@ -23,7 +27,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// A file could not be opened.
-    #[error("cannot open {path} for reading: {source}; is it the right data directory?")]
+    #[error("cannot open {} for reading; is it the right data directory?", path.display())]
     Open {
         /// The file.
         path: PathBuf,
@@ -31,7 +35,7 @@ pub enum CheckError {
         source: sqlx::Error,
     },
     /// A table could not be read.
-    #[error("cannot read {what}: {source}")]
+    #[error("cannot read {what}")]
     Read {
         /// What was read.
         what: &'static str,

@@ -10,24 +10,42 @@ use std::{collections::HashMap, path::Path, time::Duration};
 /// How many rows are read at a time.
 pub(crate) const PAGE: i64 = 1_000;
 
+/// A row; what stands after `later` came with a later schema and is none in an older file.
 macro_rules! row {
-    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),+ $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident { $($field:ident: $type:ty),+ $(,)? }
+     $(later { $($later:ident: $later_type:ty),+ $(,)? })?) => {
         $(#[$doc])*
         #[derive(Clone, Debug)]
-        pub(crate) struct $name { $(pub(crate) $field: $type),+ }
+        pub(crate) struct $name {
+            $(pub(crate) $field: $type,)+
+            $($(pub(crate) $later: Option<$later_type>,)+)?
+        }
 
         impl<'r> FromRow<'r, SqliteRow> for $name {
             fn from_row(row: &'r SqliteRow) -> Result<Self, sqlx::Error> {
-                Ok(Self { $($field: row.try_get(stringify!($field))?),+ })
+                Ok(Self {
+                    $($field: row.try_get(stringify!($field))?,)+
+                    $($($later: later(row, stringify!($later))?,)+)?
+                })
             }
         }
     };
 }
 
+fn later<'r, T>(row: &'r SqliteRow, column: &str) -> Result<Option<T>, sqlx::Error>
+where
+    T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+{
+    match row.try_get(column) {
+        Err(sqlx::Error::ColumnNotFound(_)) => Ok(None),
+        found => found,
+    }
+}
+
 row! {
     /// `contest`.
     Contest {
-        contest_id: String, phase: String, rule: String, rake_bps: i64, guaranteed_pool: i64,
+        contest_id: String, phase: String, fee: i64, rule: String, rake_bps: i64, guaranteed_pool: i64,
         series_id: Option<String>, carry: i64, claim_mode: String, no_winner: String,
         remainder: String, unclaimed: String, task_target: i64, signup_opens_at: i64,
         tasks_end_at: i64, claim_closes_at: i64, close_position: Option<i64>,
@@ -35,6 +53,11 @@ row! {
         guarantee_return: Option<i64>, finishers: Option<i64>, weight_sum: Option<String>,
         claimable_at: Option<i64>, version: i64,
     }
+    later { fee_tiers: String, draw_secret: String, sheet_sha256: String }
+}
+row! {
+    /// What a viewer did until the end of the tasks, by the events that were stored.
+    Done { signup_id: String, quantity: i64, met_at: Option<i64> }
 }
 row! {
     /// `contest_leg`.
@@ -234,6 +257,39 @@ impl Source {
                 .push(row);
         }
         Ok(by_signup)
+    }
+
+    /// What each of these signups did that counts, from the events: from the moment at which the
+    /// fee was paid to the end of the tasks.
+    pub(crate) async fn done(
+        &mut self,
+        contest: &Contest,
+        signups: &[Signup],
+    ) -> Result<HashMap<String, Done>, CheckError> {
+        let rows: Vec<Done> = sqlx::query_as(
+            "WITH counted AS (
+                 SELECT s.signup_id, p.occurred_at, p.quantity,
+                        SUM(p.quantity) OVER (PARTITION BY s.signup_id
+                            ORDER BY p.occurred_at, p.sender_id, p.event_id) AS total
+                 FROM json_each(?1) AS wanted
+                 CROSS JOIN signup AS s ON s.contest_id = ?2 AND s.signup_id = wanted.value
+                 CROSS JOIN task_progress AS p ON p.contest_id = ?2 AND p.user_id = s.user_id
+                     AND p.occurred_at >= s.paid_at AND p.occurred_at < ?3)
+             SELECT signup_id, SUM(quantity) AS quantity,
+                    MIN(CASE WHEN total >= ?4 THEN occurred_at END) AS met_at
+             FROM counted GROUP BY signup_id",
+        )
+        .bind(json(signups.iter().map(|signup| signup.signup_id.as_str())))
+        .bind(&contest.contest_id)
+        .bind(contest.tasks_end_at)
+        .bind(contest.task_target)
+        .fetch_all(&mut self.store)
+        .await
+        .map_err(reading("task_progress"))?;
+        Ok(rows
+            .into_iter()
+            .map(|row| (row.signup_id.clone(), row))
+            .collect())
     }
 
     pub(crate) async fn sheet(

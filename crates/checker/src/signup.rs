@@ -42,6 +42,15 @@ pub(crate) fn is_paid(state: &str) -> bool {
     !matches!(state, "initialized" | "expired")
 }
 
+/// True for the fee of the terms, or for one of the tiers where there are any.
+fn is_a_fee(contest: &Contest, fee: i64) -> bool {
+    match &contest.fee_tiers {
+        None => fee == contest.fee,
+        Some(tiers) => serde_json::from_str::<Vec<i64>>(tiers)
+            .is_ok_and(|tiers| tiers.contains(&contest.fee) && tiers.contains(&fee)),
+    }
+}
+
 impl Case<'_> {
     pub(crate) fn check(&self, findings: &mut Findings) {
         self.fee(findings);
@@ -93,6 +102,16 @@ impl Case<'_> {
                 format!(
                     "{id} has fee order {}, it must be {}",
                     signup.fee_order_id, orders.fee
+                )
+            },
+        );
+        findings.expect(
+            Invariant::PaidMeansPaid,
+            is_a_fee(contest, signup.fee),
+            || {
+                format!(
+                    "{id} has a fee of {}, the terms say {} of {:?}",
+                    signup.fee, contest.fee, contest.fee_tiers
                 )
             },
         );

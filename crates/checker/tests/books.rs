@@ -9,7 +9,10 @@ use std::{
     sync::atomic::{AtomicU32, Ordering},
 };
 
-const STORE: &str = include_str!("../../adapters-sqlite/migrations/0001_contests.sql");
+const STORE: &str = concat!(
+    include_str!("../../adapters-sqlite/migrations/0001_contests.sql"),
+    include_str!("../../adapters-sqlite/migrations/0002_rules.sql")
+);
 const LEDGER: &str = include_str!("../../adapters-ledger/migrations/0001_ledger.sql");
 
 fn order(text: &str) -> String {
@@ -222,6 +225,9 @@ fn store() -> String {
             "INSERT INTO contest_leg VALUES ('c1', '{leg}', '{id}', {amount}, 'applied', {position}, {at});"
         );
     }
+    sql += "INSERT INTO task_progress VALUES ('c1', 'ann', 2500, 'chests', 'e1', 3), ('c1', 'bob', 2000, 'chests', 'e2', 2),
+        ('c1', 'bob', 2500, 'chests', 'e3', 1), ('c1', 'cat', 2500, 'chests', 'e4', 2), ('c1', 'cat', 3000, 'chests', 'e5', 9),
+        ('c1', 'cat', 1107, 'chests', 'e6', 9);";
     sql += "INSERT INTO sheet_line VALUES ('c1', 's1', 'ann', 1, '0', 14), ('c1', 's2', 'bob', 1, '1', 15);";
     sql
 }
@@ -359,6 +365,16 @@ async fn clean_books_are_green() {
     );
 }
 
+/// A file from before fee tiers, draws and sheet hashes is checked as well.
+#[tokio::test]
+async fn an_older_file_can_be_read() {
+    let older =
+        "ALTER TABLE contest DROP COLUMN fee_tiers; ALTER TABLE contest DROP COLUMN draw_secret;
+        ALTER TABLE contest DROP COLUMN sheet_sha256;";
+    let report = report(older, "", "").await;
+    assert!(report.is_green(), "{report}");
+}
+
 #[tokio::test]
 async fn one_contest_alone_can_be_asked_for() {
     let (store, ledger) = books("", "", "").await;
@@ -403,6 +419,9 @@ async fn paid_means_paid() {
         "UPDATE signup SET paid_at = 3 WHERE signup_id = 's1'",
         "UPDATE signup SET fee_order_id = 'x' WHERE signup_id = 's7'",
         "UPDATE signup SET user_id = 'hal' WHERE signup_id = 's6'",
+        "UPDATE contest SET fee = 11 WHERE contest_id = 'c3'",
+        "UPDATE contest SET fee_tiers = '[11,12]' WHERE contest_id = 'c3'",
+        "UPDATE contest SET fee_tiers = '10' WHERE contest_id = 'c3'",
     ] {
         breaks("PAID_MEANS_PAID", fault, "").await;
     }
@@ -498,6 +517,11 @@ async fn frozen_once() {
         "UPDATE sheet_line SET user_id = 'cat' WHERE signup_id = 's2'",
         "DELETE FROM sheet_line WHERE signup_id = 's2'",
         "INSERT INTO sheet_line VALUES ('c1', 's3', 'cat', 1, '2', 0)",
+        "DELETE FROM task_progress WHERE user_id = 'ann'",
+        "UPDATE task_progress SET quantity = 3 WHERE user_id = 'cat' AND occurred_at = 2500",
+        "UPDATE signup SET quantity = 4 WHERE signup_id = 's1'",
+        "UPDATE contest SET draw_secret = 'x' WHERE contest_id = 'c3'",
+        "UPDATE contest SET sheet_sha256 = 'x' WHERE contest_id = 'c1'",
     ] {
         breaks("FROZEN_ONCE", fault, "").await;
     }

@@ -3,7 +3,7 @@
 
 use sqlx::{
     ConnectOptions, Connection, SqliteConnection, SqlitePool,
-    migrate::{Migration, Migrator},
+    migrate::{MigrateError, Migration, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 use std::{path::Path, time::Duration};
@@ -21,6 +21,28 @@ pub struct Database {
     pub readers: SqlitePool,
 }
 
+/// Why a file was not opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// It has a schema step that this program does not know; nothing was changed.
+    #[error(
+        "it was written by a newer version of this program (schema step {step}, this one knows up \
+         to {known}): run that version or a later one, or restore a backup of this one"
+    )]
+    Newer {
+        /// The first step that is not known.
+        step: i64,
+        /// The last one that is.
+        known: i64,
+    },
+    /// One of its schema steps was another one than this program's; nothing was changed.
+    #[error("its schema step {0} is not this program's: it was written by another build")]
+    Foreign(i64),
+    /// The database failed.
+    #[error(transparent)]
+    Database(#[from] sqlx::Error),
+}
+
 /// One migration: its version, name and statements.
 pub type Step = (i64, &'static str, &'static str);
 
@@ -30,8 +52,8 @@ pub type Step = (i64, &'static str, &'static str);
 /// process, the machine and its power supply (as far as the disk keeps its word).
 ///
 /// # Errors
-/// When the file cannot be opened, or was migrated by something else than `steps`.
-pub async fn open(path: &Path, steps: &[Step], readers_max: u32) -> Result<Database, sqlx::Error> {
+/// [`OpenError`] when the file cannot be opened, or was migrated by something else than `steps`.
+pub async fn open(path: &Path, steps: &[Step], readers_max: u32) -> Result<Database, OpenError> {
     let options = SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(true)
@@ -53,7 +75,7 @@ pub async fn open(path: &Path, steps: &[Step], readers_max: u32) -> Result<Datab
     Ok(Database { writer, readers })
 }
 
-async fn migrate(writer: &mut SqliteConnection, steps: &[Step]) -> Result<(), sqlx::Error> {
+async fn migrate(writer: &mut SqliteConnection, steps: &[Step]) -> Result<(), OpenError> {
     let migrations: Vec<_> = steps
         .iter()
         .map(|(version, name, sql)| {
@@ -69,7 +91,18 @@ async fn migrate(writer: &mut SqliteConnection, steps: &[Step]) -> Result<(), sq
     Migrator::with_migrations(migrations)
         .run(writer)
         .await
-        .map_err(|error| sqlx::Error::Migrate(Box::new(error)))
+        .map_err(|error| match error {
+            MigrateError::VersionMissing(step) => OpenError::Newer {
+                step,
+                known: steps
+                    .iter()
+                    .map(|(version, ..)| *version)
+                    .max()
+                    .unwrap_or(0),
+            },
+            MigrateError::VersionMismatch(step) => OpenError::Foreign(step),
+            other => sqlx::Error::Migrate(Box::new(other)).into(),
+        })
 }
 
 /// SQL for the database's own clock in milliseconds. It is read once for a statement, and never

@@ -187,3 +187,29 @@ fn no_message_and_no_debug_form_holds_the_secret() {
     let said = refused(environment(&[("GUAFEN_AUTH__HS256_SECRET", "short-one")]));
     assert!(said.contains("GUAFEN_AUTH__HS256_SECRET") && !said.contains("short-one"));
 }
+
+/// What `docs/configuration.md` says: every key with its default.
+#[test]
+fn the_documentation_has_every_key_and_no_other() {
+    let text = include_str!("../../../../docs/configuration.md");
+    let documented: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+        .collect();
+    for key in &documented {
+        // A value of a wrong type: the key is known if it is the value that is complained about.
+        let said = refused(file(&format!("{key} = [[1]]\n")));
+        assert!(!said.contains("unknown field"), "{key}: {said}");
+    }
+    let debug = format!("{:?}", Settings::default());
+    let fields = debug
+        .split([' ', '{', ','])
+        .filter_map(|word| word.strip_suffix(':'));
+    let sections = ["auth", "limits", "server", "log"];
+    let fields: Vec<&str> = fields.filter(|name| !sections.contains(name)).collect();
+    assert_eq!(fields.len(), documented.len());
+    for name in fields {
+        let ends = format!(".{name}");
+        assert!(documented.iter().any(|key| key.ends_with(&ends)), "{name}");
+    }
+}

@@ -173,3 +173,32 @@ impl<T: Unpin> HttpBody for ResponseBody<T> {
         self.inner.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures_util::{StreamExt, stream};
+    use std::convert::Infallible;
+    use tokio::sync::Semaphore;
+
+    #[tokio::test]
+    async fn a_stream_ends_with_the_server_and_gives_its_place_back() {
+        let places = Arc::new(Semaphore::new(1));
+        let place = Arc::clone(&places).try_acquire_owned().expect("a place");
+        let stopping = CancellationToken::new();
+        let events = stream::iter(["data: 1\n\n"])
+            .map(Ok::<_, Infallible>)
+            .chain(stream::pending());
+        let body = ResponseBody::stream(Body::from_stream(events), place, &stopping);
+        let mut sent = body.into_data_stream();
+        let first = sent.next().await.expect("an event").expect("bytes");
+        assert_eq!(first, "data: 1\n\n");
+        assert_eq!(places.available_permits(), 0);
+        let rest = tokio::spawn(async move { sent.next().await.is_none() });
+        tokio::task::yield_now().await;
+        assert!(!rest.is_finished());
+        stopping.cancel();
+        assert!(rest.await.expect("a task"), "it must end");
+        assert_eq!(places.available_permits(), 1);
+    }
+}

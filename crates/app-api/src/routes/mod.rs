@@ -6,7 +6,7 @@ mod service;
 mod sheet;
 
 use crate::{
-    edge,
+    edge, live,
     problem::Problem,
     state::App,
     wire::{Items, SignupView},
@@ -49,6 +49,8 @@ pub(crate) fn router(app: App) -> Router {
         .route("/v1/contests/{id}/leaderboard/me", get(player::own_place))
         .route("/v1/contests/{id}/settlement", get(player::settlement))
         .route("/v1/contests/{id}/settlement/sheet", get(sheet::download))
+        .route("/v1/contests/{id}/events", get(live::events))
+        .route("/v1/events-tickets", post(live::ticket))
         .route(
             "/v1/contests/{id}/signup",
             put(player::sign_up).get(player::signup),

@@ -96,10 +96,12 @@ impl Setup {
         let stdout = child.stdout.take().expect("its output");
         let mut lines = BufReader::new(stdout).lines();
         let mut line = || {
-            lines
-                .next()
-                .and_then(Result::ok)
-                .unwrap_or_else(|| panic!("no start: {}", std::fs::read_to_string(&log).unwrap()))
+            lines.next().and_then(Result::ok).unwrap_or_else(|| {
+                panic!(
+                    "no start: {}",
+                    std::fs::read_to_string(&log).expect("a log")
+                )
+            })
         };
         let after = |line: &str| {
             let rest = line.split("http://").nth(1).expect("an address");

@@ -1,0 +1,162 @@
+//! Contests as they happen: a stream of snapshots for everybody who watches.
+
+pub(crate) mod hub;
+pub(crate) mod snapshot;
+pub(crate) mod stream;
+mod tickets;
+
+use crate::{
+    auth::{Reader, Role},
+    extract::{Id, NoBody, Query},
+    problem::Problem,
+    state::App,
+    wire::rfc3339,
+};
+use axum::{
+    Json,
+    extract::{FromRequestParts, State},
+    http::{StatusCode, header, request::Parts},
+    response::Response,
+};
+use domain::ids::{ContestId, UserId};
+use hub::{EventIds, Hub};
+use serde::{Deserialize, Serialize};
+use snapshot::ContestSource;
+use std::sync::Arc;
+use stream::Places;
+use tickets::{Refused, Tickets};
+use tokio_util::sync::CancellationToken;
+
+/// The most streams that one user has open at once.
+const STREAMS_OF_USER_MAX: usize = 20;
+
+/// What all streams share.
+pub(crate) struct Live {
+    hub: Hub<ContestId>,
+    ids: Arc<EventIds>,
+    places: Places<UserId>,
+    tickets: Tickets,
+}
+
+impl Live {
+    /// Streams that end when `stopping` is cancelled.
+    pub(crate) fn new(stopping: CancellationToken) -> Self {
+        Self {
+            hub: Hub::new(stopping),
+            ids: Arc::default(),
+            places: Places::new(STREAMS_OF_USER_MAX),
+            tickets: Tickets::default(),
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct EventsQuery {
+    ticket: Option<String>,
+}
+
+/// A viewer or an operator who watches, by header or by ticket. The header wins.
+pub(crate) struct Watcher(UserId);
+
+impl FromRequestParts<App> for Watcher {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self, Problem> {
+        let by_header = parts.headers.contains_key(header::AUTHORIZATION);
+        let query = Query::<EventsQuery>::from_request_parts(parts, app).await;
+        let ticket = match &query {
+            Ok(Query(query)) if !by_header => query.ticket.as_deref(),
+            _ => None,
+        };
+        let Some(ticket) = ticket else {
+            let Reader(user, _) = Reader::from_request_parts(parts, app).await?;
+            // Whoever may watch is told what is wrong with the query.
+            return query.map(|_| Self(user));
+        };
+        let now = app.contests.ports().clock.now();
+        match app.live.tickets.redeem(ticket, now) {
+            Some((user, Role::Player | Role::Operator)) => Ok(Self(user)),
+            _ => Err(Problem::unauthorized(
+                "the ticket is not known, was used, or is too old",
+            )),
+        }
+    }
+}
+
+/// `GET /v1/contests/{id}/events`.
+pub(crate) async fn events(
+    State(app): State<App>,
+    Watcher(user): Watcher,
+    Id(id): Id<ContestId>,
+) -> Result<Response, Problem> {
+    let found = app.contests.visible(id).await?;
+    found.ok_or_else(|| Problem::not_found("not_found", "there is no such contest"))?;
+    let place = app.live.places.take(user).ok_or_else(|| {
+        Problem::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            format!("a user may have {STREAMS_OF_USER_MAX} streams open at once"),
+        )
+        .retry_after(5)
+    })?;
+    let (contests, ids) = (&app.contests, &app.live.ids);
+    let receiver = app.live.hub.watch(id, || {
+        ContestSource::new(Arc::clone(contests), Arc::clone(ids), id)
+    });
+    Ok(stream::response(receiver, place))
+}
+
+#[derive(Serialize)]
+pub(crate) struct TicketView {
+    ticket: String,
+    expires_at: String,
+}
+
+/// `POST /v1/events-tickets`.
+pub(crate) async fn ticket(
+    State(app): State<App>,
+    Reader(user, role): Reader,
+    _: NoBody,
+) -> Result<
+    (
+        StatusCode,
+        [(header::HeaderName, &'static str); 1],
+        Json<TicketView>,
+    ),
+    Problem,
+> {
+    let now = app.contests.ports().clock.now();
+    let (ticket, expires_at) =
+        app.live
+            .tickets
+            .give(user, role, now)
+            .map_err(|refused| match refused {
+                Refused::User => Problem::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "rate_limited",
+                    "this user has many tickets open; use them, or wait until they have ended",
+                )
+                .retry_after(10),
+                Refused::Full => Problem::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "overloaded",
+                    "more is asked at once than can be answered; repeat the request",
+                )
+                .retry_after(2),
+                Refused::NoRandom => Problem::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal_error",
+                    "something is wrong on our side; it has been reported",
+                ),
+            })?;
+    let view = TicketView {
+        ticket,
+        expires_at: rfc3339(expires_at),
+    };
+    Ok((
+        StatusCode::CREATED,
+        [(header::CACHE_CONTROL, "no-store")],
+        Json(view),
+    ))
+}

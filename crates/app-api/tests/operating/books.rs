@@ -1,0 +1,67 @@
+//! `check` on a directory that is in use and on one that is none, help and completions.
+
+use crate::program::{Server, check, contest, operator, run, text, token};
+use tempfile::TempDir;
+
+#[tokio::test]
+async fn a_directory_is_checked_while_it_is_served() {
+    let dir = TempDir::new().expect("a directory");
+    let server = Server::start(dir.path());
+    let terms = contest("room-1", "equal", [60_000, 90_000, 120_000]);
+    let created = server
+        .ok(&operator(), "POST", "/admin/contests", Some(terms))
+        .await;
+    let id = created["contest_id"].as_str().expect("an id");
+    server.grant("ann", 30).await;
+    let path = format!("/contests/{id}/signup");
+    server.ok(&token("ann", "player"), "PUT", &path, None).await;
+    let (code, report) = check(dir.path(), &["--contest", id]);
+    assert_eq!(code, Some(0), "{report}");
+    assert_eq!(report["green"], true);
+    assert_eq!(report["contests"][0]["money"]["fees"], 10);
+    let said = run(&["check", "--data-dir", text(dir.path())]).expect(0);
+    assert!(
+        said.out.contains(id) && said.out.contains("green: every invariant holds"),
+        "{said:?}"
+    );
+    // It is expected to be over, and is not.
+    let said = run(&["check", "--data-dir", text(dir.path()), "--at-rest"]).expect(1);
+    assert!(said.out.contains("RED: NO_LIMBO"), "{said:?}");
+    let none = run(&["check", "--data-dir", text(dir.path()), "--contest", "nine"]).expect(2);
+    assert!(none.error.contains("there is no contest nine"), "{none:?}");
+    let nowhere = run(&["check", "--data-dir", "/nowhere"]).expect(2);
+    assert!(
+        nowhere.error.contains("is it the right data directory?"),
+        "{nowhere:?}"
+    );
+    run(&["check"]).expect(2);
+    server.stop();
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let commands = [
+        "serve",
+        "token",
+        "check",
+        "backup",
+        "restore",
+        "verify-sheet",
+        "verify-lucky",
+        "completions",
+    ];
+    let help = run(&["--help"]).expect(0);
+    for command in commands {
+        assert!(help.out.contains(command), "{command}: {help:?}");
+        run(&[command, "--help"]).expect(0);
+    }
+    for command in &commands[2..] {
+        let help = run(&[command, "--help"]).expect(0);
+        assert!(help.out.contains("Exit codes:"), "{help:?}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        let script = run(&["completions", shell]).expect(0);
+        assert!(script.out.contains("verify-lucky"), "{script:?}");
+    }
+    run(&["completions", "cobol"]).expect(2);
+}
