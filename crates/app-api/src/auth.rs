@@ -1,9 +1,12 @@
 //! Who calls: a bearer JWT, HS256, with subject, role and expiry. The algorithm is pinned.
 
-use crate::{problem::Problem, state::App};
+use crate::{
+    problem::{Code, Problem},
+    state::App,
+};
 use axum::{
     extract::FromRequestParts,
-    http::{StatusCode, header, request::Parts},
+    http::{header, request::Parts},
 };
 use domain::ids::{SenderId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
@@ -124,7 +127,7 @@ impl Caller {
         }
         let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
         let detail = format!("this takes a token of the role {}", names.join(" or "));
-        Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail))
+        Err(Problem::new(Code::Forbidden, detail))
     }
 
     fn subject<T: FromStr>(&self) -> Result<T, Problem> {

@@ -4,6 +4,7 @@ mod auth;
 mod embedded;
 mod extract;
 mod loops;
+mod openapi;
 mod problem;
 mod routes;
 mod state;

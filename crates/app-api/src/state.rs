@@ -1,7 +1,9 @@
 //! What every request shares.
 
-use crate::{auth::Tokens, problem::Problem};
-use axum::http::StatusCode;
+use crate::{
+    auth::Tokens,
+    problem::{Code, Problem},
+};
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio_util::task::TaskTracker;
 use usecases::{Contests, Failure};
@@ -34,15 +36,10 @@ impl App {
             Ok(Ok(result)) => Ok(result?),
             Ok(Err(crash)) => {
                 tracing::error!(error = &crash as &dyn std::error::Error, "a flow crashed");
-                Err(Problem::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "internal_error",
-                    "something is wrong on our side; it has been reported",
-                ))
+                Err(Problem::internal())
             }
             Err(_) => Err(Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
+                Code::Unavailable,
                 "it takes longer than usual and goes on; repeat the request, nothing happens twice",
             )
             .retry_after(2)),

@@ -2,9 +2,10 @@
 
 use super::{PageQuery, cursor, filter, no_contest, page_size, signup_page};
 use crate::{
-    auth::{Player, Reader},
+    auth::{Player, Reader, Role},
     extract::{Id, NoBody, Query},
-    problem::Problem,
+    openapi::vocabulary,
+    problem::{Code, FaultCode, Problem},
     state::App,
     wire::{ContestView, Items, PoolView, SignupView},
 };
@@ -21,13 +22,23 @@ use domain::{
 use ports::contests::ContestFilter;
 use serde::Deserialize;
 use usecases::{Claimed, Seen, SignedUp};
+use utoipa::IntoParams;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
+    /// Only contests of this phase.
+    #[param(inline, value_type = Option<vocabulary::Phase>)]
     phase: Option<String>,
+    /// Only contests of this room.
+    #[param(inline, value_type = Option<vocabulary::RoomId>)]
     room_id: Option<String>,
+    /// How many items, 1 to 1,000.
+    #[param(minimum = 1, maximum = 1_000, default = 50)]
     limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    #[param(inline, value_type = Option<vocabulary::Cursor>)]
     cursor: Option<String>,
 }
 
@@ -38,7 +49,7 @@ fn phases(phase: Option<&str>) -> Result<(Vec<PhaseKind>, Option<bool>), Problem
     let unknown = || {
         Problem::fault(
             "/phase",
-            "unknown_value",
+            FaultCode::UnknownValue,
             format!("{text:?} is not a phase"),
         )
     };
@@ -54,6 +65,16 @@ fn phases(phase: Option<&str>) -> Result<(Vec<PhaseKind>, Option<bool>), Problem
     })
 }
 
+/// List contests
+#[utoipa::path(
+    get,
+    path = "/v1/contests",
+    tag = "contests",
+    operation_id = "list_contests",
+    params(ListQuery),
+    responses((status = 200, body = Items<ContestView>, description = "A page; the next one begins at `next_cursor`")),
+    extensions(("x-role" = json!([Role::Player, Role::Operator])))
+)]
 pub(crate) async fn contests(
     State(app): State<App>,
     _: Reader,
@@ -86,6 +107,16 @@ pub(crate) async fn contests(
     }))
 }
 
+/// Show a contest
+#[utoipa::path(
+    get,
+    path = "/v1/contests/{id}",
+    tag = "contests",
+    operation_id = "get_contest",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest")),
+    responses((status = 200, body = ContestView, description = "The contest")),
+    extensions(("x-role" = json!([Role::Player, Role::Operator])))
+)]
 pub(crate) async fn contest(
     State(app): State<App>,
     _: Reader,
@@ -98,6 +129,18 @@ pub(crate) async fn contest(
     )))
 }
 
+/// Show the pool of a contest
+///
+/// Until the freeze the pool as it would be frozen now, from then on the frozen pool.
+#[utoipa::path(
+    get,
+    path = "/v1/contests/{id}/pool",
+    tag = "contests",
+    operation_id = "get_pool",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest")),
+    responses((status = 200, body = PoolView, description = "The pool")),
+    extensions(("x-role" = json!([Role::Player, Role::Operator])))
+)]
 pub(crate) async fn pool(
     State(app): State<App>,
     _: Reader,
@@ -107,6 +150,19 @@ pub(crate) async fn pool(
     Ok(Json(app.contests.pool(&contest).await?.into()))
 }
 
+/// Sign up
+///
+/// Charges the fee once, however often it is repeated.
+#[utoipa::path(
+    put,
+    path = "/v1/contests/{id}/signup",
+    tag = "contests",
+    operation_id = "sign_up",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest")),
+    request_body(content = Option<vocabulary::NoFields>, description = "Nothing, or `{}`"),
+    responses((status = 200, body = SignupView, description = "The signup, with its fee paid; on every repeat too"), (status = 202, body = SignupView, description = "The outcome of the charge is not known yet: repeat the request", headers(("Retry-After" = u32, description = "Seconds to wait before the request is repeated")))),
+    extensions(("x-role" = json!([Role::Player])), ("x-problems" = json!([Code::InsufficientFunds, Code::SignupClosed, Code::PoolFull])))
+)]
 pub(crate) async fn sign_up(
     State(app): State<App>,
     Player(user): Player,
@@ -120,19 +176,28 @@ pub(crate) async fn sign_up(
         SignedUp::Yes(seen) => Ok(Json(SignupView::new(&seen)).into_response()),
         SignedUp::Pending(seen) => Ok(pending(&seen)),
         SignedUp::InsufficientFunds(seen) => Err(Problem::new(
-            StatusCode::PAYMENT_REQUIRED,
-            "insufficient_funds",
+            Code::InsufficientFunds,
             format!("the fee is {} coins; nothing was charged", seen.signup.fee),
         )),
-        SignedUp::PoolFull(_) => Err(Problem::conflict(
-            "pool_full",
+        SignedUp::PoolFull(_) => Err(Problem::new(
+            Code::PoolFull,
             "the pool can hold no more coins; nothing was charged",
         )),
-        SignedUp::Closed => Err(Problem::conflict("signup_closed", "signups are not open")),
+        SignedUp::Closed => Err(Problem::new(Code::SignupClosed, "signups are not open")),
         SignedUp::NoContest => Err(no_contest()),
     }
 }
 
+/// Show one's signup
+#[utoipa::path(
+    get,
+    path = "/v1/contests/{id}/signup",
+    tag = "contests",
+    operation_id = "get_signup",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest")),
+    responses((status = 200, body = SignupView, description = "The signup of the token's subject")),
+    extensions(("x-role" = json!([Role::Player, Role::Operator])), ("x-problems" = json!([Code::NotSignedUp])))
+)]
 pub(crate) async fn signup(
     State(app): State<App>,
     Reader(user): Reader,
@@ -148,6 +213,19 @@ pub(crate) async fn signup(
     }
 }
 
+/// Claim one's prize
+///
+/// Pays the prize once, however often it is repeated.
+#[utoipa::path(
+    put,
+    path = "/v1/contests/{id}/claim",
+    tag = "contests",
+    operation_id = "claim",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest")),
+    request_body(content = Option<vocabulary::NoFields>, description = "Nothing, or `{}`"),
+    responses((status = 200, body = SignupView, description = "The signup, `shared`, with its prize; on every repeat too"), (status = 202, body = SignupView, description = "The outcome of the payment is not known yet: repeat the request", headers(("Retry-After" = u32, description = "Seconds to wait before the request is repeated")))),
+    extensions(("x-role" = json!([Role::Player])), ("x-problems" = json!([Code::NotSignedUp, Code::NotCompleted, Code::NotClaimableYet, Code::ClaimClosed])))
+)]
 pub(crate) async fn claim(
     State(app): State<App>,
     Player(user): Player,
@@ -160,15 +238,15 @@ pub(crate) async fn claim(
     {
         Claimed::Yes(seen) => Ok(Json(SignupView::new(&seen)).into_response()),
         Claimed::Pending(seen) => Ok(pending(&seen)),
-        Claimed::NotCompleted => Err(Problem::conflict(
-            "not_completed",
+        Claimed::NotCompleted => Err(Problem::new(
+            Code::NotCompleted,
             "the task is not completed",
         )),
         Claimed::NotYet => {
-            Err(Problem::conflict("not_claimable_yet", "prizes are not decided yet").retry_after(1))
+            Err(Problem::new(Code::NotClaimableYet, "prizes are not decided yet").retry_after(1))
         }
-        Claimed::Closed => Err(Problem::conflict(
-            "claim_closed",
+        Claimed::Closed => Err(Problem::new(
+            Code::ClaimClosed,
             "prizes can no longer be claimed",
         )),
         Claimed::NotSignedUp => Err(not_signed_up()),
@@ -176,6 +254,16 @@ pub(crate) async fn claim(
     }
 }
 
+/// List one's signups
+#[utoipa::path(
+    get,
+    path = "/v1/me/signups",
+    tag = "contests",
+    operation_id = "list_my_signups",
+    params(PageQuery),
+    responses((status = 200, body = Items<SignupView>, description = "A page; the next one begins at `next_cursor`")),
+    extensions(("x-role" = json!([Role::Player, Role::Operator])))
+)]
 pub(crate) async fn mine(
     State(app): State<App>,
     Reader(user): Reader,
@@ -197,8 +285,8 @@ fn pending(seen: &Seen) -> Response {
 }
 
 fn not_signed_up() -> Problem {
-    Problem::not_found(
-        "not_signed_up",
+    Problem::new(
+        Code::NotSignedUp,
         "there is no signup of this viewer in this contest",
     )
 }
