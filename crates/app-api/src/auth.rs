@@ -8,10 +8,13 @@ mod tokens;
 
 pub(crate) use tokens::Tokens;
 
-use crate::{problem::Problem, state::App};
+use crate::{
+    problem::{Code, Problem},
+    state::App,
+};
 use axum::{
     extract::FromRequestParts,
-    http::{StatusCode, header, request::Parts},
+    http::{header, request::Parts},
 };
 use domain::ids::{SenderId, UserId};
 use serde::{Deserialize, Serialize};
@@ -85,7 +88,7 @@ impl Caller {
         }
         let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
         let detail = format!("this takes a token of the role {}", names.join(" or "));
-        Err(Problem::new(StatusCode::FORBIDDEN, "forbidden", detail))
+        Err(Problem::new(Code::Forbidden, detail))
     }
 
     fn subject<T: FromStr>(&self) -> Result<T, Problem> {

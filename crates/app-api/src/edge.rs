@@ -11,13 +11,19 @@ mod gate;
 mod rates;
 pub(crate) mod telemetry;
 
-use crate::{config::LimitSettings, problem::Problem, state::App};
+use crate::{
+    config::LimitSettings,
+    problem::{Code, Problem},
+    routes::service,
+    state::App,
+};
 use axum::{
     Router,
     body::Body,
     extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header},
     response::{IntoResponse, Response},
+    routing::get,
 };
 use body::{Cut, RequestBody, ResponseBody};
 use gate::Gate;
@@ -94,12 +100,32 @@ pub(crate) async fn note_route(mut request: Request) -> Request {
     request
 }
 
-/// The numbers, where they have no address of their own.
+/// What the metrics' own address answers.
+pub(crate) fn metrics_router(app: App) -> Router {
+    let numbers = |State(app): State<App>| async move { telemetry::render(&app).await };
+    Router::new()
+        .route("/healthz", get(service::alive))
+        .route("/readyz", get(service::ready))
+        .route("/metrics", get(numbers))
+        .with_state(app)
+}
+
+/// Read the numbers
+///
+/// For Prometheus. They are here unless they have an address of their own.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "service",
+    operation_id = "metrics",
+    responses((status = 200, body = String, content_type = "text/plain", description = "The numbers")),
+    extensions(("x-problems" = json!([Code::NotFound])))
+)]
 pub(crate) async fn expose(State(app): State<App>) -> Result<Response, Problem> {
     if app.edge.metrics_here {
         Ok(telemetry::render(&app).await)
     } else {
-        Err(Problem::not_found("not_found", "there is no such path"))
+        Err(Problem::new(Code::NotFound, "there is no such path"))
     }
 }
 
@@ -202,8 +228,7 @@ impl Edge {
             .map_or(0, |uri| uri.as_str().len());
         if uri > URI_MAX {
             return Some(Problem::new(
-                StatusCode::URI_TOO_LONG,
-                "uri_too_long",
+                Code::UriTooLong,
                 "path and query must have at most 8192 bytes",
             ));
         }
@@ -214,8 +239,7 @@ impl Edge {
             .sum();
         if headers.len() > HEADERS_MAX || bytes > HEADER_BYTES_MAX {
             return Some(Problem::new(
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "headers_too_large",
+                Code::HeadersTooLarge,
                 "there must be at most 100 headers of at most 32768 bytes in all",
             ));
         }
@@ -243,8 +267,7 @@ impl Edge {
             (None, Ok(Err(never))) => match never {},
             // Dropping a handler is safe: what moves money runs in a task of its own.
             (None, Err(_)) => Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
+                Code::Unavailable,
                 "it takes longer than it may; look at the state before you repeat what is not \
                  safe to repeat",
             )

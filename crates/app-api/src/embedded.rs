@@ -4,7 +4,7 @@ use crate::{
     auth::Tokens,
     config::{LimitSettings, Settings},
     data_dir::{DataDir, LEDGER, STORE},
-    edge::{Edge, telemetry},
+    edge::{self, Edge, telemetry},
     live::Live,
     loops,
     meter::MeteredFunds,
@@ -225,7 +225,7 @@ fn listen(
         let address = listener.local_addr()?;
         tracing::info!(%address, "metrics");
         println!("metrics on http://{address}/metrics");
-        let router = TowerToHyperService::new(routes::metrics_router(app.clone()));
+        let router = TowerToHyperService::new(edge::metrics_router(app.clone()));
         // A few scrapers, which must be answered when the API's places are all taken.
         let keep = Keep::new(
             &LimitSettings {

@@ -1,6 +1,6 @@
 //! Bodies, paths and queries, parsed; whatever is wrong with them is a problem with a pointer.
 
-use crate::problem::{Fault, Problem};
+use crate::problem::{Code, Fault, FaultCode, Problem};
 use axum::{
     body::Bytes,
     extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
@@ -29,8 +29,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
         let bytes = bytes(request, state).await?;
         if !is_json {
             return Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "unsupported_media_type",
+                Code::UnsupportedMediaType,
                 "the content type must be application/json",
             ));
         }
@@ -64,32 +63,22 @@ async fn bytes<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, Pro
         .await
         .map_err(|rejection: BytesRejection| {
             if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                Problem::new(
-                    StatusCode::PAYLOAD_TOO_LARGE,
-                    "body_too_large",
-                    "the body must be at most 1 MiB",
-                )
+                Problem::new(Code::BodyTooLarge, "the body must be at most 1 MiB")
             } else {
-                Problem::new(
-                    StatusCode::BAD_REQUEST,
-                    "body_not_read",
-                    "the body could not be read",
-                )
+                Problem::new(Code::BodyNotRead, "the body could not be read")
             }
         })
 }
 
 fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    let malformed = |error: serde_json::Error| {
-        Problem::new(StatusCode::BAD_REQUEST, "malformed_json", error.to_string())
-    };
+    let malformed = |error: serde_json::Error| Problem::new(Code::MalformedJson, error.to_string());
     // Fields have names: a list of values in their order is not taken for an object. Only a batch
     // is a list, of objects.
     let value: serde_json::Value = serde_json::from_slice(bytes).map_err(malformed)?;
     if let Some(pointer) = misplaced_list(&value) {
         return Err(Problem::fault(
             pointer,
-            "invalid_type",
+            FaultCode::InvalidType,
             "must not be a list",
         ));
     }
@@ -141,13 +130,17 @@ fn misfit(pointer: String, said: &str) -> Problem {
         }
     };
     if said.starts_with("missing field") {
-        return Problem::fault(at(quoted()), "missing", "is needed");
+        return Problem::fault(at(quoted()), FaultCode::Missing, "is needed");
     }
     if said.starts_with("unknown field") {
-        return Problem::fault(at(quoted()), "unknown_field", "there is no such field");
+        return Problem::fault(
+            at(quoted()),
+            FaultCode::UnknownField,
+            "there is no such field",
+        );
     }
     if said.starts_with("duplicate field") {
-        return Problem::fault(at(quoted()), "duplicate_field", "is there twice");
+        return Problem::fault(at(quoted()), FaultCode::DuplicateField, "is there twice");
     }
     let wanted = said.rsplit("expected ").next().unwrap_or_default();
     let wanted = match wanted {
@@ -157,7 +150,7 @@ fn misfit(pointer: String, said: &str) -> Problem {
         "a sequence" => "a list",
         _ => "an object",
     };
-    Problem::fault(pointer, "invalid_type", format!("must be {wanted}"))
+    Problem::fault(pointer, FaultCode::InvalidType, format!("must be {wanted}"))
 }
 
 fn pointer(path: &serde_path_to_error::Path) -> String {
@@ -184,7 +177,7 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
             .unwrap_or_default();
         text.parse()
             .map(Self)
-            .map_err(|_| Problem::not_found("not_found", "there is nothing of that id"))
+            .map_err(|_| Problem::new(Code::NotFound, "there is nothing of that id"))
     }
 }
 
@@ -209,17 +202,17 @@ fn query_problem(said: &str) -> Problem {
         let name = said.split('`').nth(1).unwrap_or_default();
         return Problem::fault(
             format!("/{name}"),
-            "unknown_field",
+            FaultCode::UnknownField,
             "there is no such parameter",
         );
     }
     match said.split_once(": ") {
         Some((name, _)) => Problem::fault(
             format!("/{name}"),
-            "invalid_type",
+            FaultCode::InvalidType,
             "is not of the right form",
         ),
-        None => Problem::fault("", "invalid_query", said),
+        None => Problem::fault("", FaultCode::InvalidQuery, said),
     }
 }
 
@@ -242,13 +235,13 @@ impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
                 let error: domain::ids::InvalidId = error;
                 Err(Problem::fault(
                     "/Idempotency-Key",
-                    "invalid_id",
+                    FaultCode::InvalidId,
                     error.to_string(),
                 ))
             }
             (Ok(_), Some(_)) => Err(Problem::fault(
                 "/Idempotency-Key",
-                "duplicate_field",
+                FaultCode::DuplicateField,
                 "is there twice",
             )),
         }
@@ -264,7 +257,7 @@ impl Faults {
     pub(crate) fn check<T, E: std::fmt::Display>(
         &mut self,
         pointer: &str,
-        code: &'static str,
+        code: FaultCode,
         value: Result<T, E>,
     ) -> Option<T> {
         value
@@ -273,7 +266,7 @@ impl Faults {
     }
 
     /// A fault.
-    pub(crate) fn push(&mut self, pointer: &str, code: &'static str, detail: impl Into<String>) {
+    pub(crate) fn push(&mut self, pointer: &str, code: FaultCode, detail: impl Into<String>) {
         self.0.push(Fault {
             pointer: pointer.to_owned(),
             code,

@@ -10,6 +10,7 @@ mod extract;
 mod live;
 mod loops;
 mod meter;
+mod openapi;
 mod problem;
 mod ready;
 mod routes;

@@ -11,13 +11,17 @@ use axum::{
 use serde::Serialize;
 use usecases::Failure;
 
+mod codes;
+
+pub(crate) use codes::{Code, EventCode, FaultCode};
+
 /// One fault of a request body or query.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Fault {
     /// JSON pointer to what is wrong.
     pub(crate) pointer: String,
     /// The stable name of the rule.
-    pub(crate) code: &'static str,
+    pub(crate) code: FaultCode,
     /// The rule, for people.
     pub(crate) detail: String,
 }
@@ -25,8 +29,7 @@ pub(crate) struct Fault {
 /// One problem.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
-    status: StatusCode,
-    code: &'static str,
+    code: Code,
     detail: String,
     errors: Vec<Fault>,
     retry_after_s: Option<u16>,
@@ -45,9 +48,8 @@ struct Body<'a> {
 }
 
 impl Problem {
-    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+    pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         Self {
-            status,
             code,
             detail: detail.into(),
             errors: Vec::new(),
@@ -56,15 +58,15 @@ impl Problem {
     }
 
     pub(crate) fn unauthorized(detail: &str) -> Self {
-        Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+        Self::new(Code::Unauthorized, detail)
     }
 
-    pub(crate) fn not_found(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::NOT_FOUND, code, detail)
-    }
-
-    pub(crate) fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
-        Self::new(StatusCode::CONFLICT, code, detail)
+    /// What must not happen; the log has the rest.
+    pub(crate) fn internal() -> Self {
+        Self::new(
+            Code::InternalError,
+            "something is wrong on our side; it has been reported",
+        )
     }
 
     /// A request that breaks rules; all of them at once.
@@ -73,18 +75,14 @@ impl Problem {
             .iter()
             .map(|fault| format!("{}: {}", fault.pointer, fault.detail))
             .collect::<Vec<_>>();
-        let problem = Self::new(
-            StatusCode::UNPROCESSABLE_ENTITY,
-            "invalid_request",
-            detail.join("; "),
-        );
+        let problem = Self::new(Code::InvalidRequest, detail.join("; "));
         Self { errors, ..problem }
     }
 
     /// One broken rule.
     pub(crate) fn fault(
         pointer: impl Into<String>,
-        code: &'static str,
+        code: FaultCode,
         detail: impl Into<String>,
     ) -> Self {
         Self::invalid(vec![Fault {
@@ -96,7 +94,7 @@ impl Problem {
 
     /// The same for a request that is not safe to repeat.
     pub(crate) fn not_repeatable(self, detail: &str) -> Self {
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if self.code == Code::Unavailable {
             Self {
                 detail: detail.to_owned(),
                 retry_after_s: None,
@@ -117,21 +115,22 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let status = self.code.status();
         let body = Body {
             kind: "about:blank",
-            title: self.status.canonical_reason().unwrap_or("Error"),
-            status: self.status.as_u16(),
-            code: self.code,
+            title: status.canonical_reason().unwrap_or("Error"),
+            status: status.as_u16(),
+            code: self.code.name(),
             detail: &self.detail,
             errors: &self.errors,
         };
-        let mut response = (self.status, Json(body)).into_response();
+        let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if self.status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(seconds) = self.retry_after_s {
@@ -150,17 +149,12 @@ impl From<Failure> for Problem {
             | Failure::Phase(_)
             | Failure::Books(_) => {
                 tracing::error!(error, "a request met an impossible state");
-                Self::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "internal_error",
-                    "something is wrong on our side; it has been reported",
-                )
+                Self::internal()
             }
             Failure::Store(_) | Failure::Funds(_) | Failure::Gone(_) | Failure::Contended(_) => {
                 tracing::warn!(error, "a request could not be carried through");
                 Self::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "unavailable",
+                    Code::Unavailable,
                     "a system behind this one did not answer; repeat the request, nothing happens twice",
                 )
                 .retry_after(1)

@@ -5,10 +5,9 @@
 //! `Ledger::probe`). One answer serves everybody for a second, so a crowd of probes costs one
 //! write a second, and a probe that waits behind a full queue is itself the answer.
 
-use crate::problem::Problem;
+use crate::problem::{Code, Problem};
 use adapters_ledger::Ledger;
 use adapters_sqlite::SqliteStore;
-use axum::http::StatusCode;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     sync::Mutex,
@@ -52,9 +51,7 @@ impl Readiness {
             }
         };
         drop(last);
-        outcome.map_err(|what| {
-            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "unavailable", what).retry_after(1)
-        })
+        outcome.map_err(|what| Problem::new(Code::Unavailable, what).retry_after(1))
     }
 
     async fn probe(&self) -> Result<(), &'static str> {

@@ -1,7 +1,12 @@
 //! What every request shares.
 
-use crate::{auth::Tokens, edge::Edge, live::Live, problem::Problem, ready::Readiness};
-use axum::http::StatusCode;
+use crate::{
+    auth::Tokens,
+    edge::Edge,
+    live::Live,
+    problem::{Code, Problem},
+    ready::Readiness,
+};
 use std::{future::Future, sync::Arc};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
@@ -40,15 +45,10 @@ impl App {
             Ok(Ok(result)) => Ok(result?),
             Ok(Err(crash)) => {
                 tracing::error!(error = &crash as &dyn std::error::Error, "a flow crashed");
-                Err(Problem::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "internal_error",
-                    "something is wrong on our side; it has been reported",
-                ))
+                Err(Problem::internal())
             }
             Err(_) => Err(Problem::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
+                Code::Unavailable,
                 "it takes longer than usual and goes on; repeat the request, nothing happens twice",
             )
             .retry_after(2)),

@@ -1,7 +1,11 @@
 //! What goes over the wire. Requests refuse unknown fields; times are RFC 3339 UTC with
 //! milliseconds; coins are integers.
 
-use crate::{extract::Faults, problem::Problem};
+use crate::openapi::vocabulary;
+use crate::{
+    extract::Faults,
+    problem::{FaultCode, Problem},
+};
 use domain::{
     contest::Contest,
     ids::TaskKind,
@@ -15,6 +19,7 @@ use domain::{
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use usecases::{Pool, Seen};
+use utoipa::ToSchema;
 
 mod events;
 mod report;
@@ -33,41 +38,86 @@ fn parse_time(text: &str) -> Result<UnixMillis, &'static str> {
         .map_err(|_| "must be an RFC 3339 time")
 }
 
-#[derive(Deserialize)]
+/// A contest to be created. Its terms never change afterwards.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewContest)]
 pub(crate) struct NewContest {
+    /// What it is called.
+    #[schema(value_type = vocabulary::Title)]
     title: String,
+    /// The room whose events count.
+    #[schema(value_type = vocabulary::RoomId)]
     room_id: String,
+    /// What a viewer pays to sign up, in coins.
+    #[schema(minimum = 1, maximum = 1_000_000_000_u64)]
     fee: u64,
+    /// What has to be done.
     task: TaskBody,
+    /// How the pool is split.
     payout: PayoutBody,
+    /// What a viewer may choose to pay, in coins: 1 to 10 amounts, each once, `fee` among them.
+    #[schema(min_items = 1, max_items = 10)]
     fee_tiers: Option<Vec<u64>>,
+    /// The platform's part of the fees, in hundredths of a percent.
+    #[schema(minimum = 0, maximum = 10_000, default = 0)]
     rake_bps: Option<u16>,
+    /// What the pool holds at least, in coins.
+    #[schema(minimum = 0, maximum = 1_000_000_000_000_u64, default = 0)]
     guaranteed_pool: Option<u64>,
+    /// Who starts the payment of a prize; `manual` where it is left out.
+    #[schema(value_type = Option<vocabulary::ClaimMode>)]
     claim_mode: Option<String>,
+    /// Where the pool goes when nobody finishes; `refund` where it is left out.
+    #[schema(value_type = Option<vocabulary::NoWinner>)]
     no_winner: Option<String>,
+    /// Not supported yet: leave it out.
     min_signups: Option<u64>,
+    /// Not supported yet: leave it out.
     max_signups: Option<u64>,
+    /// How long after `tasks_end_at` events may still arrive, in seconds.
+    #[schema(minimum = 0, maximum = 3_600, default = 1)]
     grace_s: Option<u32>,
+    /// Only `false` is supported yet.
     leave_allowed: Option<bool>,
+    /// Where the coins go that do not divide; `spread` where it is left out.
+    #[schema(value_type = Option<vocabulary::Remainder>)]
     remainder: Option<String>,
+    /// Where prizes go that nobody claims; `pay` where it is left out.
+    #[schema(value_type = Option<vocabulary::Unclaimed>)]
     unclaimed: Option<String>,
+    /// From then on viewers can sign up.
+    #[schema(value_type = vocabulary::AnyTime)]
     signup_opens_at: String,
+    /// From then on nobody can sign up. In the future, and after `signup_opens_at`.
+    #[schema(value_type = vocabulary::AnyTime)]
     signup_closes_at: String,
+    /// From then on nothing counts. Not before `signup_closes_at`.
+    #[schema(value_type = vocabulary::AnyTime)]
     tasks_end_at: String,
+    /// The earliest end of the time to claim. After `tasks_end_at`, and at most 366 days after `signup_opens_at`.
+    #[schema(value_type = vocabulary::AnyTime)]
     claim_closes_at: String,
 }
 
-#[derive(Deserialize)]
+/// What has to be done.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewTask)]
 struct TaskBody {
+    #[schema(value_type = vocabulary::TaskKind)]
     kind: String,
+    /// How much has to be done.
+    #[schema(minimum = 1, maximum = 1_000_000_000_u64)]
     target: u64,
 }
 
-#[derive(Deserialize)]
+/// How the pool is to be split.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewPayout)]
 struct PayoutBody {
+    #[schema(value_type = vocabulary::Rule)]
     rule: String,
 }
 
@@ -85,7 +135,7 @@ fn choice<T: Copy>(
     named(text).unwrap_or_else(|| {
         faults.push(
             pointer,
-            "unknown_value",
+            FaultCode::UnknownValue,
             format!("{text:?} is not one of the values"),
         );
         default
@@ -108,13 +158,13 @@ impl NewContest {
         if !(1..=TITLE_MAX).contains(&characters) || self.title.chars().any(char::is_control) {
             faults.push(
                 "/title",
-                "out_of_range",
+                FaultCode::OutOfRange,
                 "must be 1 to 100 characters without control characters",
             );
         }
         let mut time = |pointer: &str, text: &str| {
             faults
-                .check(pointer, "invalid_time", parse_time(text))
+                .check(pointer, FaultCode::InvalidTime, parse_time(text))
                 .unwrap_or(UnixMillis(0))
         };
         let windows = [
@@ -125,7 +175,7 @@ impl NewContest {
         ];
         let coins = |faults: &mut Faults, pointer: &str, amount: u64| {
             faults
-                .check(pointer, "out_of_range", Coins::new(amount))
+                .check(pointer, FaultCode::OutOfRange, Coins::new(amount))
                 .unwrap_or(Coins::ZERO)
         };
         let fee = coins(&mut faults, "/fee", self.fee);
@@ -136,7 +186,11 @@ impl NewContest {
             self.guaranteed_pool.unwrap_or(0),
         );
         let rake_bps = BasisPoints::new(self.rake_bps.unwrap_or(0)).unwrap_or_else(|| {
-            faults.push("/rake_bps", "out_of_range", "must be from 0 to 10000");
+            faults.push(
+                "/rake_bps",
+                FaultCode::OutOfRange,
+                "must be from 0 to 10000",
+            );
             BasisPoints::ZERO
         });
         let claim_mode = choice(
@@ -167,9 +221,9 @@ impl NewContest {
             Unclaimed::Pay,
             Unclaimed::named,
         );
-        let room_id = faults.check("/room_id", "invalid_id", self.room_id.parse());
+        let room_id = faults.check("/room_id", FaultCode::InvalidId, self.room_id.parse());
         let kind: Option<TaskKind> =
-            faults.check("/task/kind", "invalid_id", self.task.kind.parse());
+            faults.check("/task/kind", FaultCode::InvalidId, self.task.kind.parse());
         faults.finish()?;
         let (Some(room_id), Some(kind)) = (room_id, kind) else {
             return Err(Problem::invalid(Vec::new()));
@@ -207,7 +261,11 @@ impl NewContest {
             Err(broken) => {
                 let mut faults = Faults::default();
                 for term in broken {
-                    faults.push(&format!("/{}", term.field), term.code, term.rule);
+                    faults.push(
+                        &format!("/{}", term.field),
+                        FaultCode::of_rule(term.code),
+                        term.rule,
+                    );
                 }
                 Err(faults
                     .finish()
@@ -224,11 +282,11 @@ impl NewContest {
         };
         if amounts.is_empty() {
             let rule = "must be 1 to 10 amounts from 1 to 1000000000";
-            faults.push("/fee_tiers", "out_of_range", rule);
+            faults.push("/fee_tiers", FaultCode::OutOfRange, rule);
         }
         let coins = amounts.iter().enumerate().filter_map(|(index, amount)| {
             let pointer = format!("/fee_tiers/{index}");
-            faults.check(&pointer, "out_of_range", Coins::new(*amount))
+            faults.check(&pointer, FaultCode::OutOfRange, Coins::new(*amount))
         });
         coins.collect()
     }
@@ -240,64 +298,119 @@ impl NewContest {
             ("/leave_allowed", self.leave_allowed == Some(true)),
         ];
         for (pointer, _) in asked.into_iter().filter(|(_, asked)| *asked) {
-            faults.push(pointer, "not_supported_yet", "is not supported yet");
+            faults.push(pointer, FaultCode::NotSupportedYet, "is not supported yet");
         }
     }
 }
 
-#[derive(Serialize)]
+/// A contest.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Contest)]
 pub(crate) struct ContestView {
+    #[schema(value_type = vocabulary::ContestId)]
     contest_id: String,
+    #[schema(value_type = vocabulary::Title)]
     title: String,
+    #[schema(value_type = vocabulary::RoomId)]
     room_id: String,
+    /// What a viewer pays to sign up.
+    #[schema(value_type = vocabulary::Coins)]
     fee: u64,
+    /// What a viewer may choose to pay; only where there is a choice.
+    #[schema(value_type = Vec<vocabulary::Coins>, required = false, min_items = 1, max_items = 10)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     fee_tiers: Vec<u64>,
     task: TaskView,
     payout: PayoutView,
+    /// The platform's part of the fees, in hundredths of a percent.
+    #[schema(minimum = 0, maximum = 10_000)]
     rake_bps: u16,
+    /// What the pool holds at least.
+    #[schema(value_type = vocabulary::Coins)]
     guaranteed_pool: u64,
+    #[schema(value_type = vocabulary::ClaimMode)]
     claim_mode: &'static str,
+    #[schema(value_type = vocabulary::NoWinner)]
     no_winner: &'static str,
+    #[schema(value_type = vocabulary::Remainder)]
     remainder: &'static str,
+    #[schema(value_type = vocabulary::Unclaimed)]
     unclaimed: &'static str,
+    /// How long after `tasks_end_at` events may still arrive, in seconds.
+    #[schema(minimum = 0, maximum = 3_600)]
     grace_s: i64,
+    #[schema(value_type = vocabulary::Time)]
     signup_opens_at: String,
+    #[schema(value_type = vocabulary::Time)]
     signup_closes_at: String,
+    #[schema(value_type = vocabulary::Time)]
     tasks_end_at: String,
+    #[schema(value_type = vocabulary::Time)]
     claim_closes_at: String,
+    #[schema(value_type = vocabulary::Phase)]
     pub(crate) phase: &'static str,
+    /// Only where it is cancelled.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = vocabulary::CancelledBecause, required = false)]
     cancel_reason: Option<&'static str>,
+    /// Only once it is frozen.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = SettlementView, required = false)]
     pub(crate) settlement: Option<SettlementView>,
+    /// When the time to claim ends; only once prizes can be claimed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = vocabulary::Time, required = false)]
     claims_end_at: Option<String>,
+    #[schema(value_type = vocabulary::Time)]
     created_at: String,
 }
 
-#[derive(Serialize)]
+/// The task of a contest.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Task)]
 struct TaskView {
+    #[schema(value_type = vocabulary::TaskKind)]
     kind: String,
+    /// How much has to be done.
+    #[schema(minimum = 1)]
     target: u64,
 }
 
-#[derive(Serialize)]
+/// How the pool is split.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Payout)]
 struct PayoutView {
+    #[schema(value_type = vocabulary::Rule)]
     rule: &'static str,
+    /// SHA-256 of the secret of a lucky split; only there.
+    #[schema(value_type = vocabulary::Digest, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     commitment: Option<String>,
 }
 
-#[derive(Serialize)]
+/// What the freeze fixed.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Settlement)]
 pub(crate) struct SettlementView {
+    /// What the finishers share.
+    #[schema(value_type = vocabulary::Coins)]
     pool: u64,
+    /// What the platform keeps of the fees.
+    #[schema(value_type = vocabulary::Coins)]
     rake: u64,
+    /// How many share it.
     finishers: u64,
+    /// The sum of their weights.
+    #[schema(value_type = u64)]
     weight_sum: u128,
+    #[schema(value_type = vocabulary::Time)]
     frozen_at: String,
+    /// Where the funds system closed the pool account to credits.
+    #[schema(value_type = u64, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u64>,
+    /// The secret of a lucky split; only there.
+    #[schema(value_type = vocabulary::Digest, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
 }
@@ -373,36 +486,63 @@ impl SettlementView {
 }
 
 /// The body of a signup: the choice of a fee, where there is one.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
+#[schema(as = NewSignup)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SignUpBody {
+    /// One of the contest's `fee_tiers`; needed where there are any.
+    #[schema(minimum = 1, maximum = 1_000_000_000_u64)]
     pub(crate) fee_tier: Option<u64>,
 }
 
-#[derive(Serialize)]
+/// One viewer's record in one contest.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Signup)]
 pub(crate) struct SignupView {
+    #[schema(value_type = vocabulary::SignupId)]
     signup_id: String,
+    #[schema(value_type = vocabulary::ContestId)]
     contest_id: String,
+    #[schema(value_type = vocabulary::UserId)]
     user_id: String,
+    #[schema(value_type = vocabulary::SignupState)]
     state: &'static str,
+    /// What was, or is to be, paid.
+    #[schema(value_type = vocabulary::Coins)]
     fee: u64,
+    #[schema(value_type = vocabulary::OrderId)]
     fee_order_id: String,
     task: ProgressView,
+    /// The part in the split; only once it is fixed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u64, required = false, minimum = 1)]
     weight: Option<u64>,
+    /// Only once it is claimed or being paid.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = vocabulary::Coins, required = false)]
     prize: Option<u64>,
+    /// The order that pays the prize.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = vocabulary::OrderId, required = false)]
     claim_order_id: Option<String>,
+    /// Rises with every change.
     version: u64,
+    #[schema(value_type = vocabulary::Time)]
     created_at: String,
+    #[schema(value_type = vocabulary::Time)]
     updated_at: String,
 }
 
-#[derive(Serialize)]
+/// The task and how far it is.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Progress)]
 struct ProgressView {
+    #[schema(value_type = vocabulary::TaskKind)]
     kind: String,
+    /// How much has to be done.
+    #[schema(minimum = 1)]
     target: u64,
+    /// How much of it was counted so far.
     done: u64,
 }
 
@@ -438,18 +578,31 @@ impl SignupView {
 }
 
 /// A page of a list.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Page)]
 pub(crate) struct Items<T> {
+    /// What is on this page.
     pub(crate) items: Vec<T>,
+    /// Where the next page begins; null on the last one.
+    #[schema(value_type = Option<vocabulary::Cursor>, required = true)]
     pub(crate) next_cursor: Option<String>,
 }
 
-#[derive(Serialize)]
+/// The pool: as it would be frozen now, and from the freeze on as it was.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Pool)]
 pub(crate) struct PoolView {
+    /// What the finishers would share.
+    #[schema(value_type = vocabulary::Coins)]
     amount: u64,
+    #[schema(value_type = vocabulary::PoolSource)]
     source: &'static str,
+    #[schema(value_type = vocabulary::Time)]
     as_of: String,
+    /// Who finished so far.
     finishers: u64,
+    /// A part of it for one of them, and before there are any for the first.
+    #[schema(value_type = vocabulary::Coins)]
     estimated_prize: u64,
 }
 
@@ -472,15 +625,24 @@ impl From<Pool> for PoolView {
     }
 }
 
-#[derive(Deserialize)]
+/// Coins for a viewer of the sandbox.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewGrant)]
 pub(crate) struct GrantBody {
+    /// How many coins.
+    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
     pub(crate) amount: u64,
+    #[schema(value_type = vocabulary::GrantId)]
     pub(crate) grant_id: String,
 }
 
-#[derive(Serialize)]
+/// An account of the sandbox.
+#[derive(Serialize, ToSchema)]
 pub(crate) struct SandboxAccount {
+    #[schema(value_type = vocabulary::UserId)]
     pub(crate) user_id: String,
+    /// What it holds.
+    #[schema(value_type = vocabulary::Coins)]
     pub(crate) balance: i64,
 }

@@ -1,11 +1,8 @@
 //! Bodies with an end: a request's that must come in time, and a response's that holds a place
 //! while it is sent.
 
-use crate::problem::Problem;
-use axum::{
-    body::{Body, Bytes},
-    http::StatusCode,
-};
+use crate::problem::{Code, Problem};
+use axum::body::{Body, Bytes};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use std::{
     future::Future,
@@ -36,14 +33,12 @@ impl Cut {
     pub(crate) fn reason(&self) -> Option<Problem> {
         match self.0.load(Ordering::Relaxed) {
             LATE => Some(Problem::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "request_timeout",
+                Code::RequestTimeout,
                 "the body did not come in time; nothing was done",
             )),
             STOPPED => Some(
                 Problem::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "unavailable",
+                    Code::Unavailable,
                     "the server stops; nothing was done, repeat the request",
                 )
                 .retry_after(1),

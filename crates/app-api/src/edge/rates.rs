@@ -3,8 +3,11 @@
 //! State is kept per key for no longer than it matters: a key that has rested is as good as one
 //! that was never seen, and [`Rates::prune`] forgets it.
 
-use crate::{config::LimitSettings, problem::Problem};
-use axum::http::{HeaderMap, StatusCode};
+use crate::{
+    config::LimitSettings,
+    problem::{Code, Problem},
+};
+use axum::http::HeaderMap;
 use governor::{
     Quota, RateLimiter,
     clock::{Clock, DefaultClock},
@@ -47,8 +50,7 @@ fn check<K: Hash + Eq + Clone>(
         // Rounded up: who comes back when told is let in.
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "rate_limited",
+            Code::RateLimited,
             "more requests than are allowed; come back a little later",
         )
         .retry_after(u16::try_from(seconds.max(1)).unwrap_or(u16::MAX))
@@ -215,7 +217,7 @@ mod tests {
             .admit_user("ann")
             .expect_err("beyond it")
             .into_response();
-        assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(refused.status(), axum::http::StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(refused.headers()["retry-after"], "1");
         rates.admit_user("ben").expect("somebody else");
         assert!(

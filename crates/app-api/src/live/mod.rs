@@ -8,7 +8,8 @@ mod tickets;
 use crate::{
     auth::{Reader, Role},
     extract::{Id, NoBody, Query},
-    problem::Problem,
+    openapi::vocabulary,
+    problem::{Code, Problem},
     state::App,
     wire::rfc3339,
 };
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use stream::Places;
 use tickets::{Refused, Tickets};
 use tokio_util::sync::CancellationToken;
+use utoipa::{IntoParams, ToSchema};
 
 /// The most streams that one user has open at once.
 const STREAMS_OF_USER_MAX: usize = 20;
@@ -50,9 +52,11 @@ impl Live {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct EventsQuery {
+    /// A ticket, for a browser that cannot send the header.
     ticket: Option<String>,
 }
 
@@ -84,18 +88,29 @@ impl FromRequestParts<App> for Watcher {
     }
 }
 
-/// `GET /v1/contests/{id}/events`.
+/// Watch a contest
+///
+/// Server-sent events, each a whole snapshot with a rising id; whoever connects again gets the
+/// newest at once.
+#[utoipa::path(
+    get,
+    path = "/v1/contests/{id}/events",
+    tag = "contests",
+    operation_id = "watch_contest",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest"), EventsQuery),
+    responses((status = 200, body = String, content_type = "text/event-stream", description = "The stream")),
+    extensions(("x-role" = json!([Role::Player, Role::Operator])))
+)]
 pub(crate) async fn events(
     State(app): State<App>,
     Watcher(user): Watcher,
     Id(id): Id<ContestId>,
 ) -> Result<Response, Problem> {
     let found = app.contests.visible(id).await?;
-    found.ok_or_else(|| Problem::not_found("not_found", "there is no such contest"))?;
+    found.ok_or_else(|| Problem::new(Code::NotFound, "there is no such contest"))?;
     let place = app.live.places.take(user).ok_or_else(|| {
         Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "rate_limited",
+            Code::RateLimited,
             format!("a user may have {STREAMS_OF_USER_MAX} streams open at once"),
         )
         .retry_after(5)
@@ -107,13 +122,28 @@ pub(crate) async fn events(
     Ok(stream::response(receiver, place))
 }
 
-#[derive(Serialize)]
+/// A ticket for one stream of events.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Ticket)]
 pub(crate) struct TicketView {
+    /// For `?ticket=`; good once.
     ticket: String,
+    #[schema(value_type = vocabulary::Time)]
     expires_at: String,
 }
 
-/// `POST /v1/events-tickets`.
+/// Get a ticket to watch with
+///
+/// For a browser that cannot send the header: good for one stream, for a minute.
+#[utoipa::path(
+    post,
+    path = "/v1/events-tickets",
+    tag = "contests",
+    operation_id = "create_ticket",
+    request_body(content = Option<vocabulary::NoFields>, description = "Nothing, or `{}`"),
+    responses((status = 201, body = TicketView, description = "The ticket")),
+    extensions(("x-role" = json!([Role::Player, Role::Operator])))
+)]
 pub(crate) async fn ticket(
     State(app): State<App>,
     Reader(user, role): Reader,
@@ -133,20 +163,17 @@ pub(crate) async fn ticket(
             .give(user, role, now)
             .map_err(|refused| match refused {
                 Refused::User => Problem::new(
-                    StatusCode::TOO_MANY_REQUESTS,
-                    "rate_limited",
+                    Code::RateLimited,
                     "this user has many tickets open; use them, or wait until they have ended",
                 )
                 .retry_after(10),
                 Refused::Full => Problem::new(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    "overloaded",
+                    Code::Overloaded,
                     "more is asked at once than can be answered; repeat the request",
                 )
                 .retry_after(2),
                 Refused::NoRandom => Problem::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "internal_error",
+                    Code::InternalError,
                     "something is wrong on our side; it has been reported",
                 ),
             })?;

@@ -2,9 +2,10 @@
 
 use super::{PageQuery, cursor, filter, no_contest, page_size, signup_page};
 use crate::{
-    auth::Operator,
+    auth::{Operator, Role},
     extract::{Body, Id, IdempotencyKey, NoBody, Query},
-    problem::Problem,
+    openapi::vocabulary,
+    problem::{Code, FaultCode, Problem},
     state::App,
     wire::{ContestView, FindingView, Items, NewContest, ReportView, SignupView, rfc3339},
 };
@@ -17,7 +18,21 @@ use domain::{
 use ports::{contests::CreationKey, findings::FindingFilter};
 use serde::Deserialize;
 use usecases::{Cancelled, Created, ParkedOutcome, Settled};
+use utoipa::IntoParams;
 
+/// Create a contest
+///
+/// Its pool account is opened, and filled where a pool is guaranteed, before it can be seen.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/contests",
+    tag = "operations",
+    operation_id = "create_contest",
+    params(("Idempotency-Key" = inline(Option<vocabulary::IdempotencyKey>), Header, description = "A name of your own for this creation: a repeat with the same name and content answers the same contest")),
+    request_body = NewContest,
+    responses((status = 201, body = ContestView, description = "The contest; on a repeat under the same key too")),
+    extensions(("x-role" = json!([Role::Operator])), ("x-problems" = json!([Code::IdempotencyConflict])))
+)]
 pub(crate) async fn create(
     State(app): State<App>,
     Operator(operator): Operator,
@@ -41,16 +56,28 @@ pub(crate) async fn create(
         Created::Yes(contest) => Ok((StatusCode::CREATED, as_now(&app, &contest))),
         Created::TooLate => Err(Problem::fault(
             "/signup_closes_at",
-            "out_of_range",
+            FaultCode::OutOfRange,
             "must be in the future",
         )),
-        Created::KeyTaken(id) => Err(Problem::conflict(
-            "idempotency_conflict",
+        Created::KeyTaken(id) => Err(Problem::new(
+            Code::IdempotencyConflict,
             format!("this Idempotency-Key was used for other content: contest {id}"),
         )),
     }
 }
 
+/// Report on a contest
+///
+/// Signups by state, coins in and out, every invariant, and what the reconciliation found.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/contests/{id}/report",
+    tag = "operations",
+    operation_id = "report",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest")),
+    responses((status = 200, body = ReportView, description = "The report")),
+    extensions(("x-role" = json!([Role::Operator])))
+)]
 pub(crate) async fn report(
     State(app): State<App>,
     _: Operator,
@@ -63,6 +90,19 @@ pub(crate) async fn report(
     )))
 }
 
+/// Cancel a contest
+///
+/// Every fee goes back. Possible until the contest is frozen; a repeat changes nothing.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/contests/{id}/cancel",
+    tag = "operations",
+    operation_id = "cancel_contest",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest")),
+    request_body(content = Option<vocabulary::NoFields>, description = "Nothing, or `{}`"),
+    responses((status = 202, body = ContestView, description = "The contest, cancelling or cancelled")),
+    extensions(("x-role" = json!([Role::Operator])), ("x-problems" = json!([Code::NotCancellable])))
+)]
 pub(crate) async fn cancel(
     State(app): State<App>,
     _: Operator,
@@ -74,14 +114,27 @@ pub(crate) async fn cancel(
         .await?
     {
         Cancelled::Yes(contest) => Ok((StatusCode::ACCEPTED, as_now(&app, &contest))),
-        Cancelled::TooLate(phase) => Err(Problem::conflict(
-            "not_cancellable",
+        Cancelled::TooLate(phase) => Err(Problem::new(
+            Code::NotCancellable,
             format!("the contest is {}: its prizes are decided", phase.name()),
         )),
         Cancelled::NoContest => Err(no_contest()),
     }
 }
 
+/// Settle a contest now
+///
+/// Does at once what happens by itself within two seconds.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/contests/{id}/settle",
+    tag = "operations",
+    operation_id = "settle_contest",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest")),
+    request_body(content = Option<vocabulary::NoFields>, description = "Nothing, or `{}`"),
+    responses((status = 202, body = ContestView, description = "The contest as far as it came")),
+    extensions(("x-role" = json!([Role::Operator])), ("x-problems" = json!([Code::NotDue])))
+)]
 pub(crate) async fn settle(
     State(app): State<App>,
     _: Operator,
@@ -93,8 +146,8 @@ pub(crate) async fn settle(
         .await?
     {
         Settled::Yes(contest) => Ok((StatusCode::ACCEPTED, as_now(&app, &contest))),
-        Settled::NotDue(at) => Err(Problem::conflict(
-            "not_due",
+        Settled::NotDue(at) => Err(Problem::new(
+            Code::NotDue,
             format!(
                 "nothing is due before {}, the end of the tasks and the grace",
                 rfc3339(at)
@@ -104,15 +157,34 @@ pub(crate) async fn settle(
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct SignupsQuery {
+    /// Only the signup of this viewer.
+    #[param(inline, value_type = Option<vocabulary::UserId>)]
     user_id: Option<String>,
+    /// Only signups in this state.
+    #[param(inline, value_type = Option<vocabulary::SignupState>)]
     state: Option<String>,
+    /// How many items, 1 to 1,000.
+    #[param(minimum = 1, maximum = 1_000, default = 50)]
     limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    #[param(inline, value_type = Option<vocabulary::Cursor>)]
     cursor: Option<String>,
 }
 
+/// List the signups of a contest
+#[utoipa::path(
+    get,
+    path = "/v1/admin/contests/{id}/signups",
+    tag = "operations",
+    operation_id = "list_signups",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest"), SignupsQuery),
+    responses((status = 200, body = Items<SignupView>, description = "A page; the next one begins at `next_cursor`")),
+    extensions(("x-role" = json!([Role::Operator])))
+)]
 pub(crate) async fn signups(
     State(app): State<App>,
     _: Operator,
@@ -120,7 +192,7 @@ pub(crate) async fn signups(
     Query(query): Query<SignupsQuery>,
 ) -> Result<Json<Items<SignupView>>, Problem> {
     let user: Option<UserId> = filter("/user_id", query.user_id.as_deref())?;
-    let unknown = || Problem::fault("/state", "unknown_value", "is not a state");
+    let unknown = || Problem::fault("/state", FaultCode::UnknownValue, "is not a state");
     let states = match query.state.as_deref() {
         Some(text) => vec![StateKind::named(text).ok_or_else(unknown)?],
         None => Vec::new(),
@@ -147,15 +219,36 @@ pub(crate) async fn signups(
     }))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FindingsQuery {
+    /// Only those of this contest.
+    #[param(inline, value_type = Option<vocabulary::ContestId>)]
     contest_id: Option<String>,
+    /// Only those that are open or settled; all where it is left out.
+    #[param(inline, value_type = Option<vocabulary::FindingStatus>)]
     status: Option<String>,
+    /// How many items, 1 to 1,000.
+    #[param(minimum = 1, maximum = 1_000, default = 50)]
     limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    #[param(inline, value_type = Option<vocabulary::Cursor>)]
     cursor: Option<String>,
 }
 
+/// List findings
+///
+/// Differences between our rows and the funds system.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/findings",
+    tag = "operations",
+    operation_id = "list_findings",
+    params(FindingsQuery),
+    responses((status = 200, body = Items<FindingView>, description = "A page; the next one begins at `next_cursor`")),
+    extensions(("x-role" = json!([Role::Operator])))
+)]
 pub(crate) async fn findings(
     State(app): State<App>,
     _: Operator,
@@ -169,7 +262,7 @@ pub(crate) async fn findings(
         Some(_) => {
             return Err(Problem::fault(
                 "/status",
-                "unknown_value",
+                FaultCode::UnknownValue,
                 "must be open, settled or all",
             ));
         }
@@ -188,6 +281,18 @@ pub(crate) async fn findings(
     }))
 }
 
+/// List parked payments
+///
+/// Signups whose prize or refund the funds system refused because of its receiver.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/parked",
+    tag = "operations",
+    operation_id = "list_parked",
+    params(PageQuery),
+    responses((status = 200, body = Items<SignupView>, description = "A page; the next one begins at `next_cursor`")),
+    extensions(("x-role" = json!([Role::Operator])))
+)]
 pub(crate) async fn parked(
     State(app): State<App>,
     _: Operator,
@@ -199,6 +304,19 @@ pub(crate) async fn parked(
     signup_page(&app, page).await
 }
 
+/// Try a parked payment again
+///
+/// Under the same order id, so it is paid at most once.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/parked/{id}/retry",
+    tag = "operations",
+    operation_id = "retry_parked",
+    params(("id" = vocabulary::SignupId, Path, description = "The signup")),
+    request_body(content = Option<vocabulary::NoFields>, description = "Nothing, or `{}`"),
+    responses((status = 200, body = SignupView, description = "The signup after the try")),
+    extensions(("x-role" = json!([Role::Operator])), ("x-problems" = json!([Code::NotParked])))
+)]
 pub(crate) async fn retry(
     State(app): State<App>,
     _: Operator,
@@ -211,6 +329,19 @@ pub(crate) async fn retry(
     )
 }
 
+/// Redirect a parked payment
+///
+/// To `platform/holding`, under the same order id, so at most one of the two is paid.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/parked/{id}/redirect",
+    tag = "operations",
+    operation_id = "redirect_parked",
+    params(("id" = vocabulary::SignupId, Path, description = "The signup")),
+    request_body(content = Option<vocabulary::NoFields>, description = "Nothing, or `{}`"),
+    responses((status = 200, body = SignupView, description = "The signup after the try")),
+    extensions(("x-role" = json!([Role::Operator])), ("x-problems" = json!([Code::NotParked])))
+)]
 pub(crate) async fn redirect(
     State(app): State<App>,
     _: Operator,
@@ -226,11 +357,11 @@ pub(crate) async fn redirect(
 fn unparked(outcome: ParkedOutcome) -> Result<Json<SignupView>, Problem> {
     match outcome {
         ParkedOutcome::Tried(seen) => Ok(Json(SignupView::new(&seen))),
-        ParkedOutcome::NotParked => Err(Problem::conflict(
-            "not_parked",
+        ParkedOutcome::NotParked => Err(Problem::new(
+            Code::NotParked,
             "this signup has no parked payment",
         )),
-        ParkedOutcome::NoSignup => Err(Problem::not_found("not_found", "there is no such signup")),
+        ParkedOutcome::NoSignup => Err(Problem::new(Code::NotFound, "there is no such signup")),
     }
 }
 

@@ -2,26 +2,27 @@
 
 mod admin;
 mod player;
-mod service;
+pub(crate) mod service;
 mod sheet;
 
 use crate::{
     edge, live,
-    problem::Problem,
+    openapi::{self, vocabulary},
+    problem::{Code, FaultCode, Problem},
     state::App,
     wire::{Items, SignupView},
 };
 use axum::{
     Json, Router,
-    extract::{DefaultBodyLimit, State},
-    http::StatusCode,
+    extract::DefaultBodyLimit,
     response::{IntoResponse, Response},
-    routing::{get, post, put},
 };
 use domain::{ids::SignupId, signup::Signup};
 use ports::store::Page;
 use serde::Deserialize;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::IntoParams;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 /// The largest body.
 const BODY_MAX: usize = 1 << 20;
@@ -30,44 +31,47 @@ const PAGE_DEFAULT: usize = 50;
 /// The most items of a page that a caller may ask for.
 const PAGE_MAX: usize = 1_000;
 
+/// Every call, with its documentation.
+pub(crate) fn api() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(admin::create))
+        .routes(routes!(admin::report))
+        .routes(routes!(admin::cancel))
+        .routes(routes!(admin::settle))
+        .routes(routes!(admin::signups))
+        .routes(routes!(admin::findings))
+        .routes(routes!(admin::parked))
+        .routes(routes!(admin::retry))
+        .routes(routes!(admin::redirect))
+        .routes(routes!(player::contests))
+        .routes(routes!(player::contest))
+        .routes(routes!(player::pool))
+        .routes(routes!(player::leaderboard))
+        .routes(routes!(player::own_place))
+        .routes(routes!(player::settlement))
+        .routes(routes!(sheet::download))
+        .routes(routes!(live::events))
+        .routes(routes!(live::ticket))
+        .routes(routes!(player::sign_up, player::signup))
+        .routes(routes!(player::claim))
+        .routes(routes!(player::mine))
+        .routes(routes!(service::record))
+        .routes(routes!(service::balance))
+        .routes(routes!(service::grant))
+        .routes(routes!(service::alive))
+        .routes(routes!(service::ready))
+        .routes(routes!(edge::expose))
+        .routes(routes!(openapi::pages::document_json))
+}
+
 /// All routes.
 pub(crate) fn router(app: App) -> Router {
-    Router::new()
-        .route("/v1/admin/contests", post(admin::create))
-        .route("/v1/admin/contests/{id}/report", get(admin::report))
-        .route("/v1/admin/contests/{id}/cancel", post(admin::cancel))
-        .route("/v1/admin/contests/{id}/settle", post(admin::settle))
-        .route("/v1/admin/contests/{id}/signups", get(admin::signups))
-        .route("/v1/admin/findings", get(admin::findings))
-        .route("/v1/admin/parked", get(admin::parked))
-        .route("/v1/admin/parked/{id}/retry", post(admin::retry))
-        .route("/v1/admin/parked/{id}/redirect", post(admin::redirect))
-        .route("/v1/contests", get(player::contests))
-        .route("/v1/contests/{id}", get(player::contest))
-        .route("/v1/contests/{id}/pool", get(player::pool))
-        .route("/v1/contests/{id}/leaderboard", get(player::leaderboard))
-        .route("/v1/contests/{id}/leaderboard/me", get(player::own_place))
-        .route("/v1/contests/{id}/settlement", get(player::settlement))
-        .route("/v1/contests/{id}/settlement/sheet", get(sheet::download))
-        .route("/v1/contests/{id}/events", get(live::events))
-        .route("/v1/events-tickets", post(live::ticket))
-        .route(
-            "/v1/contests/{id}/signup",
-            put(player::sign_up).get(player::signup),
-        )
-        .route("/v1/contests/{id}/claim", put(player::claim))
-        .route("/v1/me/signups", get(player::mine))
-        .route("/v1/task-events", post(service::record))
-        .route("/v1/sandbox/accounts/{user}", get(service::balance))
-        .route("/v1/sandbox/accounts/{user}/grant", post(service::grant))
-        .route("/healthz", get(|| async { "ok" }))
-        .route("/readyz", get(service::ready))
-        .route("/metrics", get(edge::expose))
-        .fallback(|| async { Problem::not_found("not_found", "there is no such path") })
+    Router::from(api())
+        .merge(openapi::pages())
+        .fallback(|| async { Problem::new(Code::NotFound, "there is no such path") })
         .method_not_allowed_fallback(|| async {
             Problem::new(
-                StatusCode::METHOD_NOT_ALLOWED,
-                "method_not_allowed",
+                Code::MethodNotAllowed,
                 "this path does not take that method",
             )
         })
@@ -75,27 +79,10 @@ pub(crate) fn router(app: App) -> Router {
         .layer(CatchPanicLayer::custom(
             |_: Box<dyn std::any::Any + Send>| -> Response {
                 tracing::error!("a handler panicked");
-                Problem::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "internal_error",
-                    "something is wrong on our side; it has been reported",
-                )
-                .into_response()
+                Problem::internal().into_response()
             },
         ))
         .layer(axum::middleware::map_request(edge::note_route))
-        .with_state(app)
-}
-
-/// What the metrics' own address answers.
-pub(crate) fn metrics_router(app: App) -> Router {
-    Router::new()
-        .route("/healthz", get(|| async { "ok" }))
-        .route("/readyz", get(service::ready))
-        .route(
-            "/metrics",
-            get(|State(app): State<App>| async move { edge::telemetry::render(&app).await }),
-        )
         .with_state(app)
 }
 
@@ -105,7 +92,7 @@ fn page_size(limit: Option<usize>) -> Result<usize, Problem> {
         limit @ 1..=PAGE_MAX => Ok(limit),
         _ => Err(Problem::fault(
             "/limit",
-            "out_of_range",
+            FaultCode::OutOfRange,
             "must be from 1 to 1000",
         )),
     }
@@ -116,7 +103,7 @@ fn cursor<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, Problem
     text.map(str::parse).transpose().map_err(|_| {
         Problem::fault(
             "/cursor",
-            "invalid_cursor",
+            FaultCode::InvalidCursor,
             "must be the next_cursor of an earlier page",
         )
     })
@@ -129,17 +116,22 @@ fn filter<T: std::str::FromStr<Err = domain::ids::InvalidId>>(
 ) -> Result<Option<T>, Problem> {
     text.map(str::parse::<T>)
         .transpose()
-        .map_err(|error| Problem::fault(pointer, "invalid_id", error.to_string()))
+        .map_err(|error| Problem::fault(pointer, FaultCode::InvalidId, error.to_string()))
 }
 
 fn no_contest() -> Problem {
-    Problem::not_found("not_found", "there is no such contest")
+    Problem::new(Code::NotFound, "there is no such contest")
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 struct PageQuery {
+    /// How many items, 1 to 1,000.
+    #[param(minimum = 1, maximum = 1_000, default = 50)]
     limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    #[param(inline, value_type = Option<vocabulary::Cursor>)]
     cursor: Option<String>,
 }
 

@@ -4,7 +4,8 @@ use super::{PageQuery, cursor, filter, no_contest, page_size, signup_page};
 use crate::{
     auth::{Player, Reader, Role},
     extract::{Id, NoBody, OptionalBody, Query},
-    problem::Problem,
+    openapi::vocabulary,
+    problem::{Code, FaultCode, Problem},
     state::App,
     wire::{
         ContestView, Items, LeaderboardView, OwnPlaceView, PoolView, SheetView, SignUpBody,
@@ -26,13 +27,23 @@ use domain::{
 use ports::{contests::ContestFilter, leaderboard::PLACES_MAX};
 use serde::Deserialize;
 use usecases::{Claimed, Seen, SignedUp};
+use utoipa::IntoParams;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ListQuery {
+    /// Only contests of this phase.
+    #[param(inline, value_type = Option<vocabulary::Phase>)]
     phase: Option<String>,
+    /// Only contests of this room.
+    #[param(inline, value_type = Option<vocabulary::RoomId>)]
     room_id: Option<String>,
+    /// How many items, 1 to 1,000.
+    #[param(minimum = 1, maximum = 1_000, default = 50)]
     limit: Option<usize>,
+    /// `next_cursor` of the page before.
+    #[param(inline, value_type = Option<vocabulary::Cursor>)]
     cursor: Option<String>,
 }
 
@@ -43,7 +54,7 @@ fn phases(phase: Option<&str>) -> Result<(Vec<PhaseKind>, Option<bool>), Problem
     let unknown = || {
         Problem::fault(
             "/phase",
-            "unknown_value",
+            FaultCode::UnknownValue,
             format!("{text:?} is not a phase"),
         )
     };
@@ -59,6 +70,16 @@ fn phases(phase: Option<&str>) -> Result<(Vec<PhaseKind>, Option<bool>), Problem
     })
 }
 
+/// List contests
+#[utoipa::path(
+    get,
+    path = "/v1/contests",
+    tag = "contests",
+    operation_id = "list_contests",
+    params(ListQuery),
+    responses((status = 200, body = Items<ContestView>, description = "A page; the next one begins at `next_cursor`")),
+    extensions(("x-role" = json!([Role::Player, Role::Operator])))
+)]
 pub(crate) async fn contests(
     State(app): State<App>,
     _: Reader,
@@ -91,6 +112,16 @@ pub(crate) async fn contests(
     }))
 }
 
+/// Show a contest
+#[utoipa::path(
+    get,
+    path = "/v1/contests/{id}",
+    tag = "contests",
+    operation_id = "get_contest",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest")),
+    responses((status = 200, body = ContestView, description = "The contest")),
+    extensions(("x-role" = json!([Role::Player, Role::Operator])))
+)]
 pub(crate) async fn contest(
     State(app): State<App>,
     _: Reader,
@@ -103,6 +134,18 @@ pub(crate) async fn contest(
     )))
 }
 
+/// Show the pool of a contest
+///
+/// Until the freeze the pool as it would be frozen now, from then on the frozen pool.
+#[utoipa::path(
+    get,
+    path = "/v1/contests/{id}/pool",
+    tag = "contests",
+    operation_id = "get_pool",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest")),
+    responses((status = 200, body = PoolView, description = "The pool")),
+    extensions(("x-role" = json!([Role::Player, Role::Operator])))
+)]
 pub(crate) async fn pool(
     State(app): State<App>,
     _: Reader,
@@ -112,6 +155,19 @@ pub(crate) async fn pool(
     Ok(Json(app.contests.pool(&contest).await?.into()))
 }
 
+/// Sign up
+///
+/// Charges the fee once, however often it is repeated.
+#[utoipa::path(
+    put,
+    path = "/v1/contests/{id}/signup",
+    tag = "contests",
+    operation_id = "sign_up",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest")),
+    request_body(content = Option<SignUpBody>, description = "Nothing, or the choice of a fee where the contest has `fee_tiers`"),
+    responses((status = 200, body = SignupView, description = "The signup, with its fee paid; on every repeat too"), (status = 202, body = SignupView, description = "The outcome of the charge is not known yet: repeat the request", headers(("Retry-After" = u32, description = "Seconds to wait before the request is repeated")))),
+    extensions(("x-role" = json!([Role::Player])), ("x-problems" = json!([Code::InsufficientFunds, Code::SignupClosed, Code::PoolFull, Code::FeeTierFixed])))
+)]
 pub(crate) async fn sign_up(
     State(app): State<App>,
     Player(user): Player,
@@ -130,16 +186,15 @@ pub(crate) async fn sign_up(
         SignedUp::Yes(seen) => Ok(Json(SignupView::new(&seen)).into_response()),
         SignedUp::Pending(seen) => Ok(pending(&seen)),
         SignedUp::InsufficientFunds(seen) => Err(Problem::new(
-            StatusCode::PAYMENT_REQUIRED,
-            "insufficient_funds",
+            Code::InsufficientFunds,
             format!("the fee is {} coins; nothing was charged", seen.signup.fee),
         )),
-        SignedUp::PoolFull(_) => Err(Problem::conflict(
-            "pool_full",
+        SignedUp::PoolFull(_) => Err(Problem::new(
+            Code::PoolFull,
             "the pool can hold no more coins; nothing was charged",
         )),
-        SignedUp::TierFixed(fee) => Err(Problem::conflict(
-            "fee_tier_fixed",
+        SignedUp::TierFixed(fee) => Err(Problem::new(
+            Code::FeeTierFixed,
             format!("the first call chose the tier of {fee} coins, which cannot be changed"),
         )),
         SignedUp::NoTier(error) => Err(no_tier(error)),
@@ -148,6 +203,16 @@ pub(crate) async fn sign_up(
     }
 }
 
+/// Show one's signup
+#[utoipa::path(
+    get,
+    path = "/v1/contests/{id}/signup",
+    tag = "contests",
+    operation_id = "get_signup",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest")),
+    responses((status = 200, body = SignupView, description = "The signup of the token's subject")),
+    extensions(("x-role" = json!([Role::Player, Role::Operator])), ("x-problems" = json!([Code::NotSignedUp])))
+)]
 pub(crate) async fn signup(
     State(app): State<App>,
     Reader(user, _): Reader,
@@ -163,6 +228,19 @@ pub(crate) async fn signup(
     }
 }
 
+/// Claim one's prize
+///
+/// Pays the prize once, however often it is repeated.
+#[utoipa::path(
+    put,
+    path = "/v1/contests/{id}/claim",
+    tag = "contests",
+    operation_id = "claim",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest")),
+    request_body(content = Option<vocabulary::NoFields>, description = "Nothing, or `{}`"),
+    responses((status = 200, body = SignupView, description = "The signup, `shared`, with its prize; on every repeat too"), (status = 202, body = SignupView, description = "The outcome of the payment is not known yet: repeat the request", headers(("Retry-After" = u32, description = "Seconds to wait before the request is repeated")))),
+    extensions(("x-role" = json!([Role::Player])), ("x-problems" = json!([Code::NotSignedUp, Code::NotCompleted, Code::NotClaimableYet, Code::ClaimClosed])))
+)]
 pub(crate) async fn claim(
     State(app): State<App>,
     Player(user): Player,
@@ -175,15 +253,15 @@ pub(crate) async fn claim(
     {
         Claimed::Yes(seen) => Ok(Json(SignupView::new(&seen)).into_response()),
         Claimed::Pending(seen) => Ok(pending(&seen)),
-        Claimed::NotCompleted => Err(Problem::conflict(
-            "not_completed",
+        Claimed::NotCompleted => Err(Problem::new(
+            Code::NotCompleted,
             "the task is not completed",
         )),
         Claimed::NotYet => {
-            Err(Problem::conflict("not_claimable_yet", "prizes are not decided yet").retry_after(1))
+            Err(Problem::new(Code::NotClaimableYet, "prizes are not decided yet").retry_after(1))
         }
-        Claimed::Closed => Err(Problem::conflict(
-            "claim_closed",
+        Claimed::Closed => Err(Problem::new(
+            Code::ClaimClosed,
             "prizes can no longer be claimed",
         )),
         Claimed::NotSignedUp => Err(not_signed_up()),
@@ -191,6 +269,16 @@ pub(crate) async fn claim(
     }
 }
 
+/// List one's signups
+#[utoipa::path(
+    get,
+    path = "/v1/me/signups",
+    tag = "contests",
+    operation_id = "list_my_signups",
+    params(PageQuery),
+    responses((status = 200, body = Items<SignupView>, description = "A page; the next one begins at `next_cursor`")),
+    extensions(("x-role" = json!([Role::Player, Role::Operator])))
+)]
 pub(crate) async fn mine(
     State(app): State<App>,
     Reader(user, _): Reader,
@@ -225,14 +313,14 @@ async fn signup_closed(app: &App, id: ContestId) -> Problem {
         }
     });
     let detail = detail.unwrap_or_else(|| "signups are not open".to_owned());
-    Problem::conflict("signup_closed", detail)
+    Problem::new(Code::SignupClosed, detail)
 }
 
 fn no_tier(error: TierError) -> Problem {
     let code = match error {
-        TierError::Missing => "missing",
-        TierError::NoTiers => "unknown_field",
-        TierError::Unknown => "unknown_value",
+        TierError::Missing => FaultCode::Missing,
+        TierError::NoTiers => FaultCode::UnknownField,
+        TierError::Unknown => FaultCode::UnknownValue,
     };
     Problem::fault("/fee_tier", code, error.to_string())
 }
@@ -240,12 +328,28 @@ fn no_tier(error: TierError) -> Problem {
 /// The most places of a leaderboard where the caller does not say.
 const PLACES_DEFAULT: usize = 10;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PlacesQuery {
+    /// How many places, 1 to 100.
+    #[param(minimum = 1, maximum = 100, default = 10)]
     limit: Option<usize>,
 }
 
+/// Show who has done most
+///
+/// By quantity, then by the time it was reached, then by signup id. For showing: nothing is paid
+/// by it.
+#[utoipa::path(
+    get,
+    path = "/v1/contests/{id}/leaderboard",
+    tag = "contests",
+    operation_id = "leaderboard",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest"), PlacesQuery),
+    responses((status = 200, body = LeaderboardView, description = "The first places")),
+    extensions(("x-role" = json!([Role::Player, Role::Operator])))
+)]
 pub(crate) async fn leaderboard(
     State(app): State<App>,
     _: Reader,
@@ -256,7 +360,7 @@ pub(crate) async fn leaderboard(
     if !(1..=PLACES_MAX).contains(&limit) {
         return Err(Problem::fault(
             "/limit",
-            "out_of_range",
+            FaultCode::OutOfRange,
             "must be from 1 to 100",
         ));
     }
@@ -270,6 +374,16 @@ pub(crate) async fn leaderboard(
     Ok(Json(LeaderboardView::from(&places[..])))
 }
 
+/// Show one's own place
+#[utoipa::path(
+    get,
+    path = "/v1/contests/{id}/leaderboard/me",
+    tag = "contests",
+    operation_id = "own_place",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest")),
+    responses((status = 200, body = OwnPlaceView, description = "The place; without a rank before anything was done")),
+    extensions(("x-role" = json!([Role::Player, Role::Operator])), ("x-problems" = json!([Code::NotSignedUp])))
+)]
 pub(crate) async fn own_place(
     State(app): State<App>,
     Reader(user, _): Reader,
@@ -284,15 +398,28 @@ pub(crate) async fn own_place(
     Ok(Json(OwnPlaceView::new(&user, place.as_ref())))
 }
 
-/// Totals and digest for everybody, the lines for operators.
+/// Show how a contest was settled
+///
+/// The frozen numbers and the SHA-256 of the settlement sheet, for everybody; its lines, page by
+/// page, for operators.
+#[utoipa::path(
+    get,
+    path = "/v1/contests/{id}/settlement",
+    tag = "contests",
+    operation_id = "settlement",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest"), PageQuery),
+    responses((status = 200, body = SheetView, description = "The settlement; `lines` for operators alone")),
+    extensions(("x-role" = json!([Role::Player, Role::Operator])), ("x-problems" = json!([Code::NotFrozenYet])))
+)]
 pub(crate) async fn settlement(
     State(app): State<App>,
-    Reader(_, role): Reader,
+    reader: Reader,
     Id(id): Id<ContestId>,
     Query(query): Query<PageQuery>,
 ) -> Result<Json<SheetView>, Problem> {
     let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
     let contest = app.contests.visible(id).await?.ok_or_else(no_contest)?;
+    let Reader(_, role) = reader;
     let lines = match role {
         Role::Operator => {
             let contests = &app.contests.ports().contests;
@@ -306,12 +433,12 @@ pub(crate) async fn settlement(
 }
 
 pub(crate) fn not_frozen_yet(detail: &str) -> Problem {
-    Problem::conflict("not_frozen_yet", detail)
+    Problem::new(Code::NotFrozenYet, detail)
 }
 
 fn not_signed_up() -> Problem {
-    Problem::not_found(
-        "not_signed_up",
+    Problem::new(
+        Code::NotSignedUp,
         "there is no signup of this viewer in this contest",
     )
 }

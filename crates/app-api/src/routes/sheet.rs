@@ -1,7 +1,13 @@
 //! The settlement sheet as a file.
 
 use super::{no_contest, player::not_frozen_yet};
-use crate::{auth::Operator, extract::Id, problem::Problem, state::App};
+use crate::{
+    auth::{Operator, Role},
+    extract::Id,
+    openapi::vocabulary,
+    problem::{Code, Problem},
+    state::App,
+};
 use axum::{
     body::Body,
     extract::State,
@@ -16,8 +22,20 @@ use futures_util::{Stream, stream};
 use std::sync::Arc;
 use usecases::{Contests, Failure, sheet::SheetText};
 
-/// The sheet of a contest once it is complete, page by page as it is read: memory stays flat. If
-/// the store fails on the way the answer breaks off, and its last line is missing.
+/// Download the settlement sheet
+///
+/// A text that `app-api verify-sheet` checks from nothing but itself: a header with the frozen
+/// numbers, one line for each finisher, and the SHA-256 of all that as its last line. It is read
+/// page by page; if that fails on the way the answer breaks off, and its last line is missing.
+#[utoipa::path(
+    get,
+    path = "/v1/contests/{id}/settlement/sheet",
+    tag = "operations",
+    operation_id = "download_sheet",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest")),
+    responses((status = 200, body = String, content_type = "text/csv", description = "The sheet", headers(("Content-Disposition" = String, description = "A name for the file")))),
+    extensions(("x-role" = json!([Role::Operator])), ("x-problems" = json!([Code::NotFrozenYet])))
+)]
 pub(crate) async fn download(
     State(app): State<App>,
     _: Operator,

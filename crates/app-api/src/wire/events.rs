@@ -1,19 +1,36 @@
 //! Events as they come in, and what became of them.
 
 use super::parse_time;
-use crate::{extract::Faults, problem::Problem};
+use crate::openapi::vocabulary;
+use crate::{
+    extract::Faults,
+    problem::{EventCode, FaultCode, Problem},
+};
 use domain::ids::InvalidId;
 use ports::tasks::{EventOutcome, QUANTITY_MAX, TaskEvent};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-#[derive(Deserialize)]
+/// Something that a viewer did in a room.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TaskEvent)]
 pub(crate) struct EventBody {
+    #[schema(value_type = vocabulary::EventId)]
     event_id: String,
+    /// Who did it.
+    #[schema(value_type = vocabulary::UserId)]
     user_id: String,
+    /// Where it happened.
+    #[schema(value_type = vocabulary::RoomId)]
     room_id: String,
+    #[schema(value_type = vocabulary::TaskKind)]
     kind: String,
+    /// How much of it.
+    #[schema(minimum = 1, maximum = 1_000_000)]
     quantity: u64,
+    /// When it happened: at most 7 days ago and 5 minutes ahead.
+    #[schema(value_type = vocabulary::AnyTime)]
     occurred_at: String,
 }
 
@@ -22,7 +39,7 @@ impl EventBody {
         let at = |field: &str| format!("/{index}/{field}");
         let mut id = |field: &str, valid: bool, detail: String| {
             if !valid {
-                faults.push(&at(field), "invalid_id", detail);
+                faults.push(&at(field), FaultCode::InvalidId, detail);
             }
         };
         let detail =
@@ -46,11 +63,15 @@ impl EventBody {
         );
         id("kind", kind.is_ok(), detail(kind.as_ref().err().copied()));
         if !(1..=QUANTITY_MAX).contains(&self.quantity) {
-            faults.push(&at("quantity"), "out_of_range", "must be from 1 to 1000000");
+            faults.push(
+                &at("quantity"),
+                FaultCode::OutOfRange,
+                "must be from 1 to 1000000",
+            );
         }
         let occurred_at = faults.check(
             &at("occurred_at"),
-            "invalid_time",
+            FaultCode::InvalidTime,
             parse_time(&self.occurred_at),
         )?;
         Some(TaskEvent {
@@ -68,7 +89,11 @@ impl EventBody {
 pub(crate) fn parse_events(batch: Vec<EventBody>) -> Result<Vec<TaskEvent>, Problem> {
     let mut faults = Faults::default();
     if !(1..=ports::tasks::EVENTS_MAX).contains(&batch.len()) {
-        faults.push("", "out_of_range", "a batch must have 1 to 1000 events");
+        faults.push(
+            "",
+            FaultCode::OutOfRange,
+            "a batch must have 1 to 1000 events",
+        );
         faults.finish()?;
         return Ok(Vec::new());
     }
@@ -81,17 +106,26 @@ pub(crate) fn parse_events(batch: Vec<EventBody>) -> Result<Vec<TaskEvent>, Prob
     Ok(events)
 }
 
-#[derive(Serialize)]
+/// What became of a batch of events.
+#[derive(Serialize, ToSchema)]
+#[schema(as = RecordedEvents)]
 pub(crate) struct Recorded {
+    /// How many are new and were kept.
     accepted: usize,
+    /// How many were kept before.
     duplicates: usize,
+    /// Those that were not taken.
+    #[schema(value_type = Vec<RejectedEvent>)]
     rejected: Vec<RejectedEvent>,
 }
 
-#[derive(Serialize)]
+/// One event that was not taken.
+#[derive(Serialize, ToSchema)]
 struct RejectedEvent {
+    #[schema(value_type = vocabulary::EventId)]
     event_id: String,
-    code: &'static str,
+    #[schema(value_type = vocabulary::EventProblem)]
+    code: EventCode,
 }
 
 impl Recorded {
@@ -111,10 +145,10 @@ impl Recorded {
                     recorded.duplicates += 1;
                     continue;
                 }
-                EventOutcome::Conflict => "event_conflict",
-                EventOutcome::TooLate => "contest_judged",
-                EventOutcome::TooOld => "too_old",
-                EventOutcome::TooFarAhead => "too_far_ahead",
+                EventOutcome::Conflict => EventCode::EventConflict,
+                EventOutcome::TooLate => EventCode::ContestJudged,
+                EventOutcome::TooOld => EventCode::TooOld,
+                EventOutcome::TooFarAhead => EventCode::TooFarAhead,
             };
             recorded.rejected.push(RejectedEvent {
                 event_id: event.event_id.to_string(),

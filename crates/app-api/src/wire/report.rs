@@ -1,6 +1,7 @@
 //! What operators read: reports and findings.
 
 use super::{ContestView, rfc3339};
+use crate::openapi::vocabulary;
 use domain::{
     invariant::{Invariant, Violation},
     money::Coins,
@@ -10,31 +11,55 @@ use domain::{
 use ports::{contests::StateCount, findings::Finding};
 use serde::Serialize;
 use usecases::Report;
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
+/// The signups of one state.
+#[derive(Serialize, ToSchema)]
+#[schema(as = StateCount)]
 struct CountView {
+    #[schema(value_type = vocabulary::SignupState)]
     state: &'static str,
+    /// How many.
     signups: u64,
+    /// The sum of their fees.
+    #[schema(value_type = vocabulary::Coins)]
     fees: u64,
+    /// The sum of their prizes.
+    #[schema(value_type = vocabulary::Coins)]
     prizes: u64,
 }
 
-#[derive(Serialize)]
+/// What the contest moved, or is about to move, in its own name.
+#[derive(Serialize, ToSchema)]
+#[schema(as = OwnLeg)]
 struct LegView {
+    #[schema(value_type = vocabulary::OwnLegName)]
     leg: &'static str,
+    #[schema(value_type = vocabulary::Coins)]
     amount: u64,
+    /// True once it is known to have moved.
     applied: bool,
 }
 
-#[derive(Serialize)]
+/// One difference between our rows and the funds system.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Finding)]
 pub(crate) struct FindingView {
+    #[schema(value_type = vocabulary::FindingId)]
     finding_id: String,
+    #[schema(value_type = vocabulary::FindingKind)]
     class: &'static str,
+    #[schema(value_type = vocabulary::ContestId)]
     contest_id: String,
+    /// What it is about: a signup id, an order id or an account.
     subject: String,
+    /// What was seen, on both sides.
     evidence: String,
+    #[schema(value_type = vocabulary::Time)]
     found_at: String,
+    /// When it was settled; only where it was.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = vocabulary::Time, required = false)]
     settled_at: Option<String>,
 }
 
@@ -52,10 +77,14 @@ impl From<&Finding> for FindingView {
     }
 }
 
-#[derive(Serialize)]
+/// A contest with everything that was counted and checked.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Report)]
 pub(crate) struct ReportView {
     contest: ContestView,
+    /// How many signed up.
     signups: u64,
+    /// The signups by state.
     counts: Vec<CountView>,
     funnel: Funnel,
     money: Money,
@@ -63,11 +92,16 @@ pub(crate) struct ReportView {
     findings: Vec<FindingView>,
 }
 
-#[derive(Serialize)]
+/// One invariant and whether it holds.
+#[derive(Serialize, ToSchema)]
+#[schema(as = InvariantCheck)]
 struct InvariantView {
+    #[schema(value_type = vocabulary::InvariantName)]
     name: &'static str,
     /// Null where it was not checked: something is under way, or these books do not show it.
+    #[schema(required = true)]
     holds: Option<bool>,
+    /// What breaks it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     evidence: Vec<String>,
 }
@@ -92,21 +126,35 @@ fn invariants(violations: Option<&[Violation]>) -> Vec<InvariantView> {
     Invariant::ALL.iter().map(view).collect()
 }
 
-#[derive(Serialize)]
+/// How far viewers came.
+#[derive(Serialize, ToSchema)]
 struct Funnel {
+    /// Who asked to sign up.
     signed_up: u64,
+    /// Whose fee was paid.
     paid: u64,
+    /// Who completed the task.
     finished: u64,
+    /// Whose prize was paid.
     claimed: u64,
 }
 
-#[derive(Serialize)]
+/// Coins in and out.
+#[derive(Serialize, ToSchema)]
 struct Money {
     /// What the pool account holds now.
+    #[schema(value_type = Option<vocabulary::Coins>, required = true)]
     held: Option<u64>,
+    /// Fees of all who paid.
+    #[schema(value_type = vocabulary::Coins)]
     fees: u64,
+    /// Prizes paid.
+    #[schema(value_type = vocabulary::Coins)]
     prizes: u64,
+    /// Fees that went back.
+    #[schema(value_type = vocabulary::Coins)]
     refunds: u64,
+    /// What the contest moved in its own name.
     own_legs: Vec<LegView>,
 }
 

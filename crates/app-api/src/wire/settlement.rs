@@ -1,47 +1,86 @@
 //! How a contest was settled, and who did most.
 
 use super::rfc3339;
+use crate::openapi::vocabulary;
 use domain::{
     contest::{Contest, Phase},
     settlement::{SheetLine, Totals},
 };
 use ports::{leaderboard::Place, store::Page};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 /// How a contest was settled; the lines are for operators.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SettlementOfContest)]
 pub(crate) struct SheetView {
+    #[schema(value_type = vocabulary::ContestId)]
     contest_id: String,
+    #[schema(value_type = vocabulary::Rule)]
     rule: &'static str,
+    #[schema(value_type = vocabulary::Remainder)]
     remainder: &'static str,
+    /// All fees of paid signups.
+    #[schema(value_type = vocabulary::Coins)]
     fees: u64,
+    /// What the pool held at least.
+    #[schema(value_type = vocabulary::Coins)]
     guarantee: u64,
+    /// What the series brought.
+    #[schema(value_type = vocabulary::Coins)]
     carry: u64,
+    /// In hundredths of a percent.
+    #[schema(minimum = 0, maximum = 10_000)]
     rake_bps: u16,
+    /// What the platform keeps of the fees.
+    #[schema(value_type = vocabulary::Coins)]
     rake: u64,
+    /// What the finishers share.
+    #[schema(value_type = vocabulary::Coins)]
     pool: u64,
+    /// What of the guarantee was not needed.
+    #[schema(value_type = vocabulary::Coins)]
     guarantee_return: u64,
     finishers: u64,
+    #[schema(value_type = u64)]
     weight_sum: u128,
+    #[schema(value_type = vocabulary::Time)]
     frozen_at: String,
+    /// Where the funds system closed the pool account to credits.
+    #[schema(value_type = u64, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<u64>,
+    /// SHA-256 of the secret of a lucky split.
+    #[schema(value_type = vocabulary::Digest, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     commitment: Option<String>,
+    /// The secret of a lucky split.
+    #[schema(value_type = vocabulary::Digest, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     secret: Option<String>,
+    /// SHA-256 of the sheet; null until its last line is written.
+    #[schema(value_type = Option<vocabulary::Digest>, required = true)]
     sheet_sha256: Option<String>,
+    /// A page of its lines; for operators alone.
+    #[schema(value_type = super::Items<SheetLineView>, required = false)]
     #[serde(skip_serializing_if = "Option::is_none")]
     lines: Option<super::Items<SheetLineView>>,
 }
 
 /// One finisher's line of the sheet.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = SheetLine)]
 pub(crate) struct SheetLineView {
+    #[schema(value_type = vocabulary::SignupId)]
     signup_id: String,
+    #[schema(value_type = vocabulary::UserId)]
     user_id: String,
+    #[schema(minimum = 1)]
     weight: u64,
+    /// The weights ahead of it.
+    #[schema(value_type = u64)]
     before: u128,
+    #[schema(value_type = vocabulary::Coins)]
     prize: u64,
 }
 
@@ -107,17 +146,23 @@ impl SheetView {
 }
 
 /// The first places of a contest.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Leaderboard)]
 pub(crate) struct LeaderboardView {
     items: Vec<PlaceView>,
 }
 
 /// One place.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Place)]
 pub(crate) struct PlaceView {
+    #[schema(minimum = 1)]
     rank: u64,
+    #[schema(value_type = vocabulary::UserId)]
     user_id: String,
     quantity: u64,
+    /// When what was done reached that much.
+    #[schema(value_type = vocabulary::Time)]
     reached_at: String,
 }
 
@@ -141,11 +186,15 @@ impl From<&[Place]> for LeaderboardView {
 }
 
 /// A viewer's own place; without a rank as long as nothing that counts was done.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = OwnPlace)]
 pub(crate) struct OwnPlaceView {
+    #[schema(value_type = Option<u64>, required = true, minimum = 1)]
     rank: Option<u64>,
+    #[schema(value_type = vocabulary::UserId)]
     user_id: String,
     quantity: u64,
+    #[schema(value_type = Option<vocabulary::Time>, required = true)]
     reached_at: Option<String>,
 }
 
