@@ -1,6 +1,7 @@
 //! Who calls: a bearer JWT, HS256, with subject, role and expiry. The algorithm is pinned.
 
 use crate::{
+    extract::parse_id,
     problem::{Code, Problem},
     state::App,
 };
@@ -8,7 +9,7 @@ use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
-use domain::ids::{SenderId, UserId};
+use domain::ids::{InvalidId, SenderId, UserId};
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
@@ -130,9 +131,9 @@ impl Caller {
         Err(Problem::new(Code::Forbidden, detail))
     }
 
-    fn subject<T: FromStr>(&self) -> Result<T, Problem> {
+    fn subject<T: FromStr<Err = InvalidId>>(&self) -> Result<T, Problem> {
         let invalid = |_| Problem::unauthorized("the token's subject is not a user id");
-        self.subject.parse().map_err(invalid)
+        parse_id(&self.subject).map_err(invalid)
     }
 }
 

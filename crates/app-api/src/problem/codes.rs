@@ -130,6 +130,9 @@ codes! {
         MethodNotAllowed = "method_not_allowed", 405, Client,
             "The path is there, but does not take that method. `Allow` lists those it takes.",
             "Mend the caller.";
+        RequestTimeout = "request_timeout", 408, Client,
+            "The body did not come in time. Nothing was done.",
+            "Repeat the request.";
         SignupClosed = "signup_closed", 409, Viewer,
             "Signups of this contest have not opened yet, or are over. Nothing was charged.",
             "Show when signups open, or that they are over.";
@@ -175,6 +178,9 @@ codes! {
         BodyTooLarge = "body_too_large", 413, Client,
             "The body is larger than 1 MiB.",
             "Send less at once: events go in batches of at most 1,000.";
+        UriTooLong = "uri_too_long", 414, Client,
+            "Path and query are too long.",
+            "Mend the caller.";
         UnsupportedMediaType = "unsupported_media_type", 415, Client,
             "The content type is not `application/json`.",
             "Mend the caller.";
@@ -184,6 +190,9 @@ codes! {
         RateLimited = "rate_limited", 429, Client,
             "This caller sends more than it may. Nothing was done.",
             "Repeat after `Retry-After`.";
+        HeadersTooLarge = "headers_too_large", 431, Client,
+            "The headers are too large.",
+            "Mend the caller.";
         InternalError = "internal_error", 500, Us,
             "Something that must not happen did. It was logged with all that is known.",
             "Look at the log. A caller may repeat once: nothing happens twice.";
