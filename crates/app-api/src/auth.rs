@@ -9,6 +9,7 @@ mod tokens;
 pub(crate) use tokens::Tokens;
 
 use crate::{
+    extract::parse_id,
     problem::{Code, Problem},
     state::App,
 };
@@ -16,7 +17,7 @@ use axum::{
     extract::FromRequestParts,
     http::{header, request::Parts},
 };
-use domain::ids::{SenderId, UserId};
+use domain::ids::{InvalidId, SenderId, UserId};
 use serde::{Deserialize, Serialize};
 use std::str::FromStr;
 
@@ -91,9 +92,9 @@ impl Caller {
         Err(Problem::new(Code::Forbidden, detail))
     }
 
-    fn subject<T: FromStr>(&self) -> Result<T, Problem> {
+    fn subject<T: FromStr<Err = InvalidId>>(&self) -> Result<T, Problem> {
         let invalid = |_| Problem::unauthorized("the token's subject is not a user id");
-        self.subject.parse().map_err(invalid)
+        parse_id(&self.subject).map_err(invalid)
     }
 }
 

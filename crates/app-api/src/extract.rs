@@ -6,6 +6,7 @@ use axum::{
     extract::{FromRequest, FromRequestParts, Request, rejection::BytesRejection},
     http::{StatusCode, header, request::Parts},
 };
+use domain::ids::InvalidId;
 use serde::de::DeserializeOwned;
 use std::str::FromStr;
 
@@ -53,6 +54,15 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for OptionalBody<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let bytes = bytes(request, state).await?;
+        // serde takes a list of nothing for an object without fields.
+        let is_list = bytes.trim_ascii_start().starts_with(b"[");
+        if is_list && serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok() {
+            return Err(Problem::fault(
+                "",
+                FaultCode::InvalidType,
+                "must be an object",
+            ));
+        }
         let text = if bytes.is_empty() { b"{}" } else { &bytes[..] };
         parse(text).map(Self)
     }
@@ -105,7 +115,7 @@ fn misplaced_list(value: &serde_json::Value) -> Option<String> {
             Value::Array(_) => Some(pointer.to_owned()),
             Value::Object(fields) => fields
                 .iter()
-                .find_map(|(name, value)| nested(value, &format!("{pointer}/{name}"))),
+                .find_map(|(name, value)| nested(value, &format!("{pointer}/{}", escaped(name)))),
             _ => None,
         }
     }
@@ -123,6 +133,7 @@ fn misfit(pointer: String, said: &str) -> Problem {
     let said = said.split(" at line ").next().unwrap_or(said);
     let quoted = || said.split('`').nth(1).unwrap_or_default();
     let at = |field: &str| {
+        let field = escaped(field);
         if pointer.ends_with(&format!("/{field}")) {
             pointer.clone()
         } else {
@@ -158,16 +169,34 @@ fn pointer(path: &serde_path_to_error::Path) -> String {
     path.iter()
         .map(|segment| match segment {
             Segment::Seq { index } => format!("/{index}"),
-            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Map { key } => format!("/{}", escaped(key)),
             Segment::Enum { .. } | Segment::Unknown => String::new(),
         })
         .collect()
 }
 
+/// A name as a part of a JSON pointer.
+fn escaped(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+/// An id, but `.` and `..`: clients and proxies drop those from a path, so what is named so could
+/// not be asked for.
+pub(crate) fn parse_id<T: FromStr<Err = InvalidId>>(text: &str) -> Result<T, InvalidId> {
+    let id = text.parse()?;
+    if matches!(text, "." | "..") {
+        return Err(InvalidId {
+            kind: "id",
+            rule: "must not be . or ..",
+        });
+    }
+    Ok(id)
+}
+
 /// One segment of the path, parsed as an id. A text that is no id names nothing: 404.
 pub(crate) struct Id<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
+impl<S: Send + Sync, T: FromStr<Err = InvalidId>> FromRequestParts<S> for Id<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
@@ -175,7 +204,7 @@ impl<S: Send + Sync, T: FromStr> FromRequestParts<S> for Id<T> {
         let text = path
             .map(|axum::extract::Path(text)| text)
             .unwrap_or_default();
-        text.parse()
+        parse_id(&text)
             .map(Self)
             .map_err(|_| Problem::new(Code::NotFound, "there is nothing of that id"))
     }
@@ -198,17 +227,24 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 /// `Failed to deserialize query string: limit: invalid digit found in string`, in our words.
 fn query_problem(said: &str) -> Problem {
     let said = said.split_once(": ").map_or(said, |(_, rest)| rest);
-    if said.starts_with("unknown field") {
-        let name = said.split('`').nth(1).unwrap_or_default();
-        return Problem::fault(
-            format!("/{name}"),
+    for (rule, code, detail) in [
+        (
+            "unknown",
             FaultCode::UnknownField,
             "there is no such parameter",
-        );
+        ),
+        ("duplicate", FaultCode::DuplicateField, "is there twice"),
+        ("missing", FaultCode::Missing, "is needed"),
+    ] {
+        // What comes before it is the name again.
+        if let Some((_, rest)) = said.split_once(&format!("{rule} field `")) {
+            let name = rest.split('`').next().unwrap_or_default();
+            return Problem::fault(format!("/{}", escaped(name)), code, detail);
+        }
     }
     match said.split_once(": ") {
         Some((name, _)) => Problem::fault(
-            format!("/{name}"),
+            format!("/{}", escaped(name)),
             FaultCode::InvalidType,
             "is not of the right form",
         ),

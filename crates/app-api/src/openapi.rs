@@ -11,7 +11,7 @@
 //!   A call without `x-role` takes no token.
 //!
 //! What many calls can answer is added here ([`common_problems`]): 401 and 403 by role, 404 by
-//! ids in the path, 400, 413, 415 and 422 by body, 422 by query, 429, 500 and 503 everywhere.
+//! ids in the path, 400, 408, 413, 415 and 422 by body, 422 by query, 429, 500 and 503 everywhere.
 //! Fields of wire types name their words in [`vocabulary`].
 
 pub(crate) mod pages;
@@ -162,6 +162,7 @@ fn common_problems(path: &str, operation: &Map<String, Value>, takes_token: bool
         codes.extend([
             Code::MalformedJson,
             Code::BodyNotRead,
+            Code::RequestTimeout,
             Code::BodyTooLarge,
             Code::InvalidRequest,
         ]);

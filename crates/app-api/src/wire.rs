@@ -3,7 +3,7 @@
 
 use crate::openapi::vocabulary;
 use crate::{
-    extract::Faults,
+    extract::{Faults, parse_id},
     problem::{FaultCode, Problem},
 };
 use domain::{
@@ -17,26 +17,21 @@ use domain::{
     time::UnixMillis,
 };
 use serde::{Deserialize, Serialize};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use text::{is_title, parse_time};
 use usecases::{Pool, Seen};
 use utoipa::ToSchema;
 
 mod events;
 mod report;
+mod sandbox;
 mod settlement;
+mod text;
 
 pub(crate) use events::{EventBody, Recorded, parse_events};
 pub(crate) use report::{FindingView, ReportView};
+pub(crate) use sandbox::{GrantBody, SandboxAccount};
 pub(crate) use settlement::{LeaderboardView, OwnPlaceView, SheetView};
 pub(crate) use usecases::sheet::rfc3339;
-
-fn parse_time(text: &str) -> Result<UnixMillis, &'static str> {
-    let time = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| "must be an RFC 3339 time")?;
-    let millis = time.unix_timestamp_nanos().div_euclid(1_000_000);
-    i64::try_from(millis)
-        .map(UnixMillis)
-        .map_err(|_| "must be an RFC 3339 time")
-}
 
 /// A contest to be created. Its terms never change afterwards.
 #[derive(Deserialize, ToSchema)]
@@ -121,9 +116,6 @@ struct PayoutBody {
     rule: String,
 }
 
-/// The longest title, in characters.
-const TITLE_MAX: usize = 100;
-
 fn choice<T: Copy>(
     faults: &mut Faults,
     pointer: &str,
@@ -154,12 +146,11 @@ impl NewContest {
             Rule::Equal,
             Rule::named,
         );
-        let characters = self.title.chars().count();
-        if !(1..=TITLE_MAX).contains(&characters) || self.title.chars().any(char::is_control) {
+        if !is_title(&self.title) {
             faults.push(
                 "/title",
                 FaultCode::OutOfRange,
-                "must be 1 to 100 characters without control characters",
+                "must be 1 to 100 characters, one of them visible, without control characters",
             );
         }
         let mut time = |pointer: &str, text: &str| {
@@ -221,9 +212,12 @@ impl NewContest {
             Unclaimed::Pay,
             Unclaimed::named,
         );
-        let room_id = faults.check("/room_id", FaultCode::InvalidId, self.room_id.parse());
-        let kind: Option<TaskKind> =
-            faults.check("/task/kind", FaultCode::InvalidId, self.task.kind.parse());
+        let room_id = faults.check("/room_id", FaultCode::InvalidId, parse_id(&self.room_id));
+        let kind: Option<TaskKind> = faults.check(
+            "/task/kind",
+            FaultCode::InvalidId,
+            parse_id(&self.task.kind),
+        );
         faults.finish()?;
         let (Some(room_id), Some(kind)) = (room_id, kind) else {
             return Err(Problem::invalid(Vec::new()));
@@ -623,26 +617,4 @@ impl From<Pool> for PoolView {
             estimated_prize: estimated_prize.get(),
         }
     }
-}
-
-/// Coins for a viewer of the sandbox.
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = NewGrant)]
-pub(crate) struct GrantBody {
-    /// How many coins.
-    #[schema(minimum = 1, maximum = 9_007_199_254_740_991_u64)]
-    pub(crate) amount: u64,
-    #[schema(value_type = vocabulary::GrantId)]
-    pub(crate) grant_id: String,
-}
-
-/// An account of the sandbox.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct SandboxAccount {
-    #[schema(value_type = vocabulary::UserId)]
-    pub(crate) user_id: String,
-    /// What it holds.
-    #[schema(value_type = vocabulary::Coins)]
-    pub(crate) balance: i64,
 }

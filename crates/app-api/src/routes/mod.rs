@@ -6,7 +6,9 @@ pub(crate) mod service;
 mod sheet;
 
 use crate::{
-    edge, live,
+    edge,
+    extract::parse_id,
+    live,
     openapi::{self, vocabulary},
     problem::{Code, FaultCode, Problem},
     state::App,
@@ -20,6 +22,7 @@ use axum::{
 use domain::{ids::SignupId, signup::Signup};
 use ports::store::Page;
 use serde::Deserialize;
+use std::str::FromStr;
 use tower_http::catch_panic::CatchPanicLayer;
 use utoipa::IntoParams;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -99,8 +102,13 @@ fn page_size(limit: Option<usize>) -> Result<usize, Problem> {
 }
 
 /// Where a page continues. Cursors are what an earlier page answered; their form is ours.
-fn cursor<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, Problem> {
-    text.map(str::parse).transpose().map_err(|_| {
+fn cursor<T: FromStr + ToString>(text: Option<&str>) -> Result<Option<T>, Problem> {
+    let parse = |text: &str| {
+        let after: Option<T> = text.parse().ok();
+        // Only what was sent comes back.
+        after.filter(|after| after.to_string() == text).ok_or(())
+    };
+    text.map(parse).transpose().map_err(|()| {
         Problem::fault(
             "/cursor",
             FaultCode::InvalidCursor,
@@ -110,11 +118,11 @@ fn cursor<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>, Problem
 }
 
 /// A filter of a query that is an id.
-fn filter<T: std::str::FromStr<Err = domain::ids::InvalidId>>(
+fn filter<T: FromStr<Err = domain::ids::InvalidId>>(
     pointer: &'static str,
     text: Option<&str>,
 ) -> Result<Option<T>, Problem> {
-    text.map(str::parse::<T>)
+    text.map(parse_id)
         .transpose()
         .map_err(|error| Problem::fault(pointer, FaultCode::InvalidId, error.to_string()))
 }

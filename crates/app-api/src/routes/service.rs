@@ -2,7 +2,7 @@
 
 use crate::{
     auth::{Operator, Role, Sender},
-    extract::{Body, Id},
+    extract::{Body, Id, parse_id},
     openapi::vocabulary,
     problem::{Code, FaultCode, Problem},
     state::App,
@@ -62,12 +62,8 @@ pub(crate) async fn grant(
     Id(user): Id<UserId>,
     Body(body): Body<GrantBody>,
 ) -> Result<Json<SandboxAccount>, Problem> {
-    let grant: GrantId = body
-        .grant_id
-        .parse()
-        .map_err(|error: domain::ids::InvalidId| {
-            Problem::fault("/grant_id", FaultCode::InvalidId, error.to_string())
-        })?;
+    let grant: GrantId = parse_id(&body.grant_id)
+        .map_err(|error| Problem::fault("/grant_id", FaultCode::InvalidId, error.to_string()))?;
     let amount = Coins::new(body.amount)
         .ok()
         .filter(|amount| !amount.is_zero())

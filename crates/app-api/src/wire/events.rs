@@ -3,7 +3,7 @@
 use super::parse_time;
 use crate::openapi::vocabulary;
 use crate::{
-    extract::Faults,
+    extract::{Faults, parse_id},
     problem::{EventCode, FaultCode, Problem},
 };
 use domain::ids::InvalidId;
@@ -44,8 +44,8 @@ impl EventBody {
         };
         let detail =
             |error: Option<InvalidId>| error.map_or_else(String::new, |error| error.to_string());
-        let (event_id, user_id) = (self.event_id.parse(), self.user_id.parse());
-        let (room_id, kind) = (self.room_id.parse(), self.kind.parse());
+        let (event_id, user_id) = (parse_id(&self.event_id), parse_id(&self.user_id));
+        let (room_id, kind) = (parse_id(&self.room_id), parse_id(&self.kind));
         id(
             "event_id",
             event_id.is_ok(),

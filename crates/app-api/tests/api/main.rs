@@ -1,0 +1,8 @@
+//! The real program over HTTP: every answer is held to `/openapi.json`.
+
+mod bad_bodies;
+mod bad_input;
+mod contest;
+mod document;
+mod roles;
+mod server;
