@@ -286,7 +286,7 @@ async fn write(path: &Path, steps: &[&str]) {
     let mut db = SqliteConnection::connect_with(&options)
         .await
         .expect("a new file");
-    for step in steps {
+    for step in ["BEGIN"].iter().chain(steps).chain(&["COMMIT"]) {
         sqlx::raw_sql(AssertSqlSafe(*step))
             .execute(&mut db)
             .await
@@ -494,6 +494,12 @@ async fn zero_sum() {
         "ZERO_SUM",
         "",
         &transfer(18, "gift/1", "platform/issuing", "pool/c2", 1, 3_318),
+    )
+    .await;
+    breaks(
+        "ZERO_SUM",
+        "",
+        &transfer(18, "fee/c9/fay/0", "user/fay", "pool/c9", 1, 3_318),
     )
     .await;
     let late = "UPDATE account SET balance = balance + 1 WHERE name = 'user/ann'";
