@@ -540,6 +540,8 @@ async fn forward_only() {
         "DELETE FROM signup_history WHERE signup_id = 's6' AND version = 1",
         "DELETE FROM signup_history WHERE signup_id = 's7'",
         "UPDATE signup SET version = 9 WHERE signup_id = 's7'",
+        "DELETE FROM signup_history WHERE signup_id = 's4' AND version = 1; UPDATE signup SET version = 1
+            WHERE signup_id = 's4'; UPDATE signup_history SET version = 1 WHERE signup_id = 's4'",
         "UPDATE signup_history SET state = 'claiming' WHERE signup_id = 's6' AND version = 2",
         "DELETE FROM contest_history WHERE contest_id = 'c3' AND version = 2",
         "UPDATE contest_history SET phase = 'claimable' WHERE contest_id = 'c3' AND version = 3",
