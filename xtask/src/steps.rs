@@ -1,9 +1,9 @@
 //! `cargo xtask test` and `cargo xtask ci`: everything that CI runs, step by step, with times.
 
 use crate::{
-    play::{self, PlayArgs},
+    overload, play,
     shell::{cargo, root, run},
-    tidy, walk,
+    stop, tidy, walk,
 };
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser};
@@ -48,6 +48,10 @@ enum Work {
     Tidy,
     /// `play` with these arguments.
     Play(&'static [&'static str]),
+    /// `stop` with these arguments.
+    Stop(&'static [&'static str]),
+    /// `overload` with these arguments.
+    Overload(&'static [&'static str]),
     /// The README's contest by hand.
     Walk,
 }
@@ -110,6 +114,66 @@ const TEST: &[Step] = &[
         work: Work::Play(&["--scenario", "claims", "--window", "4"]),
     },
     Step {
+        name: "by-fee",
+        work: Work::Play(&["--scenario", "by-fee", "--viewers", "150", "--window", "3"]),
+    },
+    Step {
+        name: "by-score",
+        work: Work::Play(&[
+            "--scenario",
+            "by-score",
+            "--viewers",
+            "150",
+            "--window",
+            "3",
+            "--remainder",
+            "platform",
+        ]),
+    },
+    Step {
+        name: "early-bird",
+        work: Work::Play(&[
+            "--scenario",
+            "early-bird",
+            "--viewers",
+            "150",
+            "--window",
+            "3",
+        ]),
+    },
+    Step {
+        name: "lucky",
+        work: Work::Play(&[
+            "--scenario",
+            "lucky",
+            "--viewers",
+            "150",
+            "--window",
+            "3",
+            "--remainder",
+            "platform",
+        ]),
+    },
+    Step {
+        name: "disconnects",
+        work: Work::Play(&[
+            "--scenario",
+            "disconnects",
+            "--times",
+            "60",
+            "--window",
+            "3",
+        ]),
+    },
+    Step {
+        name: "stop",
+        work: Work::Stop(&["--rounds", "2", "--viewers", "2000"]),
+    },
+    Step {
+        name: "overload",
+        work: Work::Overload(&["--short"]),
+    },
+    Step {
         name: "kill",
         work: Work::Play(&[
             "--viewers",
@@ -137,11 +201,16 @@ pub(crate) enum Suite {
     Ci,
 }
 
-/// The arguments of `play`, parsed as its command line.
+/// The arguments of a command, parsed as its command line.
 #[derive(Parser)]
-struct PlayLine {
+struct Line<A: Args> {
     #[command(flatten)]
-    args: PlayArgs,
+    args: A,
+}
+
+fn parsed<A: Args>(args: &[&str]) -> Result<A> {
+    let line = Line::<A>::try_parse_from(std::iter::once("step").chain(args.iter().copied()))?;
+    Ok(line.args)
 }
 
 /// Runs the steps. A step that fails does not stop the others; the whole is not run if a part of
@@ -222,10 +291,11 @@ async fn perform(work: Work) -> Result<Outcome> {
         Work::Examples => examples().map(|()| Outcome::Passed),
         Work::Tidy => tidy::tidy().map(Outcome::from),
         Work::Walk => walk::walk().await,
-        Work::Play(args) => {
-            let line =
-                PlayLine::try_parse_from(std::iter::once("play").chain(args.iter().copied()))?;
-            play::play(&line.args).await.map(Outcome::from)
+        Work::Play(args) => play::play(&parsed(args)?).await.map(Outcome::from),
+        Work::Stop(args) => stop::stop(&parsed(args)?).await.map(Outcome::from),
+        Work::Overload(args) => {
+            let args = parsed(args)?;
+            overload::overload(&args).await.map(Outcome::from)
         }
     }
 }

@@ -269,10 +269,15 @@ impl Edge {
     }
 }
 
+/// Marks an answer to what was shed, for the connection that it came from.
+#[derive(Clone, Copy)]
+pub(crate) struct Shed;
+
 /// The answer to what is shed.
 fn overloaded() -> Response {
     let mut response = Response::new(Body::from(OVERLOADED));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    response.extensions_mut().insert(Shed);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
     headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));

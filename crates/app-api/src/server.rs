@@ -8,7 +8,7 @@
 
 use crate::{
     config::LimitSettings,
-    edge::{self, body::ResponseBody},
+    edge::{self, Shed, body::ResponseBody},
 };
 use axum::{extract::Request, response::Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -19,7 +19,7 @@ use std::{
     net::IpAddr,
     pin::pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -27,7 +27,7 @@ use std::{
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{Notify, OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -37,6 +37,10 @@ const HEAD_MAX: usize = 128 << 10;
 const LAST_BYTES: Duration = Duration::from_millis(250);
 /// How long to wait when the system cannot give us another connection.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
+/// How long a connection is not listened to after it was shed, the first time and at most: the
+/// time after which every shed answer says to come back.
+const PAUSE_FIRST: Duration = Duration::from_millis(50);
+const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Open files that are not connections: databases, logs, the runtime's own.
 const OTHER_FILES: usize = 128;
 
@@ -151,16 +155,47 @@ impl Drop for Open {
     }
 }
 
-/// Requests of one connection that are not answered to the last byte.
+/// Requests of one connection that are not answered to the last byte, and how it was shed lately.
 #[derive(Default)]
 struct Busy {
     requests: AtomicUsize,
     rested: Notify,
+    shed: Mutex<Option<Shedding>>,
+}
+
+/// A connection whose last request was shed.
+#[derive(Clone, Copy)]
+struct Shedding {
+    at: Instant,
+    times: u32,
+}
+
+impl Shedding {
+    /// When the next request of this connection is looked at. A client that comes back at once
+    /// instead of when it was told would have us answer nothing else; it waits twice as long each
+    /// time, at most as long as it was told to. One that keeps to it waits for nothing.
+    fn over(self) -> Instant {
+        let doubled = PAUSE_FIRST.saturating_mul(1 << self.times.min(16));
+        self.at + doubled.min(PAUSE_MAX)
+    }
 }
 
 impl Busy {
     fn is_resting(&self) -> bool {
         self.requests.load(Ordering::Acquire) == 0
+    }
+
+    fn shedding(&self) -> Option<Shedding> {
+        *self.shed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes whether a request was shed.
+    fn note(&self, shed: bool) {
+        let mut last = self.shed.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = shed.then(|| Shedding {
+            at: Instant::now(),
+            times: last.map_or(0, |last| last.times + 1),
+        });
     }
 
     fn begin(self: &Arc<Self>) -> Begun {
@@ -196,8 +231,14 @@ async fn connection<H, F>(
     let service = service_fn(|request| {
         let begun = busy.begin();
         let answer = handle(request, peer);
+        let (busy, stopping) = (&busy, &keep.stopping);
         async move {
+            if let Some(last) = busy.shedding() {
+                let pause = sleep_until(last.over());
+                stopping.run_until_cancelled(pause).await;
+            }
             let response = answer.await;
+            busy.note(response.extensions().get::<Shed>().is_some());
             Ok::<_, Infallible>(response.map(|body| ResponseBody::holding(body, begun)))
         }
     });
@@ -233,5 +274,27 @@ async fn connection<H, F>(
             _ = connection.as_mut() => return,
             () = busy.rested.notified() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_back_too_early_waits_longer_each_time_and_who_is_served_starts_anew() {
+        let busy = Busy::default();
+        assert!(busy.shedding().is_none());
+        let mut waits = Vec::new();
+        for _ in 0..40 {
+            busy.note(true);
+            let last = busy.shedding().expect("a connection that was shed");
+            waits.push(last.over() - last.at);
+        }
+        assert_eq!(waits[0], PAUSE_FIRST);
+        assert_eq!(waits[1], 2 * PAUSE_FIRST);
+        assert!(waits.iter().skip(5).all(|wait| *wait == PAUSE_MAX));
+        busy.note(false);
+        assert!(busy.shedding().is_none());
     }
 }

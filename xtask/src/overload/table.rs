@@ -2,11 +2,12 @@
 
 use super::{Kind, Round};
 
-/// The middle one; 0 of none.
+/// The middle one, of two the lower; 0 of none.
 pub(super) fn median(values: impl Iterator<Item = u64>) -> u64 {
     let mut values: Vec<u64> = values.collect();
     values.sort_unstable();
-    values.get(values.len() / 2).copied().unwrap_or(0)
+    let place = values.len().saturating_sub(1) / 2;
+    values.get(place).copied().unwrap_or(0)
 }
 
 fn percentile(values: &[u32], percent: usize) -> u32 {
@@ -93,6 +94,7 @@ mod tests {
     #[test]
     fn the_middle_and_the_hundredths() {
         assert_eq!(median([9, 1, 5].into_iter()), 5);
+        assert_eq!(median([9, 1].into_iter()), 1);
         assert_eq!(median(std::iter::empty()), 0);
         let values: Vec<u32> = (1..=100).rev().collect();
         assert_eq!((percentile(&values, 50), percentile(&values, 99)), (50, 99));

@@ -45,11 +45,19 @@ type Answers = Vec<Option<Value>>;
 /// Plays it; the checker reads the tables afterwards.
 pub(crate) async fn play(stage: &Stage<'_>, setup: &Setup) -> Result<Played> {
     let mut rng = Rng::new(setup.seed);
-    let users: Vec<String> = (0..setup.times)
+    let times = usize::try_from(setup.times)?;
+    // Twice as many: some never get their coins, and some of those never sign up.
+    let users: Vec<String> = (0..setup.times * 2)
         .map(|number| format!("{}-{number}", setup.run))
         .collect();
     let mut faults = Vec::new();
-    let granted = broken(stage, &mut rng, "grant", grants(stage, &users)).await?;
+    let granted = broken(
+        stage,
+        &mut rng,
+        "grant",
+        (grants(stage, &users), users.len()),
+    )
+    .await?;
     contests(stage, setup, &mut rng, &mut faults).await?;
 
     let windows = setup.windows(clock::now_ms());
@@ -69,7 +77,13 @@ pub(crate) async fn play(stage: &Stage<'_>, setup: &Setup) -> Result<Played> {
         .map(|(user, _)| user)
         .collect();
     let path = format!("/v1/contests/{contest}/signup");
-    let signups = broken(stage, &mut rng, "signup", puts(stage, &able, &path)?).await?;
+    let signups = broken(
+        stage,
+        &mut rng,
+        "signup",
+        (puts(stage, &able, &path)?, times),
+    )
+    .await?;
     if clock::now_ms() >= windows.closes {
         bail!("the signups took longer than their window; give it a longer --window");
     }
@@ -82,7 +96,13 @@ pub(crate) async fn play(stage: &Stage<'_>, setup: &Setup) -> Result<Played> {
         .filter(|user| rows.get(*user).is_some_and(|row| row.state == "completed"))
         .collect();
     let path = format!("/v1/contests/{contest}/claim");
-    let claims = broken(stage, &mut rng, "claim", puts(stage, &winners, &path)?).await?;
+    let claims = broken(
+        stage,
+        &mut rng,
+        "claim",
+        (puts(stage, &winners, &path)?, times),
+    )
+    .await?;
     let claimed = ended(stage, &contest).await?;
     went_through("claim", &winners, &claims, |user| {
         claimed.get(user).is_some_and(|row| row.state == "shared")
@@ -139,9 +159,14 @@ fn puts(stage: &Stage<'_>, users: &[&String], path: &str) -> Result<Vec<Call>> {
     users.iter().map(call).collect()
 }
 
-/// Breaks each of these off once; two in three are then repeated until they are answered with
-/// success. A few are cut twice before.
-async fn broken(stage: &Stage<'_>, rng: &mut Rng, what: &str, calls: Vec<Call>) -> Result<Answers> {
+/// Breaks the first `cut_max` of these off once, a few of them twice; two in three are then repeated
+/// until they are answered with success. The others are sent properly from the start.
+async fn broken(
+    stage: &Stage<'_>,
+    rng: &mut Rng,
+    what: &str,
+    (calls, cut_max): (Vec<Call>, usize),
+) -> Result<Answers> {
     let address: Arc<str> = stage.api.base().trim_start_matches("http://").into();
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut sent = JoinSet::new();
@@ -154,11 +179,16 @@ async fn broken(stage: &Stage<'_>, rng: &mut Rng, what: &str, calls: Vec<Call>) 
             Some(key) => Wire::keyed(method, &call.path, &call.token, &body, key),
             None => Wire::request(method, &call.path, &call.token, &body),
         };
-        let cuts: Vec<(Place, bool)> = (0..1 + usize::from(rng.chance(10)))
+        let times = if number < cut_max {
+            1 + usize::from(rng.chance(10))
+        } else {
+            0
+        };
+        let cuts: Vec<(Place, bool)> = (0..times)
             .map(|_| (Place::any(rng, request.len()), rng.chance(50)))
             .collect();
         cuts.iter().for_each(|(place, _)| places[place.kind()] += 1);
-        let again = rng.chance(67);
+        let again = cuts.is_empty() || rng.chance(67);
         let (address, slots, api) = (address.clone(), slots.clone(), stage.api.clone());
         sent.spawn(async move {
             // Closed never: it lives as long as the calls.
@@ -190,15 +220,17 @@ async fn broken(stage: &Stage<'_>, rng: &mut Rng, what: &str, calls: Vec<Call>) 
         let progress = format!("{what}: {} of {all} broken off", all - left);
         stage.progress.show(&progress);
     }
-    let repeated = answers.iter().flatten().count();
+    let cut = all.min(cut_max);
+    let repeated = answers.iter().take(cut).flatten().count();
     let places: Vec<String> = Place::NAMES
         .iter()
         .zip(places)
         .map(|(name, count)| format!("{count} {name}"))
         .collect();
     println!(
-        "{all} × {what} broken off ({}), {repeated} repeated",
-        places.join(", ")
+        "{cut} × {what} broken off ({}), {repeated} repeated; {} not broken off",
+        places.join(", "),
+        all - cut
     );
     Ok(answers)
 }
@@ -252,9 +284,12 @@ async fn contests(
 ) -> Result<()> {
     let operator = stage.keys.operator.clone();
     let room = format!("cut-{}", setup.run);
+    let times = usize::try_from(setup.times)?;
+    // A few more: not every creation that is cut goes through.
+    let all = times + times / 5;
     let windows = setup.windows(clock::now_ms() + AHEAD_MS);
     let mut creations = Vec::new();
-    for number in 0..setup.times {
+    for number in 0..all {
         let mut body = setup.contest(windows)?;
         body["room_id"] = json!(room);
         body["title"] = json!(format!("cut {number}"));
@@ -267,11 +302,9 @@ async fn contests(
             key: Some(format!("{room}-{number}")),
         });
     }
-    let made = broken(stage, rng, "creation", creations).await?;
+    let made = broken(stage, rng, "creation", (creations, all)).await?;
     let there = listed(stage, &room).await?;
-    let titles: Vec<String> = (0..setup.times)
-        .map(|number| format!("cut {number}"))
-        .collect();
+    let titles: Vec<String> = (0..all).map(|number| format!("cut {number}")).collect();
     let titles: Vec<&String> = titles.iter().collect();
     for (title, made) in titles.iter().zip(&made) {
         let ids = there.get(*title).map_or(&[][..], Vec::as_slice);
@@ -294,7 +327,13 @@ async fn contests(
         body: Some(json!({})),
         key: None,
     };
-    let cancelled = broken(stage, rng, "cancel", ids.iter().map(cancel).collect()).await?;
+    let cancelled = broken(
+        stage,
+        rng,
+        "cancel",
+        (ids.iter().map(cancel).collect(), times),
+    )
+    .await?;
     let ids: Vec<&String> = ids.iter().collect();
     let mut ends = HashMap::new();
     for id in &ids {

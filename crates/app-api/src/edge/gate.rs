@@ -18,7 +18,9 @@
 //!
 //! To shed costs two atomic reads and an answer that was written beforehand: no token, no body, no
 //! route, no line in the log. At five times the capacity that is what four of five requests are
-//! given, and the fifth must still find the processor free.
+//! given, and the fifth must still find the processor free. What is left then is the cost of
+//! reading a request and writing an answer at all, so a connection that comes back at once, though
+//! it was told when to, is not read for a while (see [`crate::server`]).
 
 use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
