@@ -43,6 +43,7 @@ enum Command {
     ///
     /// RUST_LOG sets what is logged (default: info). `app-api token` makes tokens for its callers.
     /// Every key of the configuration is also an environment variable, GUAFEN_SECTION__KEY.
+    #[command(after_help = "Exit codes: 0 stopped, 1 could not start, 2 wrong arguments.")]
     Serve {
         /// API, ledger and settling in one process, durable in --data-dir.
         #[arg(long, requires = "data_dir")]
@@ -64,6 +65,7 @@ enum Command {
         log_format: Option<LogFormat>,
     },
     /// Prints a signed token.
+    #[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments.")]
     Token {
         /// Whom it is for.
         #[arg(long, value_name = "ID")]

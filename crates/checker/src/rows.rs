@@ -180,6 +180,21 @@ impl Source {
         .map_err(reading("contest"))
     }
 
+    /// Those of the contests that are in the store.
+    pub(crate) async fn existing(
+        &mut self,
+        contests: impl IntoIterator<Item = &str>,
+    ) -> Result<Vec<String>, CheckError> {
+        sqlx::query_scalar(
+            "SELECT contest_id FROM json_each(?) AS wanted
+             CROSS JOIN contest ON contest_id = wanted.value",
+        )
+        .bind(json(contests))
+        .fetch_all(&mut self.store)
+        .await
+        .map_err(reading("contest"))
+    }
+
     pub(crate) async fn contest_history(&mut self, contest: &str) -> Result<Vec<Line>, CheckError> {
         let rows: Vec<(i64, String)> = sqlx::query_as(
             "SELECT version, phase FROM contest_history WHERE contest_id = ? ORDER BY version",

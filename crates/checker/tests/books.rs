@@ -286,7 +286,7 @@ async fn write(path: &Path, steps: &[&str]) {
     let mut db = SqliteConnection::connect_with(&options)
         .await
         .expect("a new file");
-    for step in steps {
+    for step in ["BEGIN"].iter().chain(steps).chain(&["COMMIT"]) {
         sqlx::raw_sql(AssertSqlSafe(*step))
             .execute(&mut db)
             .await
@@ -496,6 +496,12 @@ async fn zero_sum() {
         &transfer(18, "gift/1", "platform/issuing", "pool/c2", 1, 3_318),
     )
     .await;
+    breaks(
+        "ZERO_SUM",
+        "",
+        &transfer(18, "fee/c9/fay/0", "user/fay", "pool/c9", 1, 3_318),
+    )
+    .await;
     let late = "UPDATE account SET balance = balance + 1 WHERE name = 'user/ann'";
     assert_eq!(
         report("", "", late)
@@ -534,6 +540,8 @@ async fn forward_only() {
         "DELETE FROM signup_history WHERE signup_id = 's6' AND version = 1",
         "DELETE FROM signup_history WHERE signup_id = 's7'",
         "UPDATE signup SET version = 9 WHERE signup_id = 's7'",
+        "DELETE FROM signup_history WHERE signup_id = 's4' AND version = 1; UPDATE signup SET version = 1
+            WHERE signup_id = 's4'; UPDATE signup_history SET version = 1 WHERE signup_id = 's4'",
         "UPDATE signup_history SET state = 'claiming' WHERE signup_id = 's6' AND version = 2",
         "DELETE FROM contest_history WHERE contest_id = 'c3' AND version = 2",
         "UPDATE contest_history SET phase = 'claimable' WHERE contest_id = 'c3' AND version = 3",
