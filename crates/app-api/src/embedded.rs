@@ -1,6 +1,6 @@
 //! The embedded default: API, ledger and loops in one process, durable in one directory.
 
-use crate::{auth::Tokens, live::Live, loops, routes, state::App};
+use crate::{auth::Tokens, board, live::Live, loops, routes, state::App};
 use adapters_ledger::Ledger;
 use adapters_sqlite::SqliteStore;
 use anyhow::{Context, bail};
@@ -279,7 +279,13 @@ pub(crate) async fn serve(data_dir: &Path, listen: SocketAddr) -> anyhow::Result
         "guafen listens on http://{address}, data in {}",
         dir.path.display()
     );
+    let files = board::Files {
+        store: dir.path.join(STORE),
+        ledger: dir.path.join(LEDGER),
+    };
+    let watched = Arc::clone(&app.contests);
     let router = routes::router(app);
+    let router = board::beside(router, address.ip(), watched, files, streams_end.clone());
     let mut asked = stop.clone();
     let drained = async move {
         // The channel closes only with this function: then there is nothing left to serve.
