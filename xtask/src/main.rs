@@ -2,9 +2,11 @@
 
 mod api;
 mod bench;
+mod board;
 mod books;
 mod clock;
 mod demo;
+mod glance;
 mod play;
 mod progress;
 mod rng;
@@ -42,6 +44,8 @@ enum Command {
     Play(play::PlayArgs),
     /// Measure signups and claims per second on the embedded default
     Bench(bench::BenchArgs),
+    /// Watch a contest on the live board in a headless Chromium, through a crash of the server
+    Board(board::BoardArgs),
     /// Run everything that proves the code: tests, examples, tidy, and short plays
     Test(steps::StepArgs),
     /// Run what CI runs: format, lints, then everything of `test`
@@ -56,6 +60,7 @@ async fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(&args).await,
         Command::Play(args) => play::play(&args).await,
         Command::Bench(args) => bench::bench(&args).await,
+        Command::Board(args) => board::board(&args).await,
         Command::Test(args) => steps::suite(Suite::Test, &args).await,
         Command::Ci(args) => steps::suite(Suite::Ci, &args).await,
         Command::Tidy(args) => tidy::run(&args),

@@ -1,6 +1,7 @@
 //! `cargo xtask test` and `cargo xtask ci`: everything that CI runs, step by step, with times.
 
 use crate::{
+    board::{self, BoardArgs},
     play::{self, PlayArgs},
     shell::{cargo, root, run},
     tidy,
@@ -31,6 +32,8 @@ enum Work {
     Tidy,
     /// `play` with these arguments.
     Play(&'static [&'static str]),
+    /// `board` with these arguments.
+    Board(&'static [&'static str]),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +90,10 @@ const TEST: &[Step] = &[
         work: Work::Play(&["--scenario", "claims", "--window", "4"]),
     },
     Step {
+        name: "board",
+        work: Work::Board(&["--viewers", "60", "--window", "6"]),
+    },
+    Step {
         name: "kill",
         work: Work::Play(&[
             "--viewers",
@@ -119,6 +126,13 @@ pub(crate) enum Suite {
 struct PlayLine {
     #[command(flatten)]
     args: PlayArgs,
+}
+
+/// The arguments of `board`, parsed as its command line.
+#[derive(Parser)]
+struct BoardLine {
+    #[command(flatten)]
+    args: BoardArgs,
 }
 
 /// Runs the steps; true if all passed. A step that fails does not stop the others.
@@ -182,6 +196,15 @@ async fn perform(work: Work) -> Result<bool> {
             let line =
                 PlayLine::try_parse_from(std::iter::once("play").chain(args.iter().copied()))?;
             play::play(&line.args).await
+        }
+        Work::Board(args) => {
+            if let Some(why) = board::browser::missing().await {
+                println!("NOT RUN: {why}");
+                return Ok(true);
+            }
+            let line =
+                BoardLine::try_parse_from(std::iter::once("board").chain(args.iter().copied()))?;
+            board::board(&line.args).await
         }
     }
 }
