@@ -111,7 +111,7 @@ async fn try_all(args: &BoardArgs, binary: &Path, dir: &Path, browser: &Browser)
         scenario: Scenario::Normal,
         viewers: args.viewers,
         seed,
-        run: "friday".to_owned(),
+        run: "friday-night".to_owned(),
         signup_ms: length,
         task_ms: length,
         claim_ms: length,
@@ -330,6 +330,19 @@ async fn pictures(browser: &Browser, base: &str, dir: &Path) -> Result<()> {
         browser.scheme(scheme).await?;
         browser.go(&format!("{base}/?lang={language}")).await?;
         browser.until("that it is live", LINK, is("live")).await?;
+        if width > 600 {
+            // As much as there is.
+            let tall = browser.get("document.documentElement.scrollHeight").await?;
+            browser
+                .size(
+                    width,
+                    tall.as_u64()
+                        .and_then(|tall| u32::try_from(tall).ok())
+                        .unwrap_or(height),
+                    scale,
+                )
+                .await?;
+        }
         browser.picture(&dir.join(name)).await?;
     }
     browser.close_tab(before).await

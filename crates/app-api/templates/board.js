@@ -53,6 +53,7 @@
   const showFunnel = (seen) => {
     for (const row of all("#funnel li")) {
       const step = seen.funnel[row.dataset.state] ?? { here: 0, reached: 0 };
+      row.classList.toggle("none", step.here === 0);
       row.hidden = row.classList.contains("exit") && step.here === 0;
       bar(find(".reached", row), share(step.reached, seen.signups));
       bar(find(".here", row), share(step.here, seen.signups));
@@ -76,6 +77,8 @@
         count(find("b", part), money[name]);
       }
     }
+    // Rows and ledger are read one after the other: in between a coin may have moved.
+    say(find("#sign"), sum(into) === sum(out) ? "=" : "≈");
     count(find("#total-in"), sum(into));
     count(find("#total-out"), sum(out));
     count(find("#prizes"), money.prizes);
@@ -128,7 +131,7 @@
       say(find("i", row), marks[standing]);
       say(find("em", row), evidence ?? "");
       const looked = standing === "holds" || standing === "broken";
-      say(find(":scope > b", row), looked ? format.format(checked) : words[standing]);
+      say(find(":scope > b", row), looked ? words.checked.replace("{}", format.format(checked)) : words[standing]);
     }
     const verdict = checks.unchecked ? "unknown" : broken ? "broken" : "holds";
     find("#verdict").className = `verdict ${verdict}`;

@@ -118,7 +118,7 @@ struct Bar {
     here_width: u64,
     reached_width: u64,
     is_exit: bool,
-    is_empty: bool,
+    is_none: bool,
 }
 
 /// One part of the money, in thousandths of the whole.
@@ -412,7 +412,7 @@ fn funnel(language: Language, picture: &Picture) -> Vec<Bar> {
             here_width: share(here, picture.signups),
             reached_width: share(reached, picture.signups),
             is_exit,
-            is_empty: is_exit && here == 0,
+            is_none: here == 0,
         }
     };
     MAIN_LINE.iter().chain(&EXITS).map(bar).collect()
@@ -458,7 +458,9 @@ fn proofs(language: Language, picture: &Picture) -> Vec<Proof> {
     let proof = |verdict: &super::checks::Verdict| {
         let (standing, mark) = standing(verdict.standing);
         let count = match verdict.standing {
-            Standing::Holds | Standing::Broken => grouped(verdict.checked),
+            Standing::Holds | Standing::Broken => language
+                .say("{} checks", "{} 项")
+                .replace("{}", &grouped(verdict.checked)),
             Standing::Nothing => language.say("nothing yet", "尚无").to_owned(),
             Standing::NotKept => language.say("not applicable yet", "暂不适用").to_owned(),
             Standing::Unknown => language.say("not checked", "未检查").to_owned(),
