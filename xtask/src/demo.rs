@@ -1,7 +1,7 @@
 //! `cargo xtask demo`: a whole system in one process, and a contest played on it to look at.
 
 use crate::{
-    books,
+    books, glance,
     play::{
         self,
         plan::{Scenario, Setup},
@@ -16,7 +16,7 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use std::{net::TcpListener, path::PathBuf};
+use std::{net::TcpListener, path::PathBuf, sync::OnceLock};
 
 /// How the demo is shown.
 #[derive(Args, Clone, Debug)]
@@ -63,7 +63,7 @@ pub(crate) async fn demo(args: &DemoArgs) -> Result<bool> {
     };
     let server = Server::start(spec, Treatment::Steady, 128).await?;
     let base = server.api.base().to_owned();
-    println!("serving at {base}, data in {}", dir.display());
+    println!("the live board is at {base}/, data in {}", dir.display());
     let keys = Keys::new(Signer::from_data_dir(&dir)?)?;
     let seed = args.seed.unwrap_or_else(fresh_seed);
     let window = i64::from(args.window) * 1_000;
@@ -83,8 +83,10 @@ pub(crate) async fn demo(args: &DemoArgs) -> Result<bool> {
         args.viewers, args.window
     );
     let progress = Progress::new();
+    let known = OnceLock::new();
     let announce = |contest: &str| {
-        println!("watch it at {base}/play/{contest}, or GET {base}/v1/contests/{contest}")
+        println!("watch it at {base}/?contest={contest}");
+        let _ = known.set(contest.to_owned());
     };
     let stage = Stage {
         api: &server.api,
@@ -93,8 +95,10 @@ pub(crate) async fn demo(args: &DemoArgs) -> Result<bool> {
         progress: &progress,
         announce: &announce,
     };
-    let played = play::on_stage(&stage, &setup)
-        .await
+    let users: Vec<_> = setup.audience().into_iter().map(|plan| plan.user).collect();
+    let playing = play::on_stage(&stage, &setup);
+    let played = glance::during(playing, &server.api, &keys, &users, &known)
+        .await?
         .with_context(|| format!("see {}", server.log().display()))?;
     let (store, ledger) = server.files();
     let report = books::check(&store, &ledger, Some(&played.contest), true).await?;
@@ -118,6 +122,7 @@ pub(crate) async fn demo(args: &DemoArgs) -> Result<bool> {
 
 /// Leaves it running for whoever wants to look.
 async fn serve_on(base: &str, contest: &str, operator: &str) -> Result<()> {
+    println!("  board     {base}/?contest={contest}");
     println!("  health    {base}/healthz");
     println!("  contest   {base}/v1/contests/{contest}");
     println!("  report    {base}/v1/admin/contests/{contest}/report");

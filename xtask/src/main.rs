@@ -2,9 +2,11 @@
 
 mod api;
 mod bench;
+mod board;
 mod books;
 mod clock;
 mod demo;
+mod glance;
 mod hex;
 mod overload;
 mod play;
@@ -52,6 +54,8 @@ enum Command {
     Overload(overload::OverloadArgs),
     /// Stop and kill the server under load, and look up every acknowledged answer
     Stop(stop::StopArgs),
+    /// Watch a contest on the live board in a headless Chromium, through a crash of the server
+    Board(board::BoardArgs),
     /// Run everything that proves the code: tests, examples, tidy, and short plays
     Test(steps::StepArgs),
     /// Run what CI runs: format, lints, then everything of `test`
@@ -70,6 +74,7 @@ async fn main() -> ExitCode {
         Command::Bench(args) => bench::bench(&args).await.map(Outcome::from),
         Command::Overload(args) => overload::overload(&args).await.map(Outcome::from),
         Command::Stop(args) => stop::stop(&args).await.map(Outcome::from),
+        Command::Board(args) => board::board(&args).await,
         Command::Test(args) => steps::suite(Suite::Test, &args).await,
         Command::Ci(args) => steps::suite(Suite::Ci, &args).await,
         Command::Tidy(args) => tidy::run(&args).map(Outcome::from),

@@ -1,7 +1,7 @@
 //! `cargo xtask test` and `cargo xtask ci`: everything that CI runs, step by step, with times.
 
 use crate::{
-    overload, play,
+    board, overload, play,
     shell::{cargo, root, run},
     stop, tidy, walk,
 };
@@ -54,6 +54,8 @@ enum Work {
     Overload(&'static [&'static str]),
     /// The README's contest by hand.
     Walk,
+    /// `board` with these arguments.
+    Board(&'static [&'static str]),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -172,6 +174,10 @@ const TEST: &[Step] = &[
     Step {
         name: "overload",
         work: Work::Overload(&["--short"]),
+    },
+    Step {
+        name: "board",
+        work: Work::Board(&["--viewers", "60", "--window", "6"]),
     },
     Step {
         name: "kill",
@@ -297,6 +303,7 @@ async fn perform(work: Work) -> Result<Outcome> {
             let args = parsed(args)?;
             overload::overload(&args).await.map(Outcome::from)
         }
+        Work::Board(args) => board::board(&parsed(args)?).await,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::{
     auth::Tokens,
+    board,
     config::{LimitSettings, Settings},
     data_dir::{DataDir, LEDGER, STORE},
     edge::{self, Edge, telemetry},
@@ -184,7 +185,11 @@ pub(crate) async fn serve(data_dir: &Path, settings: Settings) -> anyhow::Result
         "guafen listens on http://{address}, data in {}",
         dir.path.display()
     );
-    let serving = listen(listener, metrics_listener, app)?;
+    let files = board::Files {
+        store: dir.path.join(STORE),
+        ledger: dir.path.join(LEDGER),
+    };
+    let serving = listen(listener, metrics_listener, app, files)?;
     stop_signal().await?;
     tracing::info!("stopping");
     stopping.cancel();
@@ -217,6 +222,7 @@ fn listen(
     listener: TcpListener,
     metrics_listener: Option<TcpListener>,
     app: App,
+    files: board::Files,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let edge = Arc::clone(&app.edge);
     let stopping = edge.stopping.clone();
@@ -244,6 +250,9 @@ fn listen(
         )));
     }
     let keep = Keep::new(&edge.limits, stopping.clone());
+    let (address, contests) = (listener.local_addr()?.ip(), Arc::clone(&app.contests));
+    let api = routes::router(app);
+    let router = board::beside(api, address, contests, files, stopping.clone());
     tokio::spawn({
         let edge = Arc::clone(&edge);
         async move {
@@ -256,7 +265,7 @@ fn listen(
             }
         }
     });
-    let router = Arc::new(TowerToHyperService::new(routes::router(app)));
+    let router = Arc::new(TowerToHyperService::new(router));
     serving.push(tokio::spawn(server::serve(
         listener,
         keep,

@@ -1,6 +1,7 @@
 //! `app-api`: the HTTP API of prize-pool contests.
 
 mod auth;
+mod board;
 mod commands;
 mod config;
 mod data_dir;

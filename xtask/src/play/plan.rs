@@ -140,12 +140,21 @@ impl Setup {
         }
     }
 
+    /// `friday-night` as `Friday night`.
+    fn title(&self) -> String {
+        let mut words = self.run.replace('-', " ");
+        if let Some(first) = words.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        words
+    }
+
     /// The body that creates the contest.
     pub(crate) fn contest(&self, windows: Windows) -> Result<Value> {
         let at = crate::clock::rfc3339;
         let automatic = self.scenario == Scenario::Automatic;
         let mut body = json!({
-            "title": format!("play {}", self.run),
+            "title": self.title(),
             "room_id": format!("room-{}", self.run),
             "fee": FEE,
             "task": { "kind": "open_chest", "target": TARGET },
