@@ -174,12 +174,12 @@ fn is(wanted: &'static str) -> impl Fn(&Value) -> bool {
     move |value| value.as_str() == Some(wanted)
 }
 
-fn above(least: f64) -> impl Fn(&Value) -> bool {
-    move |value| value.as_f64().is_some_and(|value| value > least)
+fn above(least: u64) -> impl Fn(&Value) -> bool {
+    move |value| value.as_u64().is_some_and(|value| value > least)
 }
 
-fn number(value: &Value) -> f64 {
-    value.as_f64().unwrap_or(0.0)
+fn number(value: &Value) -> u64 {
+    value.as_u64().unwrap_or(0)
 }
 
 /// Watches one contest from its first signup to its end, through a crash of the server.
@@ -191,7 +191,7 @@ async fn watch(args: &BoardArgs, browser: &Browser, server: &Server, keys: &Keys
     browser.run(WATCH).await?;
     browser.until("the phase open", PHASE, is("open")).await?;
     let pool = figure("pool");
-    let first = browser.until("a pool", &pool, above(0.0)).await?;
+    let first = browser.until("a pool", &pool, above(0)).await?;
     let feed = browser.get(FEED).await?;
     let more = browser
         .until("a growing pool", &pool, above(number(&first)))
@@ -199,7 +199,7 @@ async fn watch(args: &BoardArgs, browser: &Browser, server: &Server, keys: &Keys
     browser.until("news", FEED, |now| now != &feed).await?;
     let inside = "document.querySelector('[data-state=in_progress] b').textContent";
     let inside = format!("Number({inside}.replaceAll(',', ''))");
-    let joined = browser.until("the funnel", &inside, above(0.0)).await?;
+    let joined = browser.until("the funnel", &inside, above(0)).await?;
     println!("the pool counts up ({first}, then {more}), {joined} are in");
     let quiet = browser.console().await?;
     ensure!(quiet.is_empty(), "the console says {quiet:?}");
@@ -209,7 +209,7 @@ async fn watch(args: &BoardArgs, browser: &Browser, server: &Server, keys: &Keys
         .await?;
     same_pool(browser, server, keys).await?;
     let some = browser
-        .until("finishers", &figure("finishers"), above(0.0))
+        .until("finishers", &figure("finishers"), above(0))
         .await?;
     // In the middle of everything.
     server.kill_at([clock::now_ms()]);
@@ -232,7 +232,7 @@ async fn watch(args: &BoardArgs, browser: &Browser, server: &Server, keys: &Keys
         .until("the phase claimable", PHASE, is("claimable"))
         .await?;
     let shared = "Number(document.querySelector('[data-state=shared] b').textContent)";
-    let third = number(&browser.get(&figure("finishers")).await?) / 3.0;
+    let third = number(&browser.get(&figure("finishers")).await?) / 3;
     browser.until("prizes", shared, above(third)).await?;
     if let Some(dir) = &args.images {
         pictures(browser, server.api.base(), dir).await?;
@@ -252,7 +252,7 @@ async fn same_pool(browser: &Browser, server: &Server, keys: &Keys) -> Result<()
         .insist(hyper::Method::GET, &path, &keys.operator, None)
         .await?;
     let amount = answer.get("amount").cloned().unwrap_or(Value::Null);
-    ensure!(number(&amount) > 0.0, "the pool is {answer}");
+    ensure!(number(&amount) > 0, "the pool is {answer}");
     let same = |value: &Value| value.as_u64() == amount.as_u64();
     browser
         .until(&format!("a pool of {amount}"), &figure("pool"), same)
@@ -385,7 +385,7 @@ async fn red_is_shown(browser: &Browser, spec: Spec, contest: &str) -> Result<()
         "getComputedStyle({row}.querySelector('i')).backgroundColor.match(/\\d+/g).map(Number)"
     );
     let colour = browser.get(&colour).await?;
-    let part = |at: usize| colour.get(at).map_or(0.0, number);
+    let part = |at: usize| colour.get(at).map_or(0, number);
     ensure!(part(0) > part(1) + part(2), "red is {colour}");
     let verdict = browser
         .get("document.getElementById('verdict').className")

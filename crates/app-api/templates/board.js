@@ -61,7 +61,7 @@
     }
   };
 
-  const showMoney = (money) => {
+  const showMoney = ({ money, phase }) => {
     const into = ["fees", "guarantee", "carry"];
     const out = ["prizes", "refunds", "rake", "returned", "left"];
     const sum = (names) => names.reduce((sum, name) => sum + money[name], 0);
@@ -77,8 +77,9 @@
         count(find("b", part), money[name]);
       }
     }
-    // Rows and ledger are read one after the other: in between a coin may have moved.
-    say(find("#sign"), sum(into) === sum(out) ? "=" : "≈");
+    // Rows and ledger are read one after the other: while it goes on a coin may move in between.
+    const unequal = phase === "closed" || phase === "cancelled" ? "≠" : "≈";
+    say(find("#sign"), sum(into) === sum(out) ? "=" : unequal);
     count(find("#total-in"), sum(into));
     count(find("#total-out"), sum(out));
     count(find("#prizes"), money.prizes);
@@ -187,7 +188,7 @@
     if (seen.finishers) count(find("#estimate"), seen.estimated_prize);
     else say(find("#estimate"), "–");
     showFunnel(seen);
-    showMoney(seen.money);
+    showMoney(seen);
     showFeed(seen.feed);
     showChecks(seen.checks);
     tick();

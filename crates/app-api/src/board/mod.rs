@@ -122,6 +122,7 @@ fn is_local(headers: &HeaderMap) -> bool {
     let host = hosts.next().filter(|_| hosts.next().is_none());
     let named = host
         .and_then(|host| host.to_str().ok())
+        .filter(|host| !host.contains('@'))
         .and_then(|host| host.parse::<Authority>().ok());
     named.is_some_and(|named| is_loopback(named.host()))
         && !OF_PROXIES.iter().any(|name| headers.contains_key(*name))
@@ -164,9 +165,11 @@ async fn show(
     headers: HeaderMap,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Problem> {
-    let accepted = headers
-        .get(header::ACCEPT_LANGUAGE)
-        .and_then(|value| value.to_str().ok());
+    let text = |name| {
+        let value = headers.get(name);
+        value.and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    let accepted = text(header::ACCEPT_LANGUAGE);
     let language = Language::choose(asked.lang.as_deref(), accepted);
     let contest = board.wanted(asked.contest.as_deref()).await?;
     if contest.is_none() && asked.contest.is_some() {
@@ -190,6 +193,7 @@ async fn show(
         listed: &listed,
         is_picked: asked.contest.is_some(),
         now: ports.clock.now(),
+        host: text(header::HOST).unwrap_or("127.0.0.1:8080"),
     });
     let html = html.map_err(|error| {
         tracing::error!(error = &error as &dyn std::error::Error, "the board's page");
@@ -250,7 +254,7 @@ mod tests {
             "127.0.0.1.example.com",
             "10.0.0.1",
             "0.0.0.0:8080",
-            "example.com@127.0.0.1:x",
+            "example.com@127.0.0.1",
             "[::2]",
         ] {
             assert!(!local(&[("host", host)]), "{host}");

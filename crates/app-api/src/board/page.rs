@@ -99,6 +99,8 @@ pub(crate) struct Sight<'a> {
     /// True where a contest was asked for by name.
     pub(crate) is_picked: bool,
     pub(crate) now: UnixMillis,
+    /// By which name this machine was asked.
+    pub(crate) host: &'a str,
 }
 
 /// One contest of the picker.
@@ -177,6 +179,7 @@ struct View {
     money_out: Vec<Part>,
     total_in: String,
     total_out: String,
+    sign: &'static str,
     prizes: String,
     to_pay: String,
     feed: Vec<Line>,
@@ -195,6 +198,7 @@ struct Page<'a> {
     icon: &'a str,
     is_picked: bool,
     now_ms: i64,
+    host: &'a str,
     choices: Vec<Choice>,
     newest: String,
     view: Option<View>,
@@ -226,6 +230,7 @@ pub(crate) fn render(sight: &Sight<'_>) -> Result<String, askama::Error> {
         icon: &sight.assets.icon.path,
         is_picked: sight.is_picked,
         now_ms: sight.now.0,
+        host: sight.host,
         newest: choices
             .first()
             .map_or(String::new(), |newest| newest.id.clone()),
@@ -319,6 +324,7 @@ fn view(language: Language, contest: &Contest, picture: &Picture, now: UnixMilli
         ]),
         total_in: grouped(total_in),
         total_out: grouped(total_out),
+        sign: sign(picture.public_phase, total_in == total_out),
         prizes: grouped(money.prizes),
         to_pay: grouped(money.to_pay),
         feed: feed(language, picture, now),
@@ -326,6 +332,16 @@ fn view(language: Language, contest: &Contest, picture: &Picture, now: UnixMilli
         verdict,
         verdict_said,
         checked_at: checks.map_or(String::new(), |checks| clock_time(UnixMillis(checks.at_ms))),
+    }
+}
+
+/// Between what came in, and what went out or is left. Rows and ledger are read one after the
+/// other: while it goes on a coin may move in between.
+const fn sign(phase: PublicPhase, is_equal: bool) -> &'static str {
+    match phase {
+        _ if is_equal => "=",
+        PublicPhase::Closed | PublicPhase::Cancelled => "≠",
+        _ => "≈",
     }
 }
 
@@ -459,7 +475,7 @@ fn proofs(language: Language, picture: &Picture) -> Vec<Proof> {
         let (standing, mark) = standing(verdict.standing);
         let count = match verdict.standing {
             Standing::Holds | Standing::Broken => language
-                .say("{} checks", "{} 项")
+                .say("{} checked", "{} 项")
                 .replace("{}", &grouped(verdict.checked)),
             Standing::Nothing => language.say("nothing yet", "尚无").to_owned(),
             Standing::NotKept => language.say("not applicable yet", "暂不适用").to_owned(),

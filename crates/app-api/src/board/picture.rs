@@ -31,7 +31,7 @@ const FRESH: Duration = Duration::from_secs(2);
 /// How long to wait when something does not answer.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// Lines of the feed.
-const FEED: usize = 14;
+const FEED: usize = 15;
 /// The most signups that are looked through for the feed; of a larger contest only the latest.
 const FEED_LOOK: usize = 2 * PAGE_MAX;
 /// How far back the latest go, in milliseconds.

@@ -73,15 +73,6 @@ impl<K: Copy + Eq + Hash + Send + 'static> Hub<K> {
         tokio::spawn(async move { stopping.run_until_cancelled(running.run(source)).await });
         receiver
     }
-
-    /// How many things are watched.
-    #[cfg(test)]
-    fn len(&self) -> usize {
-        self.channels
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
-    }
 }
 
 /// A producer at work. However it ends, its channel goes with it, and so do its viewers' streams:
@@ -180,6 +171,14 @@ mod tests {
                 event: Some(frame(1, &looks.to_string())),
                 again: (looks < self.1).then_some(Duration::from_millis(1)),
             }
+        }
+    }
+
+    impl Hub<i32> {
+        /// How many things are watched.
+        fn len(&self) -> usize {
+            let channels = self.channels.lock();
+            channels.expect("not poisoned").len()
         }
     }
 

@@ -212,3 +212,122 @@ fn one_user_has_a_bounded_number_of_streams() {
         assert!(Instant::now() < until, "places never come back");
     }
 }
+
+#[test]
+fn the_board_is_complete_without_its_script_and_asks_for_no_token() {
+    let server = Server::start(LOOPBACK);
+    let empty = server.call("GET", "/", "", None);
+    assert_eq!(empty.status, 200);
+    assert!(empty.text.contains("No contest yet"), "{}", empty.text);
+    assert!(empty.text.contains("http://localhost/v1/admin/contests"));
+    let operator = server.token("boss", "operator");
+    let contest = server.contest(&operator, 60);
+    for viewer in ["ann", "bob", "cem"] {
+        server.sign_up(&operator, &contest, viewer);
+    }
+    let page = server.call("GET", "/", "", None);
+    let shown = |wanted: &str| assert!(page.text.contains(wanted), "{wanted} in {}", page.text);
+    shown("<b id=\"pool\">30</b>");
+    shown("<b id=\"signups\">3</b>");
+    shown("<b id=\"total-in\">30</b>");
+    shown("<b>cem</b> paid and is in");
+    shown("data-name=\"PAID_MEANS_PAID\" data-standing=\"holds\"");
+    shown("data-name=\"TALLY_TRUE\" data-standing=\"not_kept\"");
+    assert!(!page.text.contains("data-standing=\"broken\""));
+    // Nothing written into the page runs or styles it, and nothing comes from elsewhere.
+    let policy = page
+        .head
+        .lines()
+        .find(|line| line.starts_with("content-security-policy: "));
+    let policy = policy.expect("a policy");
+    assert!(
+        policy.contains("default-src 'none'") && !policy.contains("unsafe"),
+        "{policy}"
+    );
+    for forbidden in [
+        "<script>", "<style", " style=", " onload=", "https://", &operator,
+    ] {
+        assert!(!page.text.contains(forbidden), "{forbidden}");
+    }
+    let mut size = page.text.len();
+    for asset in page
+        .text
+        .split('"')
+        .filter(|text| text.starts_with("/board/"))
+    {
+        let file = server.call("GET", asset, "", None);
+        assert_eq!(file.status, 200, "{asset}");
+        assert!(file.head.contains("immutable"), "{}", file.head);
+        size += file.text.len();
+    }
+    assert!(size < 100_000, "{size} bytes");
+    let chinese = [("accept-language", "zh-CN,zh;q=0.9,en;q=0.5")];
+    let page = server.send("GET", "/", &chinese, None);
+    assert!(page.text.contains("奖池") && page.text.contains("lang=\"zh-CN\""));
+    let page = server.send("GET", "/?lang=en", &chinese, None);
+    assert!(page.text.contains("Prize pool"));
+    // What is not there leads home.
+    let gone = server.call("GET", "/?contest=nonsense", "", None);
+    assert_eq!(gone.status, 303);
+    assert!(gone.head.contains("location: /\r\n"), "{}", gone.head);
+}
+
+#[test]
+fn the_board_moves_by_a_stream_of_its_own() {
+    let server = Server::start(LOOPBACK);
+    let mut waiting = server.events("/board/events", "");
+    let first = waiting.event().expect("an event");
+    assert_eq!(first.data["newest"], json!(null));
+    let operator = server.token("boss", "operator");
+    let contest = server.contest(&operator, 60);
+    waiting.until("the first contest", |data| {
+        data["newest"] == contest.as_str()
+    });
+    let mut stream = server.events(&format!("/board/events?contest={contest}"), "");
+    assert!(stream.head.contains("content-type: text/event-stream"));
+    stream.until("a picture", |data| data["phase"] == "open");
+    server.sign_up(&operator, &contest, "ann");
+    let seen = stream.until("a fee", |data| data["money"]["fees"] == 10);
+    assert_eq!(
+        seen.data["funnel"]["in_progress"],
+        json!({ "here": 1, "reached": 1 })
+    );
+    assert_eq!(seen.data["feed"][0]["user"], "ann");
+    let checked = stream.until("a check of it", |data| {
+        let verdicts = data["checks"]["verdicts"].as_array();
+        let paid = verdicts.and_then(|all| all.iter().find(|one| one["name"] == "PAID_MEANS_PAID"));
+        paid.is_some_and(|paid| paid["standing"] == "holds")
+    });
+    assert!(checked.data["checks"]["at_ms"].is_i64());
+}
+
+#[test]
+fn the_board_is_for_this_machine_alone() {
+    let server = Server::start(LOOPBACK);
+    let ask = |path: &str, headers: &[(&str, &str)]| server.send("GET", path, headers, None).status;
+    for path in ["/", "/board/events?contest=x"] {
+        for host in [
+            "example.com",
+            "localhost.example.com",
+            "192.168.0.1:8080",
+            "x@localhost:y",
+        ] {
+            assert_eq!(ask(path, &[("host", host)]), 403, "{path} by {host}");
+        }
+        let proxied = [("host", "localhost"), ("x-forwarded-for", "9.9.9.9")];
+        assert_eq!(ask(path, &proxied), 403);
+    }
+    for host in ["localhost", "127.0.0.1:1", "[::1]:8080"] {
+        assert_eq!(ask("/", &[("host", host)]), 200, "{host}");
+    }
+    // The API itself has callers of other names.
+    assert_eq!(ask("/healthz", &[("host", "example.com")]), 200);
+    let open = Server::start("0.0.0.0:0");
+    for path in ["/", "/board/events"] {
+        let answer = open.call("GET", path, "", None);
+        assert_eq!(
+            (answer.status, &answer.json()["code"]),
+            (404, &json!("not_found"))
+        );
+    }
+}
