@@ -42,9 +42,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts it and waits until it is ready.
-    pub(crate) async fn start(spec: &Spec, in_flight_max: usize) -> Result<Self> {
-        let mut child = spawn(spec, None)?;
+    /// Starts it, with more in its environment, and waits until it is ready.
+    pub(crate) async fn start(
+        spec: &Spec,
+        environment: &[(&str, &str)],
+        in_flight_max: usize,
+    ) -> Result<Self> {
+        let mut child = spawn(spec, environment)?;
         let pid = child.id().context("a server that ended at once")?;
         let api = Api::new(&format!("http://127.0.0.1:{}", spec.port), in_flight_max);
         let log = spec.dir.join("server.log");

@@ -99,8 +99,8 @@ pub(crate) fn free_port() -> Result<u16> {
     bail!("no free port on loopback between 12000 and 30000; stop something that listens there")
 }
 
-/// Starts the process alone.
-pub(crate) fn spawn(spec: &Spec, failpoint: Option<&str>) -> Result<Child> {
+/// Starts the process alone, with more in its environment.
+pub(crate) fn spawn(spec: &Spec, environment: &[(&str, &str)]) -> Result<Child> {
     let log_path = spec.dir.join("server.log");
     let log = OpenOptions::new()
         .create(true)
@@ -116,9 +116,7 @@ pub(crate) fn spawn(spec: &Spec, failpoint: Option<&str>) -> Result<Child> {
         .stdout(log.try_clone()?)
         .stderr(log)
         .kill_on_drop(true);
-    if let Some(failpoint) = failpoint {
-        command.env("GUAFEN_FAILPOINT", failpoint);
-    }
+    command.envs(environment.iter().copied());
     command
         .spawn()
         .with_context(|| format!("cannot start {}; build it first", spec.binary.display()))
@@ -132,7 +130,11 @@ impl Server {
         in_flight_max: usize,
     ) -> Result<Self> {
         let api = Api::new(&format!("http://127.0.0.1:{}", spec.port), in_flight_max);
-        let child = spawn(&spec, spec.failpoint.as_deref())?;
+        let failpoint = spec
+            .failpoint
+            .as_deref()
+            .map(|name| ("GUAFEN_FAILPOINT", name));
+        let child = spawn(&spec, failpoint.as_slice())?;
         let record = Arc::new(Mutex::new(Record::default()));
         let (stop, stopped) = watch::channel(false);
         let (moments, at) = mpsc::unbounded_channel();
@@ -260,7 +262,7 @@ impl Keeper {
                     });
                 }
             }
-            match spawn(&self.spec, None) {
+            match spawn(&self.spec, &[]) {
                 Ok(started) => child = started,
                 Err(error) => {
                     self.note(|record| record.faults.push(format!("{error:#}")));

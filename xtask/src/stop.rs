@@ -77,7 +77,7 @@ pub(crate) async fn stop(args: &StopArgs) -> Result<bool> {
         port: free_port()?,
         failpoint: None,
     };
-    let server = Process::start(&spec, 64).await?;
+    let server = Process::start(&spec, &[], 64).await?;
     let keys = Keys::new(Signer::from_data_dir(&dir)?)?;
     let names = (0..args.viewers).map(|number| format!("s{number}"));
     let viewers: Vec<(String, String)> = names
@@ -319,7 +319,7 @@ impl Drill<'_> {
                 signal.name()
             ));
         }
-        self.server = Process::start(&self.spec, 64).await?;
+        self.server = Process::start(&self.spec, &[], 64).await?;
         self.look_up(&outcome, &open, claimable, &signed_up).await?;
         self.finish_tasks(&open).await?;
         Ok(open)

@@ -262,7 +262,10 @@ pub(crate) async fn check(
     if let Some(server) = stage.server {
         let file = server.spec.dir.join(format!("settlement-{contest}.csv"));
         std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))?;
-        faults.extend(verify(&server.spec.binary, setup, &file).await?);
+        let told = file.with_extension("json");
+        std::fs::write(&told, found.to_string())
+            .with_context(|| format!("cannot write {}", told.display()))?;
+        faults.extend(verify(&server.spec.binary, setup, &file, &told).await?);
     }
     Ok(faults)
 }
@@ -354,7 +357,7 @@ async fn lines(stage: &Stage<'_>, path: &str, told: &Prediction) -> Result<Vec<S
 
 /// Lets the commands of the house verify the downloaded sheet, and an altered one, which they must
 /// refuse.
-async fn verify(binary: &Path, setup: &Setup, file: &Path) -> Result<Vec<String>> {
+async fn verify(binary: &Path, setup: &Setup, file: &Path, contest: &Path) -> Result<Vec<String>> {
     let mut faults = Vec::new();
     let mut commands = vec!["verify-sheet"];
     if setup.scenario.rule() == Rule::Lucky {
@@ -374,13 +377,18 @@ async fn verify(binary: &Path, setup: &Setup, file: &Path) -> Result<Vec<String>
     std::fs::write(&altered, alter(&text))?;
     for command in commands {
         for (file, must_pass) in [(file, true), (altered.as_path(), false)] {
-            let output = Command::new(binary)
-                .arg(command)
+            let mut run = Command::new(binary);
+            run.arg(command);
+            if command == "verify-lucky" {
+                run.arg("--contest").arg(contest).arg("--sheet");
+            }
+            let output = run
                 .arg(file)
                 .output()
                 .await
                 .with_context(|| format!("cannot start {}", binary.display()))?;
-            if output.status.success() != must_pass {
+            // 1: read, and found wrong. Anything else says nothing about the sheet.
+            if output.status.code() != Some(i32::from(!must_pass)) {
                 faults.push(format!(
                     "{command} {} ended with {}: {}{}",
                     file.display(),
