@@ -5,6 +5,7 @@ mod bench;
 mod books;
 mod clock;
 mod demo;
+mod fuzz_api;
 mod play;
 mod progress;
 mod rng;
@@ -42,6 +43,8 @@ enum Command {
     Play(play::PlayArgs),
     /// Measure signups and claims per second on the embedded default
     Bench(bench::BenchArgs),
+    /// Send the API what its document allows and what it does not, with schemathesis
+    FuzzApi(fuzz_api::FuzzArgs),
     /// Run everything that proves the code: tests, examples, tidy, and short plays
     Test(steps::StepArgs),
     /// Run what CI runs: format, lints, then everything of `test`
@@ -56,6 +59,7 @@ async fn main() -> ExitCode {
         Command::Demo(args) => demo::demo(&args).await,
         Command::Play(args) => play::play(&args).await,
         Command::Bench(args) => bench::bench(&args).await,
+        Command::FuzzApi(args) => fuzz_api::fuzz(&args).await,
         Command::Test(args) => steps::suite(Suite::Test, &args).await,
         Command::Ci(args) => steps::suite(Suite::Ci, &args).await,
         Command::Tidy(args) => tidy::run(&args),

@@ -1,6 +1,7 @@
 //! `cargo xtask test` and `cargo xtask ci`: everything that CI runs, step by step, with times.
 
 use crate::{
+    fuzz_api::{self, FuzzArgs},
     play::{self, PlayArgs},
     shell::{cargo, root, run},
     tidy,
@@ -31,6 +32,8 @@ enum Work {
     Tidy,
     /// `play` with these arguments.
     Play(&'static [&'static str]),
+    /// `fuzz-api` with these arguments.
+    Fuzz(&'static [&'static str]),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -100,6 +103,10 @@ const TEST: &[Step] = &[
         ]),
     },
     Step {
+        name: "fuzz-api",
+        work: Work::Fuzz(&["--requests", "2000"]),
+    },
+    Step {
         name: "failpoints",
         work: Work::Play(&["--failpoints", "--hits", "1"]),
     },
@@ -119,6 +126,13 @@ pub(crate) enum Suite {
 struct PlayLine {
     #[command(flatten)]
     args: PlayArgs,
+}
+
+/// The arguments of `fuzz-api`, parsed as its command line.
+#[derive(Parser)]
+struct FuzzLine {
+    #[command(flatten)]
+    args: FuzzArgs,
 }
 
 /// Runs the steps; true if all passed. A step that fails does not stop the others.
@@ -182,6 +196,11 @@ async fn perform(work: Work) -> Result<bool> {
             let line =
                 PlayLine::try_parse_from(std::iter::once("play").chain(args.iter().copied()))?;
             play::play(&line.args).await
+        }
+        Work::Fuzz(args) => {
+            let line =
+                FuzzLine::try_parse_from(std::iter::once("fuzz-api").chain(args.iter().copied()))?;
+            fuzz_api::fuzz(&line.args).await
         }
     }
 }
