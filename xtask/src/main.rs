@@ -6,6 +6,7 @@ mod board;
 mod books;
 mod clock;
 mod demo;
+mod fuzz_api;
 mod glance;
 mod hex;
 mod overload;
@@ -56,6 +57,8 @@ enum Command {
     Stop(stop::StopArgs),
     /// Watch a contest on the live board in a headless Chromium, through a crash of the server
     Board(board::BoardArgs),
+    /// Send the API what its document allows and what it does not, with schemathesis
+    FuzzApi(fuzz_api::FuzzArgs),
     /// Run everything that proves the code: tests, examples, tidy, and short plays
     Test(steps::StepArgs),
     /// Run what CI runs: format, lints, then everything of `test`
@@ -75,6 +78,7 @@ async fn main() -> ExitCode {
         Command::Overload(args) => overload::overload(&args).await.map(Outcome::from),
         Command::Stop(args) => stop::stop(&args).await.map(Outcome::from),
         Command::Board(args) => board::board(&args).await,
+        Command::FuzzApi(args) => fuzz_api::fuzz(&args).await,
         Command::Test(args) => steps::suite(Suite::Test, &args).await,
         Command::Ci(args) => steps::suite(Suite::Ci, &args).await,
         Command::Tidy(args) => tidy::run(&args).map(Outcome::from),

@@ -1,7 +1,7 @@
 //! `cargo xtask test` and `cargo xtask ci`: everything that CI runs, step by step, with times.
 
 use crate::{
-    board, overload, play,
+    board, fuzz_api, overload, play,
     shell::{cargo, root, run},
     stop, tidy, walk,
 };
@@ -56,6 +56,8 @@ enum Work {
     Walk,
     /// `board` with these arguments.
     Board(&'static [&'static str]),
+    /// `fuzz-api` with these arguments.
+    Fuzz(&'static [&'static str]),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -193,6 +195,10 @@ const TEST: &[Step] = &[
         ]),
     },
     Step {
+        name: "fuzz-api",
+        work: Work::Fuzz(&["--requests", "2000"]),
+    },
+    Step {
         name: "failpoints",
         work: Work::Play(&["--failpoints", "--hits", "1"]),
     },
@@ -304,6 +310,7 @@ async fn perform(work: Work) -> Result<Outcome> {
             overload::overload(&args).await.map(Outcome::from)
         }
         Work::Board(args) => board::board(&parsed(args)?).await,
+        Work::Fuzz(args) => fuzz_api::fuzz(&parsed(args)?).await,
     }
 }
 
