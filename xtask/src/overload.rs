@@ -39,8 +39,10 @@ pub(crate) struct OverloadArgs {
     /// Goodput at overload must be at least this part of capacity
     #[arg(long, value_name = "PERCENT", default_value_t = 80)]
     at_least: u64,
-    /// The most by which resident memory may grow within an overload, and from the first to the last
-    #[arg(long, value_name = "MIB", default_value_t = 64)]
+    /// The most by which resident memory may grow within an overload, and from the first to the
+    /// last; the databases' page caches fill meanwhile, a queue without a bound would take several
+    /// times as much
+    #[arg(long, value_name = "MIB", default_value_t = 128)]
     growth_max: u64,
     /// Check how the rest is shed and that the books are exact; measure nothing
     #[arg(long)]
