@@ -4,6 +4,7 @@ use crate::{
     SqliteStore, mismatched,
     reader::{Answer, Question},
     rows::{self, failed, json, limit},
+    sheet,
     signup_sql,
     writer::{Command, Reply, Transaction},
 };
@@ -12,7 +13,6 @@ use domain::{
     contest::{Contest, PhaseKind},
     ids::{ContestId, SignupId},
     lifecycle::{self, Presence},
-    payout::Weight,
     settlement::{Census, Finisher, SheetLine},
     signup::StateKind,
     time::UnixMillis,
@@ -37,16 +37,6 @@ struct Write {
     #[serde(flatten)]
     record: ContestRecord,
     wake_at: Option<i64>,
-}
-
-#[derive(Serialize)]
-struct SheetRow {
-    contest_id: String,
-    signup_id: String,
-    user_id: String,
-    weight: i64,
-    weight_before: String,
-    prize: i64,
 }
 
 static INSERT: LazyLock<String> = LazyLock::new(|| {
@@ -104,11 +94,6 @@ static LEGS: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-const SHEET: &str = "INSERT INTO sheet_line (contest_id, signup_id, user_id, weight, weight_before, prize) \
-     SELECT j.value ->> 'contest_id', j.value ->> 'signup_id', j.value ->> 'user_id', j.value ->> 'weight', \
-            j.value ->> 'weight_before', j.value ->> 'prize' \
-     FROM json_each(?1) AS j";
-
 const PRESENCE: &str = "SELECT value FROM json_each(?2) \
      WHERE EXISTS (SELECT 1 FROM signup WHERE contest_id = ?1 AND state = value) \
      UNION ALL SELECT 'provisional' WHERE EXISTS \
@@ -123,7 +108,7 @@ const FINISHERS: &str = "SELECT signup_id, user_id, weight FROM signup \
 pub(crate) fn statements() -> Vec<(&'static str, &'static str)> {
     vec![
         ("get_many", &GET_MANY),
-        ("lines", LINES),
+        ("lines", sheet::LINES),
         ("awake", &AWAKE),
         ("commit", &COMMIT),
         ("legs_of", &LEGS_OF),
@@ -274,68 +259,7 @@ async fn write_rest(
     if lines.is_empty() {
         return Ok(());
     }
-    let rows: Vec<_> = lines
-        .iter()
-        .map(|line| sheet_row(contest.id, line))
-        .collect();
-    sqlx::query(SHEET)
-        .bind(json(&rows)?)
-        .execute(&mut *transaction.connection)
-        .await
-        .map(drop)
-}
-
-fn sheet_row(contest: ContestId, line: &SheetLine) -> SheetRow {
-    let SheetLine {
-        finisher:
-            Finisher {
-                signup_id,
-                user_id,
-                weight,
-            },
-        before,
-        prize,
-    } = line;
-    SheetRow {
-        contest_id: contest.to_string(),
-        signup_id: signup_id.to_string(),
-        user_id: user_id.to_string(),
-        weight: column(weight.get()),
-        weight_before: before.to_string(),
-        prize: prize.as_i64(),
-    }
-}
-
-fn parse_finisher(row: &SqliteRow) -> Result<Finisher, StoreError> {
-    let signup_id: String = row.try_get(0).map_err(failed)?;
-    let user_id: String = row.try_get(1).map_err(failed)?;
-    let weight: i64 = row.try_get(2).map_err(failed)?;
-    let context = Context {
-        table: "sheet_line",
-        key: &signup_id,
-    };
-    let weight = Weight::new(context.count("weight", weight)?)
-        .ok_or_else(|| context.inconsistent("weight is 0"))?;
-    Ok(Finisher {
-        signup_id: context.parsed("signup_id", &signup_id)?,
-        user_id: context.parsed("user_id", &user_id)?,
-        weight,
-    })
-}
-
-fn parse_line(row: &SqliteRow) -> Result<SheetLine, StoreError> {
-    let finisher = parse_finisher(row)?;
-    let key = finisher.signup_id.to_string();
-    let context = Context {
-        table: "sheet_line",
-        key: &key,
-    };
-    let before: String = row.try_get(3).map_err(failed)?;
-    Ok(SheetLine {
-        before: context.parsed("weight_before", &before)?,
-        prize: context.coins("prize", row.try_get(4).map_err(failed)?)?,
-        finisher,
-    })
+    sheet::insert(transaction, contest.id, lines).await
 }
 
 /// Contests by id, with the rows of their legs.
@@ -355,24 +279,6 @@ pub(crate) async fn read_many(
         Ok((record, legs))
     };
     records.iter().map(with_legs).collect()
-}
-
-const LINES: &str = "SELECT signup_id, user_id, weight, weight_before, prize, contest_id FROM sheet_line \
-     WHERE (contest_id, signup_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(?1))";
-
-/// Lines of the sheet by contest and signup.
-pub(crate) async fn read_lines(
-    connection: &mut SqliteConnection,
-    keys: &str,
-) -> Result<BTreeMap<(String, String), Result<SheetLine, StoreError>>, sqlx::Error> {
-    let found = sqlx::query(LINES)
-        .bind(keys)
-        .fetch_all(&mut *connection)
-        .await?;
-    found
-        .iter()
-        .map(|row| Ok(((row.try_get(5)?, row.try_get(0)?), parse_line(row))))
-        .collect()
 }
 
 impl SqliteStore {
@@ -602,7 +508,7 @@ impl ContestRepository for SqliteStore {
             .fetch_all(&self.readers)
             .await
             .map_err(failed)?;
-        rows.iter().map(parse_finisher).collect()
+        rows.iter().map(sheet::parse_finisher).collect()
     }
 
     async fn sheet_line(
@@ -633,7 +539,7 @@ impl ContestRepository for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(failed)?;
-        let lines = rows.iter().map(parse_line).collect::<Result<Vec<_>, _>>()?;
+        let lines = rows.iter().map(sheet::parse_line).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(lines, items, |line| line.finisher.signup_id))
     }
 }

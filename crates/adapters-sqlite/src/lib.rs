@@ -13,6 +13,7 @@ mod outbox;
 mod plans;
 mod reader;
 mod rows;
+mod sheet;
 mod signup_sql;
 mod signups;
 mod writer;

@@ -1,7 +1,7 @@
 //! Reads that arrive together are read together: one statement answers everybody who asked
 //! before it began, so nobody is answered with something older than their question.
 
-use crate::{contests, rows, signups};
+use crate::{contests, rows, sheet, signups};
 use domain::{
     contest::Contest,
     ids::{ContestId, SignupId, UserId},
@@ -154,5 +154,5 @@ async fn read_lines(
         .iter()
         .map(|(contest, signup)| [contest.to_string(), signup.to_string()])
         .collect();
-    contests::read_lines(connection, &rows::json(&keys)?).await
+    sheet::read_lines(connection, &rows::json(&keys)?).await
 }

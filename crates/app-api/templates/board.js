@@ -61,6 +61,8 @@
     }
   };
 
+  // Coins are not run up: figures that belong together must agree at every moment.
+  const coins = (element, amount) => say(element, format.format(amount));
   const showMoney = ({ money, phase }) => {
     const into = ["fees", "guarantee", "carry"];
     const out = ["prizes", "refunds", "rake", "returned", "left"];
@@ -74,16 +76,16 @@
         x += width;
         const part = find(`[data-part=${name}]`);
         part.hidden = money[name] === 0;
-        count(find("b", part), money[name]);
+        coins(find("b", part), money[name]);
       }
     }
     // Rows and ledger are read one after the other: while it goes on a coin may move in between.
     const unequal = phase === "closed" || phase === "cancelled" ? "≠" : "≈";
     say(find("#sign"), sum(into) === sum(out) ? "=" : unequal);
-    count(find("#total-in"), sum(into));
-    count(find("#total-out"), sum(out));
-    count(find("#prizes"), money.prizes);
-    count(find("#to-pay"), money.to_pay);
+    coins(find("#total-in"), sum(into));
+    coins(find("#total-out"), sum(out));
+    coins(find("#prizes"), money.prizes);
+    coins(find("#to-pay"), money.to_pay);
   };
 
   const ago = (millis) => {
