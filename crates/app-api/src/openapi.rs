@@ -11,7 +11,8 @@
 //!   A call without `x-role` takes no token.
 //!
 //! What many calls can answer is added here ([`common_problems`]): 401 and 403 by role, 404 by
-//! ids in the path, 400, 408, 413, 415 and 422 by body, 422 by query, 429, 500 and 503 everywhere.
+//! ids in the path, 400, 408, 413, 415 and 422 by body, 422 by query, 429 where there is a
+//! token, 414, 431, 500 and 503 everywhere.
 //! Fields of wire types name their words in [`vocabulary`].
 
 pub(crate) mod pages;
@@ -138,7 +139,12 @@ fn finish(path: &str, operation: &mut Map<String, Value>) {
 
 /// What a call can answer because of its form, whatever it does.
 fn common_problems(path: &str, operation: &Map<String, Value>, takes_token: bool) -> Vec<Code> {
-    let mut codes = vec![Code::InternalError, Code::Unavailable];
+    let mut codes = vec![
+        Code::InternalError,
+        Code::Unavailable,
+        Code::UriTooLong,
+        Code::HeadersTooLarge,
+    ];
     if takes_token {
         codes.extend([
             Code::Unauthorized,
