@@ -155,7 +155,8 @@ fn verdict(found: &checker::report::Verdict) -> Verdict {
     }
 }
 
-fn unknown(invariant: Invariant) -> Verdict {
+/// An invariant of which nothing is known.
+pub(crate) fn unknown(invariant: Invariant) -> Verdict {
     Verdict {
         name: invariant.name(),
         standing: Standing::Unknown,

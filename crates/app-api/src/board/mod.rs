@@ -24,19 +24,21 @@ use axum::{
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
-use checks::Checks;
+use checks::{Checked, Checks};
 use domain::{contest::Contest, ids::ContestId};
 use page::Assets;
 use picture::BoardSource;
 use ports::contests::ContestFilter;
 use serde::Deserialize;
-use std::{net::IpAddr, path::PathBuf, sync::Arc};
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 use usecases::{Contests, Failure};
 use words::Language;
 
 /// Contests that the picker offers.
 const PICKED: usize = 20;
+/// How long a page waits for a check.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What everything of the board shares.
 pub(crate) struct Board {
@@ -146,6 +148,17 @@ struct Asked {
 }
 
 impl Board {
+    /// A check of a contest, if it does not take long; one that does ends all the same, and is
+    /// there for whoever asks next.
+    async fn check(self: &Arc<Self>, id: ContestId, signups: u64) -> Option<Arc<Checked>> {
+        let board = Arc::clone(self);
+        let check = tokio::spawn(async move { board.checks.of(id, signups).await });
+        match tokio::time::timeout(PATIENCE, check).await {
+            Ok(Ok(checked)) => Some(checked),
+            Ok(Err(_)) | Err(_) => None,
+        }
+    }
+
     /// The contest that is asked for, or the newest; none where there is none.
     async fn wanted(&self, asked: Option<&str>) -> Result<Option<Contest>, Failure> {
         let id = match asked {
@@ -181,7 +194,7 @@ async fn show(
     let shown = match contest {
         Some(contest) => {
             let (mut picture, signups) = board.picture(&contest).await?;
-            picture.checks = Some(board.checks.of(contest.id, signups).await);
+            picture.checks = board.check(contest.id, signups).await;
             Some((contest, picture))
         }
         None => None,

@@ -1,7 +1,7 @@
 //! The board as a page: complete without its script, which only keeps it moving.
 
 use super::{
-    checks::{Standing, Unchecked, clock_time},
+    checks::{Standing, Unchecked, clock_time, unknown},
     picture::{EXITS, MAIN_LINE, Picture, Step},
     words::{self, Language},
 };
@@ -470,8 +470,11 @@ const fn standing(standing: Standing) -> (&'static str, &'static str) {
 }
 
 fn proofs(language: Language, picture: &Picture) -> Vec<Proof> {
-    let verdicts = picture.checks.as_ref().map(|checks| &checks.verdicts);
-    let proof = |verdict: &super::checks::Verdict| {
+    let verdicts = match &picture.checks {
+        Some(checks) => checks.verdicts.clone(),
+        None => checker::report::Invariant::ALL.map(unknown).into(),
+    };
+    let proof = |verdict: super::checks::Verdict| {
         let (standing, mark) = standing(verdict.standing);
         let count = match verdict.standing {
             Standing::Holds | Standing::Broken => language
@@ -487,10 +490,10 @@ fn proofs(language: Language, picture: &Picture) -> Vec<Proof> {
             standing,
             mark,
             count,
-            evidence: verdict.evidence.clone().unwrap_or_default(),
+            evidence: verdict.evidence.unwrap_or_default(),
         }
     };
-    verdicts.into_iter().flatten().map(proof).collect()
+    verdicts.into_iter().map(proof).collect()
 }
 
 /// All of them in one word, and in one sentence.
