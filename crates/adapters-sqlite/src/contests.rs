@@ -4,8 +4,7 @@ use crate::{
     SqliteStore, mismatched,
     reader::{Answer, Question},
     rows::{self, failed, json, limit},
-    sheet,
-    signup_sql,
+    sheet, signup_sql,
     writer::{Command, Reply, Transaction},
 };
 use async_trait::async_trait;
@@ -539,7 +538,10 @@ impl ContestRepository for SqliteStore {
         .fetch_all(&self.readers)
         .await
         .map_err(failed)?;
-        let lines = rows.iter().map(sheet::parse_line).collect::<Result<Vec<_>, _>>()?;
+        let lines = rows
+            .iter()
+            .map(sheet::parse_line)
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(lines, items, |line| line.finisher.signup_id))
     }
 }

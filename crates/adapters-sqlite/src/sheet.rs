@@ -116,4 +116,3 @@ pub(crate) async fn read_lines(
         .map(|row| Ok(((row.try_get(5)?, row.try_get(0)?), parse_line(row))))
         .collect()
 }
-

@@ -1,6 +1,6 @@
 //! Events as they come in, and what became of them.
 
-use super::parse_time;
+use super::text::parse_time;
 use crate::openapi::vocabulary;
 use crate::{
     extract::{Faults, parse_id},
