@@ -44,6 +44,9 @@
     requestAnimationFrame(step);
   };
 
+  // These must add up at every moment: they do not run.
+  const put = (selector, number) => say(find(selector), format.format(number));
+
   const share = (part, whole) => (part && whole ? Math.min(1000, Math.max(4, (part * 1000) / whole)) : 0);
   const bar = (rect, width, x) => {
     rect?.setAttribute("width", width);
@@ -61,11 +64,9 @@
     }
   };
 
-  // Coins are not run up: figures that belong together must agree at every moment.
-  const coins = (element, amount) => say(element, format.format(amount));
-  const showMoney = ({ money, phase }) => {
-    const into = ["fees", "guarantee", "carry"];
-    const out = ["prizes", "refunds", "rake", "returned", "left"];
+  const showMoney = (money) => {
+    const into = ["fees", "guarantee", "carry", "moving_in"];
+    const out = ["prizes", "refunds", "rake", "returned", "moving_out", "left"];
     const sum = (names) => names.reduce((sum, name) => sum + money[name], 0);
     const whole = Math.max(sum(into), sum(out));
     for (const names of [into, out]) {
@@ -76,16 +77,14 @@
         x += width;
         const part = find(`[data-part=${name}]`);
         part.hidden = money[name] === 0;
-        coins(find("b", part), money[name]);
+        say(find("b", part), format.format(money[name]));
       }
     }
-    // Rows and ledger are read one after the other: while it goes on a coin may move in between.
-    const unequal = phase === "closed" || phase === "cancelled" ? "≠" : "≈";
-    say(find("#sign"), sum(into) === sum(out) ? "=" : unequal);
-    coins(find("#total-in"), sum(into));
-    coins(find("#total-out"), sum(out));
-    coins(find("#prizes"), money.prizes);
-    coins(find("#to-pay"), money.to_pay);
+    say(find("#sign"), sum(into) === sum(out) ? "=" : "≠");
+    put("#total-in", sum(into));
+    put("#total-out", sum(out));
+    put("#prizes", money.prizes);
+    put("#to-pay", money.to_pay);
   };
 
   const ago = (millis) => {
@@ -190,7 +189,7 @@
     if (seen.finishers) count(find("#estimate"), seen.estimated_prize);
     else say(find("#estimate"), "–");
     showFunnel(seen);
-    showMoney(seen);
+    showMoney(seen.money);
     showFeed(seen.feed);
     showChecks(seen.checks);
     tick();

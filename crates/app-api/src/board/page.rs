@@ -267,8 +267,7 @@ fn share(part: u64, whole: u64) -> u64 {
 fn view(language: Language, contest: &Contest, picture: &Picture, now: UnixMillis) -> View {
     let say = |english, chinese| language.say(english, chinese);
     let money = picture.money;
-    let total_in = money.fees + money.guarantee + money.carry;
-    let total_out = money.prizes + money.refunds + money.rake + money.returned + money.left;
+    let (total_in, total_out) = (money.total_in(), money.total_out());
     let whole = total_in.max(total_out);
     let parts = |parts: &[(&'static str, &'static str, u64)]| {
         let mut from = 0;
@@ -314,17 +313,19 @@ fn view(language: Language, contest: &Contest, picture: &Picture, now: UnixMilli
             ("fees", say("Fees", "报名费"), money.fees),
             ("guarantee", say("Guarantee", "保底"), money.guarantee),
             ("carry", say("Carried over", "上期结转"), money.carry),
+            ("moving_in", say("On its way", "在途"), money.moving_in),
         ]),
         money_out: parts(&[
             ("prizes", say("Prizes", "奖金"), money.prizes),
             ("refunds", say("Refunds", "退款"), money.refunds),
             ("rake", say("Rake", "平台抽成"), money.rake),
             ("returned", say("Returned", "退回平台"), money.returned),
+            ("moving_out", say("On its way", "在途"), money.moving_out),
             ("left", say("Still in the pool", "奖池余额"), money.left),
         ]),
         total_in: grouped(total_in),
         total_out: grouped(total_out),
-        sign: sign(picture.public_phase, total_in == total_out),
+        sign: if total_in == total_out { "=" } else { "≠" },
         prizes: grouped(money.prizes),
         to_pay: grouped(money.to_pay),
         feed: feed(language, picture, now),
@@ -332,16 +333,6 @@ fn view(language: Language, contest: &Contest, picture: &Picture, now: UnixMilli
         verdict,
         verdict_said,
         checked_at: checks.map_or(String::new(), |checks| clock_time(UnixMillis(checks.at_ms))),
-    }
-}
-
-/// Between what came in, and what went out or is left. Rows and ledger are read one after the
-/// other: while it goes on a coin may move in between.
-const fn sign(phase: PublicPhase, is_equal: bool) -> &'static str {
-    match phase {
-        _ if is_equal => "=",
-        PublicPhase::Closed | PublicPhase::Cancelled => "≠",
-        _ => "≈",
     }
 }
 

@@ -78,6 +78,35 @@ pub(crate) struct Money {
     pub(crate) left: u64,
     /// Prizes that are decided and not paid.
     pub(crate) to_pay: u64,
+    /// In the account already, while no row says so yet; none once a contest is over.
+    pub(crate) moving_in: u64,
+    /// Out of it already, likewise.
+    pub(crate) moving_out: u64,
+}
+
+impl Money {
+    /// What came in.
+    pub(crate) const fn total_in(&self) -> u64 {
+        self.fees + self.guarantee + self.carry + self.moving_in
+    }
+
+    /// What went out, and what is left.
+    pub(crate) const fn total_out(&self) -> u64 {
+        self.prizes + self.refunds + self.rake + self.returned + self.left + self.moving_out
+    }
+
+    /// Rows and ledger are read one after the other, and coins move before their rows say so: what
+    /// lies between them is on its way. When all is over nothing is, and a difference stays one.
+    const fn with_what_moves(self, is_over: bool) -> Self {
+        if is_over {
+            return self;
+        }
+        Self {
+            moving_in: self.total_out().saturating_sub(self.total_in()),
+            moving_out: self.total_in().saturating_sub(self.total_out()),
+            ..self
+        }
+    }
 }
 
 /// One line of the feed.
@@ -180,7 +209,9 @@ fn money(contest: &Contest, counts: &[StateCount], left: u64) -> Money {
             + applied(OwnLeg::Rollover),
         left,
         to_pay: decided.saturating_sub(prizes),
+        ..Money::default()
     }
+    .with_what_moves(contest.phase.kind().is_terminal())
 }
 
 /// When the phase that people see began, and when it ends as far as is known.
@@ -405,5 +436,37 @@ impl Source for BoardSource {
                 again: Some(AFTER_FAILURE),
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_on_its_way_fills_the_gap_until_all_is_over() {
+        let paying = Money {
+            fees: 100,
+            prizes: 30,
+            left: 57,
+            ..Money::default()
+        };
+        let moving = paying.with_what_moves(false);
+        assert_eq!((moving.moving_in, moving.moving_out), (0, 13));
+        let charging = Money { left: 90, ..paying }.with_what_moves(false);
+        assert_eq!((charging.moving_in, charging.moving_out), (20, 0));
+        for money in [moving, charging] {
+            assert_eq!(money.total_in(), money.total_out());
+        }
+        let over = paying.with_what_moves(true);
+        assert_ne!(over.total_in(), over.total_out());
+    }
+
+    #[test]
+    fn ids_begin_with_their_time() {
+        let at = UnixMillis(1_700_000_000_123);
+        let id = made_at(at).to_string();
+        assert_eq!(id, "018bcfe5-687b-0000-0000-000000000000");
+        assert!(made_at(at.plus(1)) > made_at(at));
     }
 }
