@@ -190,7 +190,9 @@ async fn sow(server: &Server, signer: &Signer) -> Result<Seeds> {
         (1_800, 3_000, 3_600),
     ] {
         let time = |after_s: i64| clock::rfc3339(now + after_s * 1_000);
-        let terms = json!({
+        // The first one is to be settled in every way that there is.
+        let is_rich = seeds.contests.is_empty();
+        let mut terms = json!({
             "title": "Seeded",
             "room_id": "room-1",
             "fee": 10,
@@ -202,6 +204,11 @@ async fn sow(server: &Server, signer: &Signer) -> Result<Seeds> {
             "tasks_end_at": time(ends_s)?,
             "claim_closes_at": time(7_200)?,
         });
+        if is_rich {
+            terms["fee_tiers"] = json!([10, 50]);
+            terms["payout"]["rule"] = json!("lucky");
+        }
+        let tier = is_rich.then(|| json!({ "fee_tier": 50 }));
         let contest = api
             .insist(Method::POST, "/v1/admin/contests", &boss, Some(&terms))
             .await?;
@@ -213,7 +220,7 @@ async fn sow(server: &Server, signer: &Signer) -> Result<Seeds> {
         if opens_s < 0 {
             until(server, &boss, &id, "open").await?;
             let path = format!("/v1/contests/{id}/signup");
-            let signup = api.insist(Method::PUT, &path, &ann, None).await?;
+            let signup = api.insist(Method::PUT, &path, &ann, tier.as_ref()).await?;
             let id = signup["signup_id"]
                 .as_str()
                 .context("a signup without an id")?;

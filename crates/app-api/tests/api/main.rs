@@ -5,4 +5,5 @@ mod bad_input;
 mod contest;
 mod document;
 mod roles;
+mod rules;
 mod server;
