@@ -6,14 +6,14 @@ use crate::{
     steps::Outcome,
 };
 use anyhow::{Context, Result, bail};
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{fs::File, path::Path, process::Stdio, time::Duration};
 use tokio::process::Command;
 
 /// The pages with the walk.
 const PAGES: [&str; 2] = ["README.md", "README.zh-CN.md"];
 /// What the walk's first line builds; it is built here.
 const BUILD: &str = "cargo build --release -p app-api\n";
-/// The walk's own port.
+/// Where the pages have the server listen; the walk has a port of its own.
 const ADDRESS: &str = "127.0.0.1:8080";
 /// The longest that a walk may take.
 const BOUND: Duration = Duration::from_secs(180);
@@ -65,8 +65,8 @@ async fn walk_through(page: &str) -> Result<Vec<String>> {
     let script = script(&text).with_context(|| format!("{page} has no walk"))?;
     let dir = fresh_dir("walk")?;
     std::os::unix::fs::symlink(target_dir(), dir.join("target"))?;
-    let script = script.replace(ADDRESS, &format!("127.0.0.1:{}", free_port()?));
-    let output = play(&dir, &script).await?;
+    let address = format!("127.0.0.1:{}", free_port()?);
+    let output = play(&dir, &script.replace(ADDRESS, &address), &address).await?;
     let mut faults = Vec::new();
     let mut rest = output.as_str();
     for wanted in WANTED {
@@ -86,26 +86,30 @@ async fn walk_through(page: &str) -> Result<Vec<String>> {
     Ok(faults)
 }
 
-/// Runs the script as a person would; whatever it left running is ended with it.
-async fn play(dir: &Path, script: &str) -> Result<String> {
-    let script = format!("trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT\nset -e\n{script}");
-    let child = Command::new("bash")
-        .args(["-c", &script])
+/// Runs the script as a person would, in a process group of its own: the server that it leaves
+/// running is ended with it.
+async fn play(dir: &Path, script: &str, address: &str) -> Result<String> {
+    let (said, complained) = (dir.join("output.log"), dir.join("errors.log"));
+    let mut child = Command::new("bash")
+        .args(["-c", &format!("set -e\n{script}")])
         .current_dir(dir)
         .env_remove("GUAFEN_AUTH__HS256_SECRET")
+        .env("GUAFEN_SERVER__LISTEN", address)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
+        .stdout(File::create(&said)?)
+        .stderr(File::create(&complained)?)
+        .process_group(0)
         .spawn()
         .context("cannot start bash")?;
-    let output = tokio::time::timeout(BOUND, child.wait_with_output())
-        .await
-        .context("the walk does not end")??;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if !output.status.success() {
-        let errors = String::from_utf8_lossy(&output.stderr);
-        bail!("the walk ended with {}:\n{text}\n{errors}", output.status);
+    let group = child.id().context("bash has ended at once")?;
+    let ended = tokio::time::timeout(BOUND, child.wait()).await;
+    let group = format!("-{group}");
+    Command::new("kill").args(["--", &group]).status().await?;
+    let status = ended.context("the walk does not end")??;
+    let text = std::fs::read_to_string(&said)?;
+    if !status.success() {
+        let errors = std::fs::read_to_string(&complained)?;
+        bail!("the walk ended with {status}:\n{text}\n{errors}");
     }
     Ok(text)
 }
