@@ -196,6 +196,8 @@ pub(crate) struct ServerSettings {
     pub(crate) listen: Option<SocketAddr>,
     /// An address of their own for metrics and health; none: the API's.
     pub(crate) metrics_listen: Option<SocketAddr>,
+    /// Whether the board is at `/`, on a loopback address; none: it is.
+    pub(crate) board: Option<bool>,
 }
 
 /// The form of log lines.

@@ -51,6 +51,9 @@ const URI_MAX: usize = 8 << 10;
 /// The most headers, and their longest names and values in all, in bytes.
 pub(crate) const HEADERS_MAX: usize = 100;
 const HEADER_BYTES_MAX: usize = 32 << 10;
+/// How many bodies may be waited for at least; a quarter of the requests that are worked on, if
+/// that is more.
+const BODIES_MIN: usize = 16;
 /// The longest request id that is taken from a client.
 const REQUEST_ID_MAX: usize = 64;
 /// By how much a request outlives the patience of the flow in it, which knows better what to say.
@@ -74,6 +77,8 @@ pub(crate) struct Edge {
     pub(crate) numbers: Numbers,
     gate: Gate,
     streams: Arc<Semaphore>,
+    /// Places for requests whose body has to be waited for.
+    bodies: Arc<Semaphore>,
     ids: RequestIds,
 }
 
@@ -140,6 +145,7 @@ impl Edge {
             rates: Rates::new(&limits),
             gate: Gate::new(limits.running_max, limits.in_flight_max),
             streams: Arc::new(Semaphore::new(limits.sse_max)),
+            bodies: Arc::new(Semaphore::new((limits.running_max / 4).max(BODIES_MIN))),
             ids: RequestIds::new(),
             numbers: Numbers::new(),
             limits,
@@ -257,7 +263,8 @@ impl Edge {
         let (mut parts, incoming) = request.into_parts();
         parts.extensions.insert(route.clone());
         let cut = Cut::default();
-        let body = RequestBody::wrap(incoming, self.limits.body_timeout(), &self.stopping, &cut);
+        let within = self.limits.body_timeout();
+        let body = RequestBody::wrap(incoming, within, &self.bodies, &self.stopping, &cut);
         let deadline = arrived + self.limits.request_timeout() + LAST_WORD;
         let answer = router.call(Request::from_parts(parts, body));
         let answer = timeout_at(deadline, answer).await;

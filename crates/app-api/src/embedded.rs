@@ -30,6 +30,7 @@ use ports::{
     funds::Funds,
     system::{Clock, IdSource},
 };
+use std::os::unix::fs::PermissionsExt;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
@@ -89,6 +90,22 @@ pub(crate) fn unix_seconds() -> u64 {
         .as_secs()
 }
 
+/// Lets nobody else read the databases, whatever the directory was when it was given: secrets of
+/// draws that are not published yet are in the store.
+fn keep_private(dir: &Path) -> anyhow::Result<()> {
+    for name in [STORE, LEDGER] {
+        for part in ["", "-wal", "-shm"] {
+            let path = dir.join(format!("{name}{part}"));
+            if path.exists() {
+                let mode = std::fs::Permissions::from_mode(0o600);
+                std::fs::set_permissions(&path, mode)
+                    .with_context(|| format!("cannot close {} to others", path.display()))?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Opens store and ledger. They belong together: one of them without the other, once there is
 /// something in it, is a loss that nothing here can make good, and going on would tell viewers
 /// that they never paid.
@@ -144,6 +161,7 @@ pub(crate) async fn serve(data_dir: &Path, settings: Settings) -> anyhow::Result
     let stopping = CancellationToken::new();
     let tokens = Tokens::of_server(&settings.auth, &dir.path, &stopping).await?;
     let (store, ledger) = open_books(&dir.path).await?;
+    keep_private(&dir.path)?;
     let ledger = Arc::new(ledger);
     let readiness = Readiness::new(store.clone(), Arc::clone(&ledger));
     let store = Arc::new(store);
@@ -178,6 +196,7 @@ pub(crate) async fn serve(data_dir: &Path, settings: Settings) -> anyhow::Result
         edge: Arc::new(edge),
         readiness: Arc::new(readiness),
         live: Arc::new(Live::new(stopping.clone())),
+        leaders: Arc::default(),
     };
     let flows = app.flows.clone();
     tracing::info!(%address, data_dir = %dir.path.display(), "listening");
@@ -189,6 +208,7 @@ pub(crate) async fn serve(data_dir: &Path, settings: Settings) -> anyhow::Result
         store: dir.path.join(STORE),
         ledger: dir.path.join(LEDGER),
     };
+    let files = Some(files).filter(|_| settings.server.board.unwrap_or(true));
     let serving = listen(listener, metrics_listener, app, files)?;
     stop_signal().await?;
     tracing::info!("stopping");
@@ -222,7 +242,7 @@ fn listen(
     listener: TcpListener,
     metrics_listener: Option<TcpListener>,
     app: App,
-    files: board::Files,
+    files: Option<board::Files>,
 ) -> anyhow::Result<Vec<JoinHandle<()>>> {
     let edge = Arc::clone(&app.edge);
     let stopping = edge.stopping.clone();
@@ -252,7 +272,10 @@ fn listen(
     let keep = Keep::new(&edge.limits, stopping.clone());
     let (address, contests) = (listener.local_addr()?.ip(), Arc::clone(&app.contests));
     let api = routes::router(app);
-    let router = board::beside(api, address, contests, files, stopping.clone());
+    let router = match files {
+        Some(files) => board::beside(api, address, contests, files, stopping.clone()),
+        None => api,
+    };
     tokio::spawn({
         let edge = Arc::clone(&edge);
         async move {

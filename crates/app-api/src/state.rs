@@ -3,6 +3,7 @@
 use crate::{
     auth::Tokens,
     edge::Edge,
+    leaders::Leaders,
     live::Live,
     problem::{Code, Problem},
     ready::Readiness,
@@ -25,6 +26,8 @@ pub(crate) struct App {
     pub(crate) readiness: Arc<Readiness>,
     /// Streams of events and their tickets.
     pub(crate) live: Arc<Live>,
+    /// Leaderboards that were counted lately.
+    pub(crate) leaders: Arc<Leaders>,
 }
 
 impl App {

@@ -278,6 +278,11 @@ impl SignupView {
             done,
         } = seen;
         let prize = signup.state.prize();
+        // A draw is told when nobody can stop the contest any more: until the freeze it can be
+        // cancelled, and must not be for what was drawn.
+        let terms = &contest.terms;
+        let is_known = terms.rule.is_fixed_at_completion() || contest.phase.frozen().is_some();
+        let weight = signup.state.weight().filter(|_| is_known);
         let claim_order = Leg::Prize(signup.contest_id, signup.user_id.clone()).order_id();
         Self {
             signup_id: signup.id.to_string(),
@@ -291,7 +296,7 @@ impl SignupView {
                 target: contest.terms.task.target,
                 done: *done,
             },
-            weight: signup.state.weight().map(domain::payout::Weight::get),
+            weight: weight.map(domain::payout::Weight::get),
             prize: prize.map(Coins::get),
             claim_order_id: prize.map(|_| claim_order.to_string()),
             version: signup.version,

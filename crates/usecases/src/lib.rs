@@ -141,9 +141,6 @@ impl Contests {
         subject: String,
         evidence: String,
     ) {
-        tracing::error!(
-            finding.class = class.name(), contest.id = %contest, finding.subject = subject, evidence, "finding"
-        );
         let finding = Finding {
             id: self.ports.ids.next(),
             class,
@@ -153,7 +150,17 @@ impl Contests {
             found_at: self.ports.clock.now(),
             settled_at: None,
         };
-        if let Err(error) = self.ports.findings.raise(&finding).await {
+        let raised = self.ports.findings.raise(&finding).await;
+        // Once: what stays open is seen again at every pass.
+        if !matches!(raised, Ok(false)) {
+            let Finding {
+                subject, evidence, ..
+            } = &finding;
+            tracing::error!(
+                finding.class = class.name(), contest.id = %contest, finding.subject = subject, evidence, "finding"
+            );
+        }
+        if let Err(error) = raised {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "a finding could not be written"

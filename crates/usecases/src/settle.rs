@@ -296,12 +296,18 @@ impl Contests {
             let prefetched = self.prefetch(contest, &page.items).await?;
             let drives = page.items.into_iter().zip(prefetched).map(
                 |(signup, prefetched)| async move {
-                    let (id, before) = (signup.id, signup.version);
+                    let id = signup.id;
+                    let before = (signup.state.kind(), signup.state.weight());
                     match self
                         .drive(contest, signup, None, Until::Rest, prefetched)
                         .await
                     {
-                        Ok(driven) => usize::from(driven.signup.version != before),
+                        // A try that is written down is no progress: a sweep that makes none
+                        // waits before it comes again.
+                        Ok(driven) => {
+                            let state = &driven.signup.state;
+                            usize::from((state.kind(), state.weight()) != before)
+                        }
                         Err(error) => {
                             tracing::warn!(
                                 signup.id = %id, contest.id = %contest.id,

@@ -6,13 +6,14 @@ use crate::{
     read::Seen,
 };
 use domain::{
-    contest::PhaseKind,
+    contest::{Contest, PhaseKind},
     due::wake_at,
     ids::{ContestId, SignupId, UserId},
     money::Coins,
+    order::{Account, Leg},
     signup::{Fact, FeeTry, Signup, State, StateKind},
     terms::TierError,
-    transfer::Refusal,
+    transfer::{Refusal, Transfer},
 };
 use ports::{
     failpoint::{self, Failpoint},
@@ -61,7 +62,13 @@ impl Contests {
             Err(error) => return Ok(SignedUp::NoTier(error)),
         };
         let id = SignupId(self.ports.ids.next());
-        let signup = Signup::new(id, contest_id, user.clone(), fee, now);
+        // Where the fee is a choice, a lost row's fee may have been another one. What was paid
+        // fixes it, as the row would have.
+        let paid = match contest.terms.fee_tiers.is_empty() {
+            true => None,
+            false => self.paid_before(&contest, user).await?,
+        };
+        let signup = Signup::new(id, contest_id, user.clone(), paid.unwrap_or(fee), now);
         let wake = wake_at(&signup, now);
         let driven = match self.ports.signups.enroll(&signup, wake).await? {
             Enrolled::Inserted => {
@@ -95,6 +102,9 @@ impl Contests {
             Enrolled::NotOpen => return Ok(SignedUp::Closed),
             Enrolled::NoContest => return Ok(SignedUp::NoContest),
         };
+        if let Some(paid) = paid.filter(|paid| *paid != fee) {
+            return Ok(SignedUp::TierFixed(paid));
+        }
         let is_over =
             contest.phase.kind() != PhaseKind::Draft || now >= contest.terms.signup_closes_at;
         let seen = Seen::new(contest, driven);
@@ -120,5 +130,23 @@ impl Contests {
             | State::Refunding(..)
             | State::Refunded(..) => SignedUp::Yes(seen),
         })
+    }
+
+    /// The fee that a viewer without a row has paid all the same: the row was lost.
+    async fn paid_before(
+        &self,
+        contest: &Contest,
+        user: &UserId,
+    ) -> Result<Option<Coins>, Failure> {
+        if self.ports.signups.find(contest.id, user).await?.is_some() {
+            return Ok(None);
+        }
+        let order = Leg::Fee(contest.id, user.clone()).order_id();
+        let found = self.look_up(&[order]).await?.found.pop().flatten();
+        let is_fee = |transfer: &Transfer| {
+            let content = &transfer.content;
+            content.from == Account::User(user.clone()) && content.to == contest.pool_account()
+        };
+        Ok(found.filter(is_fee).map(|transfer| transfer.content.amount))
     }
 }

@@ -9,6 +9,7 @@ use domain::{
     draw::Draw,
     ids::ContestId,
     payout::Rule,
+    signup::StateKind,
     terms::{ClaimMode, NoWinner, Remainder, Task, Terms, TierError},
     transfer::Position,
 };
@@ -140,6 +141,39 @@ async fn a_viewer_without_coins_cannot_change_the_tier_either() {
         .await;
     assert!(matches!(other, Ok(SignedUp::TierFixed(_))), "{other:?}");
     assert_eq!(world.held("ann"), 12);
+}
+
+// hazard: A10
+#[tokio::test]
+async fn a_lost_row_keeps_the_tier_that_was_paid() {
+    let terms = Terms {
+        fee_tiers: vec![coins(10), coins(25)],
+        ..terms()
+    };
+    let (world, process, contest) = opened(terms, &["ann", "bob"]).await;
+    for name in ["ann", "bob"] {
+        let signed_up = process.sign_up(contest, &user(name), Some(coins(10))).await;
+        assert!(matches!(signed_up, Ok(SignedUp::Yes(_))), "{signed_up:?}");
+        assert!(world.store.delete_signup(contest, &user(name)).is_some());
+    }
+    let other = process
+        .sign_up(contest, &user("ann"), Some(coins(25)))
+        .await;
+    assert!(
+        matches!(other, Ok(SignedUp::TierFixed(fee)) if fee == coins(10)),
+        "{other:?}"
+    );
+    let same = process
+        .sign_up(contest, &user("bob"), Some(coins(10)))
+        .await;
+    assert!(matches!(same, Ok(SignedUp::Yes(_))), "{same:?}");
+    for name in ["ann", "bob"] {
+        assert_eq!(world.state(contest, name), StateKind::InProgress);
+        assert_eq!(world.held(name), 990, "charged once");
+    }
+    world.clock.advance(1_000);
+    world.finish("ann").await;
+    end(&world, &process, contest).await;
 }
 
 #[tokio::test]

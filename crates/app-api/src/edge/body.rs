@@ -15,14 +15,18 @@ use std::{
     task::{Context, Poll, ready},
     time::Duration,
 };
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Instant, Sleep, sleep},
+};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// How long a body that has begun may still take when the server stops.
-const AFTER_STOP: Duration = Duration::from_millis(500);
+const AFTER_STOP: Duration = Duration::from_secs(2);
 
 const LATE: u8 = 1;
 const STOPPED: u8 = 2;
+const CROWDED: u8 = 3;
 
 /// Why a body was cut off, if it was.
 #[derive(Clone, Default)]
@@ -43,14 +47,25 @@ impl Cut {
                 )
                 .retry_after(1),
             ),
+            CROWDED => Some(
+                Problem::new(
+                    Code::Overloaded,
+                    "too many bodies are on their way at once; nothing was done, repeat the request",
+                )
+                .retry_after(1),
+            ),
             _ => None,
         }
     }
 }
 
-/// A request's body that must come in time.
+/// A request's body that must come in time. One that has to be waited for takes a place among
+/// those: requests that are worked on are bounded, and clients that send slowly must not have them
+/// all.
 pub(crate) struct RequestBody {
     inner: Incoming,
+    places: Arc<Semaphore>,
+    place: Option<OwnedSemaphorePermit>,
     deadline: Pin<Box<Sleep>>,
     stopping: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     cut: Cut,
@@ -61,6 +76,7 @@ impl RequestBody {
     pub(crate) fn wrap(
         inner: Incoming,
         within: Duration,
+        places: &Arc<Semaphore>,
         stopping: &CancellationToken,
         cut: &Cut,
     ) -> Body {
@@ -69,10 +85,19 @@ impl RequestBody {
         }
         Body::new(Self {
             inner,
+            places: Arc::clone(places),
+            place: None,
             deadline: Box::pin(sleep(within)),
             stopping: Some(Box::pin(stopping.clone().cancelled_owned())),
             cut: cut.clone(),
         })
+    }
+}
+
+impl RequestBody {
+    fn cut_off<T, E: From<io::Error>>(&self, why: u8) -> Poll<Option<Result<T, E>>> {
+        self.cut.0.store(why, Ordering::Relaxed);
+        Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::TimedOut).into())))
     }
 }
 
@@ -87,6 +112,12 @@ impl HttpBody for RequestBody {
         let this = self.get_mut();
         if let Poll::Ready(frame) = Pin::new(&mut this.inner).poll_frame(context) {
             return Poll::Ready(frame.map(|frame| frame.map_err(Into::into)));
+        }
+        if this.place.is_none() {
+            match Arc::clone(&this.places).try_acquire_owned() {
+                Ok(place) => this.place = Some(place),
+                Err(_) => return this.cut_off(CROWDED),
+            }
         }
         if let Some(stopping) = &mut this.stopping
             && stopping.as_mut().poll(context).is_ready()
@@ -103,8 +134,7 @@ impl HttpBody for RequestBody {
         } else {
             STOPPED
         };
-        this.cut.0.store(why, Ordering::Relaxed);
-        Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::TimedOut).into())))
+        this.cut_off(why)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -12,7 +12,7 @@ use std::{
 
 /// How long a ticket is good, in milliseconds.
 pub(crate) const TTL_MS: i64 = 60_000;
-/// The most tickets that are open at once, and the most of one user.
+/// The most tickets that are given within [`TTL_MS`], used ones too, and the most of one user.
 const TICKETS_MAX: usize = 100_000;
 const TICKETS_OF_USER_MAX: usize = 100;
 /// Random bytes in a ticket.
@@ -27,11 +27,15 @@ struct Held {
     expires_at: UnixMillis,
 }
 
+/// A ticket that was given: its end, what it is kept as, and to whom.
+struct Given(UnixMillis, Fingerprint, UserId);
+
 #[derive(Default)]
 struct Store {
     open: HashMap<Fingerprint, Held>,
     /// In the order in which they were given, which is that in which they expire.
-    given: VecDeque<(UnixMillis, Fingerprint)>,
+    given: VecDeque<Given>,
+    /// Used ones count until they would have expired, so that one user cannot take all places.
     of_user: HashMap<UserId, usize>,
 }
 
@@ -67,13 +71,13 @@ impl Tickets {
         if store.given.len() >= TICKETS_MAX {
             return Err(Refused::Full);
         }
-        let open = store.of_user.entry(user.clone()).or_default();
-        if *open >= TICKETS_OF_USER_MAX {
+        let given = store.of_user.entry(user.clone()).or_default();
+        if *given >= TICKETS_OF_USER_MAX {
             return Err(Refused::User);
         }
-        *open += 1;
+        *given += 1;
         let key = fingerprint(&ticket);
-        store.given.push_back((expires_at, key));
+        store.given.push_back(Given(expires_at, key, user.clone()));
         let held = Held {
             user,
             role,
@@ -86,29 +90,21 @@ impl Tickets {
     /// Whose ticket it is; from now on it is used. None for one that is unknown, used or past.
     pub(crate) fn redeem(&self, ticket: &str, now: UnixMillis) -> Option<(UserId, Role)> {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let held = store.take(&fingerprint(ticket))?;
+        let held = store.open.remove(&fingerprint(ticket))?;
         (now < held.expires_at).then_some((held.user, held.role))
     }
 }
 
 impl Store {
-    fn take(&mut self, key: &Fingerprint) -> Option<Held> {
-        let held = self.open.remove(key)?;
-        if let Some(open) = self.of_user.get_mut(&held.user) {
-            *open -= 1;
-            if *open == 0 {
-                self.of_user.remove(&held.user);
-            }
-        }
-        Some(held)
-    }
-
     fn prune(&mut self, now: UnixMillis) {
-        while let Some((expires_at, key)) = self.given.front().copied()
-            && expires_at <= now
-        {
-            self.given.pop_front();
-            self.take(&key);
+        while let Some(Given(_, key, user)) = self.given.pop_front_if(|given| given.0 <= now) {
+            self.open.remove(&key);
+            if let Some(given) = self.of_user.get_mut(&user) {
+                *given -= 1;
+                if *given == 0 {
+                    self.of_user.remove(&user);
+                }
+            }
         }
     }
 }
@@ -187,7 +183,10 @@ mod tests {
         }
         assert_eq!(give("ann").err(), Some(Refused::User));
         assert!(give("bob").is_ok());
+        // Used ones count until they would have expired.
         assert!(tickets.redeem(&first, NOW).is_some());
-        assert!(give("ann").is_ok());
+        assert_eq!(give("ann").err(), Some(Refused::User));
+        let later = tickets.give(user("ann"), Role::Player, NOW.plus(TTL_MS));
+        assert!(later.is_ok());
     }
 }

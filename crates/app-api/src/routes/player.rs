@@ -365,13 +365,11 @@ pub(crate) async fn leaderboard(
         ));
     }
     let contest = app.contests.visible(id).await?.ok_or_else(no_contest)?;
-    let places = app
-        .contests
-        .ports()
-        .leaderboard
-        .top(&contest, limit)
-        .await?;
-    Ok(Json(LeaderboardView::from(&places[..])))
+    let board = &app.contests.ports().leaderboard;
+    let places = app.leaders.top(&**board, &contest).await?;
+    Ok(Json(LeaderboardView::from(
+        &places[..limit.min(places.len())],
+    )))
 }
 
 /// Show one's own place
@@ -394,7 +392,8 @@ pub(crate) async fn own_place(
     if ports.signups.find(id, &user).await?.is_none() {
         return Err(not_signed_up());
     }
-    let place = ports.leaderboard.place_of(&contest, &user).await?;
+    let board = &*ports.leaderboard;
+    let place = app.leaders.place_of(board, &contest, &user).await?;
     Ok(Json(OwnPlaceView::new(&user, place.as_ref())))
 }
 
