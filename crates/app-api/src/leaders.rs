@@ -108,3 +108,123 @@ impl Leaders {
         Ok(places)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use async_trait::async_trait;
+    use domain::time::UnixMillis;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A leaderboard of as many places as it is told, that counts how often and how many at once.
+    #[derive(Default)]
+    struct Counting {
+        places: u64,
+        counts: AtomicUsize,
+        at_once: AtomicUsize,
+        most: AtomicUsize,
+    }
+
+    impl Counting {
+        fn place(rank: u64) -> Place {
+            Place {
+                rank,
+                user_id: format!("viewer-{rank}").parse().expect("a user id"),
+                signup_id: domain::ids::SignupId(uuid::Uuid::now_v7()),
+                quantity: 1,
+                reached_at: UnixMillis(1),
+            }
+        }
+
+        async fn counted<T>(&self, answer: T) -> Result<T, StoreError> {
+            self.counts.fetch_add(1, Ordering::SeqCst);
+            let now = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(now, Ordering::SeqCst);
+            tokio::task::yield_now().await;
+            self.at_once.fetch_sub(1, Ordering::SeqCst);
+            Ok(answer)
+        }
+    }
+
+    #[async_trait]
+    impl Leaderboard for Counting {
+        async fn top(&self, _: &Contest, limit: usize) -> Result<Vec<Place>, StoreError> {
+            let places = (1..=self.places).map(Self::place).take(limit).collect();
+            self.counted(places).await
+        }
+
+        async fn place_of(&self, _: &Contest, user: &UserId) -> Result<Option<Place>, StoreError> {
+            let rank = user.as_str().trim_start_matches("viewer-").parse();
+            let rank = rank.ok().filter(|rank| *rank <= self.places);
+            self.counted(rank.map(Self::place)).await
+        }
+    }
+
+    fn contest() -> Contest {
+        let coins = |amount| domain::money::Coins::new(amount).expect("an amount");
+        let terms = domain::terms::Terms {
+            room_id: "room".parse().expect("a room id"),
+            fee: coins(10),
+            fee_tiers: Vec::new(),
+            task: domain::terms::Task {
+                kind: "open_chest".parse().expect("a task kind"),
+                target: 1,
+            },
+            rule: domain::payout::Rule::Equal,
+            rake_bps: domain::terms::BasisPoints::ZERO,
+            guaranteed_pool: coins(0),
+            series: None,
+            claim_mode: domain::terms::ClaimMode::Manual,
+            no_winner: domain::terms::NoWinner::Refund,
+            remainder: domain::terms::Remainder::Spread,
+            unclaimed: domain::terms::Unclaimed::Pay,
+            grace_ms: 0,
+            signup_opens_at: UnixMillis(1),
+            signup_closes_at: UnixMillis(2),
+            tasks_end_at: UnixMillis(3),
+            claim_closes_at: UnixMillis(4),
+        };
+        let (id, secret) = (ContestId(uuid::Uuid::now_v7()), [0; 32]);
+        let secret = domain::draw::Secret::new(secret);
+        Contest::new(id, "a contest".to_owned(), terms, secret, UnixMillis(0))
+    }
+
+    #[tokio::test]
+    async fn a_crowd_costs_one_count() {
+        let (leaders, board) = (Arc::new(Leaders::default()), Arc::new(Counting::default()));
+        let contest = contest();
+        let asked: Vec<_> = (0..64)
+            .map(|_| {
+                let (leaders, board, contest) =
+                    (Arc::clone(&leaders), Arc::clone(&board), contest.clone());
+                tokio::spawn(async move { leaders.top(&*board, &contest).await })
+            })
+            .collect();
+        for asked in asked {
+            assert!(asked.await.expect("a task").expect("an answer").is_empty());
+        }
+        assert_eq!(board.counts.load(Ordering::SeqCst), 1);
+    }
+
+    #[tokio::test]
+    async fn places_beyond_the_first_are_asked_for_one_at_a_time() {
+        let board = Counting {
+            places: 150,
+            ..Counting::default()
+        };
+        let (leaders, contest) = (Leaders::default(), contest());
+        let of = async |name: &str| {
+            let user = name.parse().expect("a user id");
+            let place = leaders.place_of(&board, &contest, &user).await;
+            place.expect("an answer").map(|place| place.rank)
+        };
+        assert_eq!(of("viewer-7").await, Some(7));
+        assert_eq!(board.counts.load(Ordering::SeqCst), 1, "among the first");
+        for _ in 0..3 {
+            assert_eq!(of("viewer-120").await, Some(120));
+            assert_eq!(of("viewer-151").await, None);
+        }
+        assert_eq!(board.counts.load(Ordering::SeqCst), 3);
+        assert_eq!(board.most.load(Ordering::SeqCst), 1);
+    }
+}

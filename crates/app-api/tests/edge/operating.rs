@@ -211,3 +211,43 @@ fn the_token_command_signs_what_a_server_takes_and_says_what_it_cannot_sign() {
     let (signed, _, said) = run(&[]);
     assert!(!signed && said.contains("--data-dir"), "{said}");
 }
+
+#[tokio::test]
+async fn the_databases_are_their_owners_alone_whatever_the_directory_was() {
+    let dir = TempDir::new().expect("a directory");
+    let open_to_all = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(dir.path(), open_to_all).expect("a mode");
+    let server = Setup::new().start_in(dir);
+    let granted = answer(server.grant(&client(), "ann")).await;
+    assert_eq!(granted.status, 200);
+    server.terminate();
+    let mut files = 0;
+    let dir = server.into_dir();
+    for file in fs::read_dir(dir.path()).expect("the directory") {
+        let file = file.expect("a file");
+        let name = file.file_name().to_string_lossy().into_owned();
+        if name.contains(".db") {
+            let mode = file.metadata().expect("its mode").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+            files += 1;
+        }
+    }
+    assert!(files >= 2, "store and ledger");
+}
+
+#[tokio::test]
+async fn the_board_is_there_unless_it_is_switched_off() {
+    let board = async |value: Option<&str>| {
+        let setup = Setup::new();
+        let server = match value {
+            Some(value) => setup.set("SERVER__BOARD", value),
+            None => setup,
+        }
+        .start();
+        let page = answer(client().get(server.url("/"))).await.status;
+        let stream = answer(client().get(server.url("/board/none"))).await.status;
+        (page, stream)
+    };
+    assert_eq!(board(None).await, (200, 404));
+    assert_eq!(board(Some("false")).await, (404, 404));
+}
