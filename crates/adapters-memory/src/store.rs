@@ -23,6 +23,7 @@ use domain::{
     signup::{Signup, StateKind},
     time::UnixMillis,
 };
+use ports::leases::Fence;
 use ports::{
     contests::CreationKey,
     findings::Finding,
@@ -51,6 +52,8 @@ pub struct MemoryStore {
 struct Tables {
     contests: BTreeMap<ContestId, Contest>,
     creations: BTreeMap<CreationKey, ContestId>,
+    /// The highest fence that was written with a contest.
+    fences: BTreeMap<ContestId, Fence>,
     contest_history: Vec<(ContestId, u64, PhaseKind)>,
     sheet: BTreeMap<(ContestId, SignupId), SheetLine>,
     /// As they are read back: what was written as not sent stands here as unknown.

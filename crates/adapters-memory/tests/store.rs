@@ -196,6 +196,7 @@ async fn a_window_is_open_from_its_first_moment_to_just_before_its_last() {
             window,
             contest,
             lines,
+            fence: None,
         };
         let answer = memory.contests().commit(commit).await.expect("an answer");
         assert_eq!(answer, expected);
@@ -277,6 +278,7 @@ async fn history_has_every_state_and_phase_that_was_entered() {
         window,
         contest,
         lines,
+        fence: None,
     };
     memory.contests().commit(commit).await.expect("an answer");
     let phases = [(id, 1, PhaseKind::Draft), (id, 2, PhaseKind::Running)];

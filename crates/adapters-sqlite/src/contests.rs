@@ -208,6 +208,7 @@ pub(crate) async fn commit(
         window,
         contest,
         lines,
+        fence: _,
     } = commit;
     let now = transaction.now;
     if window.allows(now) {

@@ -2,16 +2,21 @@
 
 use crate::{
     SqliteStore,
-    rows::{failed, limit},
+    rows::{failed, json, limit},
 };
 use async_trait::async_trait;
-use domain::{contest::Contest, ids::UserId, time::UnixMillis};
+use domain::{
+    contest::Contest,
+    ids::{SignupId, UserId},
+    time::UnixMillis,
+};
 use ports::{
     leaderboard::{Leaderboard, PLACES_MAX, Place},
-    store::StoreError,
+    store::{PAGE_MAX, Page, StoreError},
 };
 use sql_core::record::Context;
-use sqlx::{Row, sqlite::SqliteRow};
+use sqlx::{AssertSqlSafe, Row, sqlite::SqliteRow};
+use std::sync::LazyLock;
 
 /// Every place of a contest. Viewers without an event have no row in `task_progress`, so the
 /// join leaves them out.
@@ -26,6 +31,24 @@ const PLACES: &str = "WITH done AS ( \
               ROW_NUMBER() OVER (ORDER BY quantity DESC, reached_at, signup_id) AS rank FROM done) \
      SELECT rank, user_id, signup_id, quantity, reached_at FROM places \
      WHERE ?3 IS NULL OR user_id = ?3 ORDER BY rank LIMIT ?4";
+
+/// What places are made of, of some signups.
+fn done(of: &str) -> String {
+    format!(
+        "SELECT 0, signup.user_id, signup.signup_id, SUM(p.quantity), MAX(p.occurred_at) \
+         FROM signup CROSS JOIN task_progress AS p ON p.contest_id = signup.contest_id \
+           AND p.user_id = signup.user_id AND p.occurred_at >= signup.paid_at AND p.occurred_at < ?2 \
+         WHERE signup.contest_id = ?1 AND signup.paid_at IS NOT NULL AND {of}"
+    )
+}
+
+static STANDINGS: LazyLock<String> = LazyLock::new(|| {
+    done("signup.user_id IN (SELECT value FROM json_each(?3)) GROUP BY signup.signup_id")
+});
+
+static PAGE: LazyLock<String> = LazyLock::new(|| {
+    done("signup.signup_id > ?3 GROUP BY signup.signup_id ORDER BY signup.signup_id LIMIT ?4")
+});
 
 fn parse(row: &SqliteRow) -> Result<Place, StoreError> {
     let user_id: String = row.try_get(1).map_err(failed)?;
@@ -75,5 +98,40 @@ impl Leaderboard for SqliteStore {
         user: &UserId,
     ) -> Result<Option<Place>, StoreError> {
         Ok(self.places(contest, Some(user), 1).await?.pop())
+    }
+
+    async fn standings(
+        &self,
+        contest: &Contest,
+        users: &[UserId],
+    ) -> Result<Vec<Place>, StoreError> {
+        let users: Vec<_> = users.iter().map(UserId::as_str).collect();
+        let rows = sqlx::query(AssertSqlSafe(STANDINGS.as_str()))
+            .bind(contest.id.to_string())
+            .bind(contest.terms.tasks_end_at.0)
+            .bind(json(&users).map_err(failed)?)
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        rows.iter().map(parse).collect()
+    }
+
+    async fn page(
+        &self,
+        contest: &Contest,
+        after: Option<SignupId>,
+        items: usize,
+    ) -> Result<Page<Place, SignupId>, StoreError> {
+        let items = items.min(PAGE_MAX);
+        let rows = sqlx::query(AssertSqlSafe(PAGE.as_str()))
+            .bind(contest.id.to_string())
+            .bind(contest.terms.tasks_end_at.0)
+            .bind(after.map_or_else(String::new, |after| after.to_string()))
+            .bind(limit(items + 1))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        let places = rows.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        Ok(Page::cut(places, items, |place| place.signup_id))
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     writer::{Command, Reply, Transaction},
 };
 use async_trait::async_trait;
-use domain::effects::Effect;
+use domain::{effects::Effect, ids::SignupId};
 use ports::{
     outbox::{Outbox, OutboxEntry},
     store::{PAGE_MAX, StoreError},
@@ -35,6 +35,14 @@ pub(crate) async fn done(
     Ok(())
 }
 
+/// No signup is an empty text.
+fn signup_id_of(context: Context<'_>, text: &str) -> Result<Option<SignupId>, StoreError> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    context.parsed("signup_id", text).map(Some)
+}
+
 fn parse(row: &SqliteRow) -> Result<OutboxEntry, StoreError> {
     let sequence: i64 = row.try_get(0).map_err(failed)?;
     let key = sequence.to_string();
@@ -47,7 +55,7 @@ fn parse(row: &SqliteRow) -> Result<OutboxEntry, StoreError> {
         sequence: context.count("sequence", sequence)?,
         effect: context.named("effect", &text(1)?, Effect::named)?,
         contest_id: context.parsed("contest_id", &text(2)?)?,
-        signup_id: context.parsed("signup_id", &text(3)?)?,
+        signup_id: signup_id_of(context, &text(3)?)?,
         user_id: context.parsed("user_id", &text(4)?)?,
         version: context.count("version", row.try_get(5).map_err(failed)?)?,
     })

@@ -158,6 +158,22 @@ mod tests {
             let rank = rank.ok().filter(|rank| *rank <= self.places);
             self.counted(rank.map(Self::place)).await
         }
+
+        async fn standings(&self, _: &Contest, _: &[UserId]) -> Result<Vec<Place>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        async fn page(
+            &self,
+            _: &Contest,
+            _: Option<domain::ids::SignupId>,
+            _: usize,
+        ) -> Result<ports::store::Page<Place, domain::ids::SignupId>, StoreError> {
+            Ok(ports::store::Page {
+                items: Vec::new(),
+                next: None,
+            })
+        }
     }
 
     fn contest() -> Contest {

@@ -100,6 +100,7 @@ pub(crate) fn decided(contest: &Contest) -> ContestCommit {
         window,
         contest: contest.clone(),
         lines,
+        fence: None,
     }
 }
 

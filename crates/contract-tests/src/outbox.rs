@@ -92,7 +92,7 @@ async fn an_effect_is_there_with_its_change<F: StoreFixture>(store: F) {
         assert_eq!(*effect, expected);
         assert_eq!(
             (*contest_id, *signup_id, user_id),
-            (ann.contest_id, ann.id, &ann.user_id)
+            (ann.contest_id, Some(ann.id), &ann.user_id)
         );
         assert_eq!(*version, at_version);
     }
@@ -184,7 +184,7 @@ async fn the_oldest_entries_come_first<F: StoreFixture>(store: F) {
         for _ in 0..2 {
             apply(&store, change(&row(&store, &signup).await, &PROMPT)).await;
         }
-        expected.extend([signup.id; 6]);
+        expected.extend([Some(signup.id); 6]);
     }
     let entries = taken(&store).await;
     assert!(entries.is_sorted_by_key(|entry| entry.sequence));
@@ -267,7 +267,7 @@ async fn of_many_changes_at_once_every_effect_is_there_once<F: StoreFixture>(sto
         if number % 4 == 0 {
             commit.expected = 9;
         } else {
-            expected.extend(PROMPT.map(|effect| (signup.id, effect)));
+            expected.extend(PROMPT.map(|effect| (Some(signup.id), effect)));
         }
         let signups = store.signups();
         calls.push(async move { signups.commit(commit).await.expect("an answer") });

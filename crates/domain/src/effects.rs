@@ -12,6 +12,10 @@ crate::terms::choice! {
         DropCachedAgain = "drop_cached_again",
         /// Count a finisher in the live tally.
         CountFinisher = "count_finisher",
+        /// Count a prize in the live tally.
+        CountPrize = "count_prize",
+        /// Enter the viewer's progress in the live ranking.
+        Rank = "rank",
         /// Tell those who watch that the signup entered a new state.
         Announce = "announce",
     }
@@ -26,6 +30,14 @@ pub fn effects(before: Option<&Signup>, after: &Signup) -> Vec<Effect> {
     };
     if entered(StateKind::Completed) {
         effects.push(Effect::CountFinisher);
+    }
+    let is_paid = |signup: &Signup| signup.state.fee_receipt().is_some();
+    if is_paid(after) && !before.is_some_and(is_paid) {
+        // What the viewer did before this was saved has waited for it.
+        effects.push(Effect::Rank);
+    }
+    if entered(StateKind::Shared) {
+        effects.push(Effect::CountPrize);
     }
     if entered(after.state.kind()) {
         effects.push(Effect::Announce);

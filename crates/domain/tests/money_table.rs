@@ -376,16 +376,24 @@ fn a_change_of_state_is_announced_and_a_finisher_counted_once() {
     ));
     let share = Share::Fixed(common::weight(1));
     let fixed = signup(State::Completed(receipt(1), common::done(1), share));
+    let shared = signup(State::Shared(
+        receipt(1),
+        common::done(1),
+        common::weight(1),
+        Coins::ZERO,
+        None,
+    ));
     for (before, after, announced, counted) in [
-        (None, &initialized, true, false),
-        (Some(&initialized), &unknown, false, false),
-        (Some(&unknown), &paid, true, false),
-        (Some(&paid), &provisional, true, true),
-        (Some(&provisional), &fixed, false, false),
-        (None, &fixed, true, true),
+        (None, &initialized, true, &[][..]),
+        (Some(&initialized), &unknown, false, &[]),
+        (Some(&unknown), &paid, true, &[Effect::Rank]),
+        (Some(&paid), &provisional, true, &[Effect::CountFinisher]),
+        (Some(&provisional), &fixed, false, &[]),
+        (None, &fixed, true, &[Effect::CountFinisher, Effect::Rank]),
+        (Some(&fixed), &shared, true, &[Effect::CountPrize]),
     ] {
         let mut wanted = vec![Effect::DropCached, Effect::DropCachedAgain];
-        wanted.extend(counted.then_some(Effect::CountFinisher));
+        wanted.extend(counted);
         wanted.extend(announced.then_some(Effect::Announce));
         assert_eq!(effects(before, after), wanted, "{:?}", after.state);
     }

@@ -1,5 +1,6 @@
 //! Contests, their settlement sheets and what is counted over their signups.
 
+use crate::leases::Fence;
 use crate::store::{Committed, Page, StoreError};
 use async_trait::async_trait;
 use domain::{
@@ -24,6 +25,9 @@ pub struct ContestCommit {
     pub contest: Contest,
     /// Lines that the settlement sheet grows by in the same write.
     pub lines: Vec<SheetLine>,
+    /// Under which lease it was decided; none where no lease is held (a viewer's or an operator's
+    /// own call).
+    pub fence: Option<Fence>,
 }
 
 /// What an operator calls a creation, so that a repeat of it makes no second contest.
@@ -82,7 +86,8 @@ pub struct StateCount {
 /// 4. `get` answers every field as it was written.
 /// 5. `commit` writes all or nothing; it applies only if the stored version is `expected` and the
 ///    store's clock is inside the window, and of any number of commits that name one version at
-///    most one applies.
+///    most one applies. With a fence, it applies only if no higher one was written with the contest
+///    before; it is kept with the contest.
 /// 6. A commit never changes terms, id or creation time.
 /// 7. Sheet lines are written once; a line that exists is never changed.
 /// 8. `awake` lists contests whose wake time has come, the longest waiting first.

@@ -1,6 +1,6 @@
 //! The leaderboard: who has done most.
 
-use crate::store::StoreError;
+use crate::store::{Page, StoreError};
 use async_trait::async_trait;
 use domain::{
     contest::Contest,
@@ -33,6 +33,8 @@ pub const PLACES_MAX: usize = 100;
 /// 2. The order is by quantity, the most first; then by the time it was reached, the earliest
 ///    first; then by signup id. Places are distinct.
 /// 3. `top` and `place_of` agree while nothing changes.
+/// 4. `standings` and `page` answer what the places are made of, with rank 0: of some viewers, and
+///    of all by signup id, from after the given one.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Leaderboard: Send + Sync {
@@ -42,4 +44,19 @@ pub trait Leaderboard: Send + Sync {
     /// A viewer's place; none for who has none.
     async fn place_of(&self, contest: &Contest, user: &UserId)
     -> Result<Option<Place>, StoreError>;
+
+    /// What these viewers' places are made of, in any order; viewers without a place are absent.
+    async fn standings(
+        &self,
+        contest: &Contest,
+        users: &[UserId],
+    ) -> Result<Vec<Place>, StoreError>;
+
+    /// What all places are made of, at most `limit`.
+    async fn page(
+        &self,
+        contest: &Contest,
+        after: Option<SignupId>,
+        limit: usize,
+    ) -> Result<Page<Place, SignupId>, StoreError>;
 }

@@ -16,11 +16,11 @@ pub struct OutboxEntry {
     pub effect: Effect,
     /// For this contest.
     pub contest_id: ContestId,
-    /// For this signup.
-    pub signup_id: SignupId,
+    /// For this signup; none where events came for a viewer who may not have one.
+    pub signup_id: Option<SignupId>,
     /// Of this viewer.
     pub user_id: UserId,
-    /// The version of the signup that it came with.
+    /// The version of the signup that it came with; 0 without one.
     pub version: u64,
 }
 

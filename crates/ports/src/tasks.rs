@@ -98,6 +98,8 @@ pub enum EventOutcome {
 /// 3. Once accepted for a contest, it is part of every judgement of that contest.
 /// 4. One bad event does not touch the others of its batch.
 /// 5. What was answered survives a crash.
+/// 6. Where somebody takes [`Effect::Rank`](domain::effects::Effect::Rank), one is saved for each
+///    viewer and contest that an event was accepted for, together with the event.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait TaskEvents: Send + Sync {

@@ -183,6 +183,7 @@ impl Contests {
                 window,
                 contest,
                 lines,
+                fence: None,
             })
             .await?
         {

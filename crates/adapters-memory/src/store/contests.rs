@@ -88,15 +88,26 @@ impl ContestRepository for MemoryStore {
             window,
             contest,
             lines,
+            fence,
         } = commit;
         let now = self.time();
         let mut tables = self.tables();
-        let Some(stored) = tables.contests.get_mut(&contest.id) else {
+        let Some(stored) = tables.contests.get(&contest.id) else {
             return Ok(Committed::Missing);
         };
         if stored.version != expected || !window.allows(now) {
             return Ok(Committed::GuardFailed);
         }
+        if let Some(fence) = fence {
+            let highest = tables.fences.entry(contest.id).or_insert(fence);
+            if *highest > fence {
+                return Ok(Committed::GuardFailed);
+            }
+            *highest = fence;
+        }
+        let Some(stored) = tables.contests.get_mut(&contest.id) else {
+            return Ok(Committed::Missing);
+        };
         // Without `..`, so that a new field has to be decided about here.
         let Contest {
             id,

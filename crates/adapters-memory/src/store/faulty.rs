@@ -164,6 +164,17 @@ faulty! { Leaderboard {
         contest: &Contest,
         user: &UserId
     ) -> Result<Option<Place>, StoreError> => failed;
+    async fn standings(
+        &self,
+        contest: &Contest,
+        users: &[UserId]
+    ) -> Result<Vec<Place>, StoreError> => failed;
+    async fn page(
+        &self,
+        contest: &Contest,
+        after: Option<SignupId>,
+        limit: usize
+    ) -> Result<Page<Place, SignupId>, StoreError> => failed;
 } }
 
 faulty! { Findings {

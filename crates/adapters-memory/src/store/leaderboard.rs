@@ -2,10 +2,13 @@
 
 use super::MemoryStore;
 use async_trait::async_trait;
-use domain::{contest::Contest, ids::UserId};
+use domain::{
+    contest::Contest,
+    ids::{SignupId, UserId},
+};
 use ports::{
     leaderboard::{Leaderboard, PLACES_MAX, Place},
-    store::StoreError,
+    store::{PAGE_MAX, Page, StoreError},
 };
 
 impl MemoryStore {
@@ -65,4 +68,35 @@ impl Leaderboard for MemoryStore {
         let mut places = self.places(contest).into_iter();
         Ok(places.find(|place| place.user_id == *user))
     }
+
+    async fn standings(
+        &self,
+        contest: &Contest,
+        users: &[UserId],
+    ) -> Result<Vec<Place>, StoreError> {
+        let mut places = self.places(contest);
+        places.retain(|place| users.contains(&place.user_id));
+        Ok(unranked(places))
+    }
+
+    async fn page(
+        &self,
+        contest: &Contest,
+        after: Option<SignupId>,
+        limit: usize,
+    ) -> Result<Page<Place, SignupId>, StoreError> {
+        let mut places = unranked(self.places(contest));
+        places.sort_by_key(|place| place.signup_id);
+        places.retain(|place| after.is_none_or(|after| place.signup_id > after));
+        let limit = limit.min(PAGE_MAX);
+        places.truncate(limit + 1);
+        Ok(Page::cut(places, limit, |place| place.signup_id))
+    }
+}
+
+fn unranked(mut places: Vec<Place>) -> Vec<Place> {
+    for place in &mut places {
+        place.rank = 0;
+    }
+    places
 }

@@ -203,13 +203,17 @@ impl Tables {
             sequence,
             effect,
             contest_id: signup.contest_id,
-            signup_id: signup.id,
+            signup_id: Some(signup.id),
             user_id: signup.user_id.clone(),
             version: signup.version,
         };
         let due_at = match effect {
             Effect::DropCachedAgain => now.plus(DROP_AGAIN_MS),
-            Effect::DropCached | Effect::CountFinisher | Effect::Announce => now,
+            Effect::DropCached
+            | Effect::CountFinisher
+            | Effect::CountPrize
+            | Effect::Rank
+            | Effect::Announce => now,
         };
         self.outbox.insert(sequence, Saved { entry, due_at });
     }

@@ -1,0 +1,1 @@
+//! A task system that somebody else runs, over gRPC.

@@ -1,0 +1,3 @@
+//! Serves the reference ledger over gRPC.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Settles, compensates and carries out what was left to do, beside the API.
+
+fn main() {}
