@@ -18,9 +18,7 @@ use adapters_ledger::Ledger;
 use adapters_sqlite::SqliteStore;
 use anyhow::Context;
 use domain::{
-    draw::Secret,
     order::{Account, Platform},
-    time::UnixMillis,
     transfer::Position,
 };
 use hyper::service::Service;
@@ -28,19 +26,17 @@ use hyper_util::service::TowerToHyperService;
 use ports::{
     contests::{ContestFilter, ContestRepository},
     funds::Funds,
-    system::{Clock, IdSource},
 };
 use std::os::unix::fs::PermissionsExt;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     path::Path,
     sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use usecases::{Contests, Ports};
-use uuid::Uuid;
 
 /// How long a stop waits for flows that were begun; what is left is finished after the next start.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -50,45 +46,6 @@ const SCRAPERS_MAX: usize = 64;
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Where the API listens, unless it is said.
 const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
-
-struct SystemClock;
-
-impl Clock for SystemClock {
-    fn now(&self) -> UnixMillis {
-        let since = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        UnixMillis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-    }
-}
-
-struct RandomIds;
-
-impl IdSource for RandomIds {
-    fn next(&self) -> Uuid {
-        Uuid::now_v7()
-    }
-
-    /// Drawn from the operating system. Without it no secret can be kept, and nothing may go on
-    /// as if one could.
-    #[expect(
-        clippy::expect_used,
-        reason = "a guessable secret would be worse than a crash"
-    )]
-    fn secret(&self) -> Secret {
-        let mut bytes = [0; 32];
-        getrandom::fill(&mut bytes).expect("the operating system has random numbers");
-        Secret::new(bytes)
-    }
-}
-
-/// Seconds since 1970, by this node's clock.
-pub(crate) fn unix_seconds() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs()
-}
 
 /// Lets nobody else read the databases, whatever the directory was when it was given: secrets of
 /// draws that are not published yet are in the store.
@@ -173,8 +130,8 @@ pub(crate) async fn serve(data_dir: &Path, settings: Settings) -> anyhow::Result
         findings: Arc::clone(&store) as _,
         leaderboard: store as _,
         funds: Arc::new(MeteredFunds(ledger)),
-        clock: Arc::new(SystemClock),
-        ids: Arc::new(RandomIds),
+        clock: Arc::new(runtime::system::SystemClock),
+        ids: Arc::new(runtime::system::RandomIds),
     })?);
     let listener = bind(settings.server.listen.unwrap_or(LISTEN)).await?;
     let metrics_listener = match settings.server.metrics_listen {
@@ -210,7 +167,7 @@ pub(crate) async fn serve(data_dir: &Path, settings: Settings) -> anyhow::Result
     };
     let files = Some(files).filter(|_| settings.server.board.unwrap_or(true));
     let serving = listen(listener, metrics_listener, app, files)?;
-    stop_signal().await?;
+    runtime::stop::signal().await?;
     tracing::info!("stopping");
     stopping.cancel();
     stop_loops.send_replace(true);
@@ -298,13 +255,4 @@ fn listen(
         },
     )));
     Ok(serving)
-}
-
-async fn stop_signal() -> anyhow::Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(()),
-        interrupt = tokio::signal::ctrl_c() => interrupt.context("cannot listen for SIGINT"),
-    }
 }

@@ -1,15 +1,13 @@
 //! What runs beside the requests: contests that have something due, and compensation.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use runtime::loops::run;
+use std::{sync::Arc, time::Duration};
 use tokio::{sync::watch, task::JoinHandle};
-use usecases::{Contests, Failure};
+use usecases::Contests;
 
 /// How long the loops wait when there was nothing to do. A contest's freeze follows its tasks'
 /// end and grace by at most this and the work itself.
 const IDLE: Duration = Duration::from_millis(100);
-/// How long a loop waits after it failed or crashed.
-const AFTER_FAILURE: Duration = Duration::from_secs(1);
-
 /// Rounds over contests that run at once, so that a long one does not keep others waiting.
 const CONTEST_ROUNDS: usize = 3;
 
@@ -18,45 +16,25 @@ pub(crate) fn start(contests: &Arc<Contests>, stop: &watch::Receiver<bool>) -> V
     let mut loops = Vec::new();
     for _ in 0..CONTEST_ROUNDS {
         let contests = Arc::clone(contests);
-        loops.push(tokio::spawn(run("contests", stop.clone(), move || {
-            let contests = Arc::clone(&contests);
-            async move { contests.run_contests().await }
-        })));
+        loops.push(tokio::spawn(run(
+            "contests",
+            IDLE,
+            stop.clone(),
+            move || {
+                let contests = Arc::clone(&contests);
+                async move { contests.run_contests().await }
+            },
+        )));
     }
     let contests = Arc::clone(contests);
-    loops.push(tokio::spawn(run("compensation", stop.clone(), move || {
-        let contests = Arc::clone(&contests);
-        async move { contests.compensate().await }
-    })));
+    loops.push(tokio::spawn(run(
+        "compensation",
+        IDLE,
+        stop.clone(),
+        move || {
+            let contests = Arc::clone(&contests);
+            async move { contests.compensate().await }
+        },
+    )));
     loops
-}
-
-/// Runs `round` again and again. A round that panics is reported, and the loop goes on (hazard
-/// G5).
-async fn run<F>(name: &'static str, mut stop: watch::Receiver<bool>, round: impl Fn() -> F)
-where
-    F: Future<Output = Result<usize, Failure>> + Send + 'static,
-{
-    while !*stop.borrow() {
-        let pause = match tokio::spawn(round()).await {
-            Ok(Ok(_)) => IDLE,
-            Ok(Err(error)) => {
-                tracing::warn!(
-                    loop_name = name,
-                    error = &error as &dyn std::error::Error,
-                    "a round failed"
-                );
-                AFTER_FAILURE
-            }
-            Err(crash) => {
-                tracing::error!(
-                    loop_name = name,
-                    error = &crash as &dyn std::error::Error,
-                    "a round crashed"
-                );
-                AFTER_FAILURE
-            }
-        };
-        let _ = tokio::time::timeout(pause, stop.changed()).await;
-    }
 }

@@ -24,7 +24,7 @@ use anyhow::{Context, bail};
 use auth::{Role, Tokens};
 use clap::{CommandFactory, Parser, Subcommand};
 use config::{LogFormat, Settings};
-use std::{io::IsTerminal, net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 /// Prize-pool contests for live rooms: viewers pay coins to sign up, and those who finish their
 /// task split the pool.
@@ -128,19 +128,6 @@ async fn main() -> ExitCode {
     }
 }
 
-/// Says where log lines go, and in which form.
-fn log(format: LogFormat) {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
-    match format {
-        LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => lines.json().flatten_event(true).init(),
-    }
-}
-
 async fn run() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Serve {
@@ -155,7 +142,7 @@ async fn run() -> anyhow::Result<ExitCode> {
             let server = &mut settings.server;
             server.listen = listen.or(server.listen);
             server.metrics_listen = metrics_listen.or(server.metrics_listen);
-            log(log_format.unwrap_or(settings.log.format));
+            runtime::log::install(log_format.unwrap_or(settings.log.format));
             embedded::serve(&data_dir, settings).await?;
             Ok(ExitCode::SUCCESS)
         }
@@ -167,13 +154,13 @@ async fn run() -> anyhow::Result<ExitCode> {
             data_dir,
             config,
         } => {
-            log(LogFormat::Human);
+            runtime::log::install(LogFormat::Human);
             user.parse::<domain::ids::UserId>().context("--user")?;
             let settings = Settings::load(config.as_deref())?;
             let tokens = Tokens::of_signer(&settings.auth, data_dir.as_deref())?;
             println!(
                 "{}",
-                tokens.sign(&user, role, embedded::unix_seconds() + ttl)?
+                tokens.sign(&user, role, runtime::system::unix_seconds() + ttl)?
             );
             Ok(ExitCode::SUCCESS)
         }

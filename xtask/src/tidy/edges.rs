@@ -116,10 +116,13 @@ const HELD: &[(&str, &[&str])] = &[
     ("axum", &["app-api"]),
     ("tower-http", &["app-api"]),
     ("jsonwebtoken", &["app-api"]),
-    ("tracing-subscriber", &["runtime", "app-api"]),
+    ("tracing-subscriber", &["runtime"]),
     ("hyper", &["app-api", "xtask"]),
     ("hyper-util", &["app-api", "xtask"]),
-    ("clap", &["app-api", "app-funds", "app-reconciler", "xtask"]),
+    (
+        "clap",
+        &["runtime", "app-api", "app-funds", "app-reconciler", "xtask"],
+    ),
     (
         "anyhow",
         &[
