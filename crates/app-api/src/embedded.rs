@@ -26,6 +26,7 @@ use hyper_util::service::TowerToHyperService;
 use ports::{
     contests::{ContestFilter, ContestRepository},
     funds::Funds,
+    leases::Alone,
 };
 use std::os::unix::fs::PermissionsExt;
 use std::{
@@ -132,6 +133,8 @@ pub(crate) async fn serve(data_dir: &Path, settings: Settings) -> anyhow::Result
         funds: Arc::new(MeteredFunds(ledger)),
         clock: Arc::new(runtime::system::SystemClock),
         ids: Arc::new(runtime::system::RandomIds),
+        leases: Arc::new(Alone),
+        shown: None,
     })?);
     let listener = bind(settings.server.listen.unwrap_or(LISTEN)).await?;
     let metrics_listener = match settings.server.metrics_listen {

@@ -342,11 +342,12 @@ impl From<Pool> for PoolView {
             finishers,
             estimated_prize,
             as_of,
+            is_past,
         }: Pool,
     ) -> Self {
         Self {
             amount: amount.get(),
-            source: "funds",
+            source: if is_past { "cache" } else { "funds" },
             as_of: rfc3339(as_of),
             finishers,
             estimated_prize: estimated_prize.get(),

@@ -4,6 +4,7 @@ use crate::{
     Contests, Failure, Pass,
     drive::{Prefetched, Until},
     read::Seen,
+    settle::Turn,
 };
 use domain::{
     contest::{Contest, ContestFact, PhaseKind, PublicPhase},
@@ -138,7 +139,12 @@ impl Contests {
                 | PhaseKind::Running
                 | PhaseKind::Judging => {}
             }
-            self.save_contest(contest, ContestFact::CancelAsked, now, Vec::new())
+            let turn = Turn {
+                contest,
+                now,
+                fence: None,
+            };
+            self.save_contest(turn, ContestFact::CancelAsked, Vec::new())
                 .await?;
         }
         Err(Failure::Contended(id.to_string()))

@@ -14,8 +14,9 @@ const PASS_MAX: usize = 256;
 pub(crate) const AT_ONCE: usize = 32;
 
 impl Contests {
-    /// One pass over the signups whose wake time has come; how many were driven. A row that fails
-    /// does not stop the others.
+    /// One pass over the signups whose wake time has come and that no other node is at; how many
+    /// were driven. A row that fails does not stop the others. The leases only divide the work:
+    /// every write is guarded by the row's own version.
     ///
     /// # Errors
     /// [`Failure::Store`] when the rows cannot be listed.
@@ -40,11 +41,29 @@ impl Contests {
                 ),
             }
         }
-        let drives: Vec<_> = awake
+        let mut holds = BTreeMap::new();
+        for id in awake.iter().map(|signup| signup.contest_id) {
+            if let std::collections::btree_map::Entry::Vacant(hold) = holds.entry(id) {
+                hold.insert(self.lease(format!("signups/{id}")).await?);
+            }
+        }
+        let later = now.plus(RETRY_MS_MIN);
+        let (ours, others): (Vec<_>, Vec<_>) = awake
+            .into_iter()
+            .partition(|signup| matches!(holds.get(&signup.contest_id), Some(Some(_))));
+        for signup in others {
+            // Another node is at them. If it dies, its lease ends.
+            self.signup_pace.hold(signup.id, later);
+        }
+        let drives: Vec<_> = ours
             .into_iter()
             .map(|signup| self.compensate_one(contests.get(&signup.contest_id), signup))
             .collect();
-        Ok(stream::iter(drives).buffer_unordered(AT_ONCE).count().await)
+        let driven = stream::iter(drives).buffer_unordered(AT_ONCE).count().await;
+        for hold in holds.into_values().flatten() {
+            self.let_go(hold).await;
+        }
+        Ok(driven)
     }
 
     async fn compensate_one(&self, contest: Option<&Contest>, signup: Signup) {

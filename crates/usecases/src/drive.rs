@@ -147,7 +147,7 @@ impl Contests {
                 || step == Step::Rest
                 || (until == Until::MoneyMoves && step.moves_money());
             if (stops || entered || step.moves_money()) && journey.is_unsaved() {
-                match self.save(&mut journey).await? {
+                match self.save(contest, &mut journey).await? {
                     Saved::Yes => {}
                     Saved::OutsideWindow(signup) => return Ok(outside(*signup, progress)),
                     Saved::Overtaken(fresh) => {
@@ -283,7 +283,7 @@ impl Contests {
         }
     }
 
-    async fn save(&self, journey: &mut Journey) -> Result<Saved, Failure> {
+    async fn save(&self, contest: &Contest, journey: &mut Journey) -> Result<Saved, Failure> {
         let Journey {
             saved,
             current,
@@ -310,6 +310,7 @@ impl Contests {
                 failpoint::pass(Failpoint::SignupCommitted);
                 current.version = saved.version + 1;
                 *saved = current.clone();
+                self.drop_record(contest, saved).await;
                 if is_parked(saved) && !was_parked {
                     self.raise_parked(saved).await;
                 }

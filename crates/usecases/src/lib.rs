@@ -8,13 +8,16 @@ mod admin;
 mod claim;
 mod compensate;
 mod drive;
+mod hold;
 mod orphans;
 mod pace;
 mod payments;
 mod read;
+mod relay;
 mod sandbox;
 mod settle;
 pub mod sheet;
+mod shown;
 mod sign_up;
 
 pub use admin::{Cancelled, Created, ParkedOutcome, Settled};
@@ -22,6 +25,7 @@ pub use claim::Claimed;
 pub use read::{Pool, Report, Seen, count};
 pub use sandbox::Granted;
 pub use settle::Pass;
+pub use shown::Shown;
 pub use sign_up::SignedUp;
 
 use domain::{
@@ -36,12 +40,15 @@ use ports::{
     findings::{Finding, Findings},
     funds::{Capabilities, Funds, FundsError},
     leaderboard::Leaderboard,
+    leases::Leases,
     signups::SignupRepository,
     store::StoreError,
     system::{Clock, IdSource},
     tasks::{TaskEvents, Tasks},
 };
+use shown::{Flights, Recent};
 use std::{sync::Arc, time::Duration};
+use uuid::Uuid;
 
 /// How long a call of the funds system may take before its outcome counts as unknown.
 pub const FUNDS_DEADLINE: Duration = Duration::from_secs(5);
@@ -59,6 +66,9 @@ pub struct Ports {
     pub funds: Arc<dyn Funds>,
     pub clock: Arc<dyn Clock>,
     pub ids: Arc<dyn IdSource>,
+    pub leases: Arc<dyn Leases>,
+    /// None in the embedded default, whose store is as near as a cache would be.
+    pub shown: Option<Shown>,
 }
 
 /// The flows.
@@ -66,6 +76,11 @@ pub struct Contests {
     ports: Ports,
     contest_pace: Pace<ContestId>,
     signup_pace: Pace<SignupId>,
+    rebuild_pace: Pace<ContestId>,
+    recent: Recent,
+    flights: Flights,
+    /// Who this process is to the others that share the store.
+    node: Uuid,
 }
 
 /// Why a flow could not be carried through. What had begun is finished by the compensation.
@@ -119,9 +134,13 @@ impl Contests {
         match needed.into_iter().find(|(has, _)| !has) {
             Some((_, what)) => Err(UnsafeFunds(what)),
             None => Ok(Self {
+                node: ports.ids.next(),
                 ports,
                 contest_pace: Pace::default(),
                 signup_pace: Pace::default(),
+                rebuild_pace: Pace::default(),
+                recent: Recent::default(),
+                flights: Flights::default(),
             }),
         }
     }

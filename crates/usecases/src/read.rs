@@ -4,9 +4,11 @@ use crate::{
     Contests, Failure,
     drive::{Driven, Prefetched, Until},
     payments::within,
+    shown::{Look, log},
 };
 use domain::{
     contest::{Contest, Phase, PhaseKind, applied_amount},
+    due::{Step, due},
     ids::{ContestId, UserId},
     invariant::{self, Books, Violation},
     money::Coins,
@@ -21,8 +23,10 @@ use ports::{
     contests::StateCount,
     findings::{Finding, FindingFilter},
     funds::{self, FundsError},
+    shown::PastPool,
     store::PAGE_MAX,
 };
+use std::sync::Arc;
 
 /// A signup with its contest and how far the task is.
 #[derive(Clone, Debug)]
@@ -39,6 +43,10 @@ impl Seen {
     pub(crate) fn new(contest: Contest, driven: Driven) -> Self {
         let read = driven.progress.map_or(0, |progress| progress.quantity);
         Self::of(contest, driven.signup, read)
+    }
+
+    fn cached((contest, signup): (Contest, Signup)) -> Self {
+        Self::of(contest, signup, 0)
     }
 
     fn of(contest: Contest, signup: Signup, read: u64) -> Self {
@@ -65,6 +73,49 @@ pub struct Pool {
     pub estimated_prize: Coins,
     /// As of when, on the funds system's clock until the freeze.
     pub as_of: UnixMillis,
+    /// True for a pool of the past that is kept where it need not be asked for again.
+    pub is_past: bool,
+}
+
+impl From<PastPool> for Pool {
+    fn from(past: PastPool) -> Self {
+        let PastPool {
+            amount,
+            finishers,
+            prize,
+            as_of,
+        } = past;
+        Self {
+            amount,
+            finishers,
+            estimated_prize: prize,
+            as_of,
+            is_past: true,
+        }
+    }
+}
+
+/// The pool of a contest that is frozen or cancelled: it never changes again.
+fn past_pool(contest: &Contest) -> Option<PastPool> {
+    if let Phase::Cancelling(..) | Phase::Cancelled(..) = contest.phase {
+        // Every fee goes back: there is nothing to be split.
+        return Some(PastPool {
+            amount: Coins::ZERO,
+            finishers: 0,
+            prize: Coins::ZERO,
+            as_of: contest.updated_at,
+        });
+    }
+    let (totals, frozen_at) = contest.phase.frozen()?;
+    let totals = totals.get();
+    // Without finishers nobody gets anything.
+    let prize = totals.pool.part(1, totals.finishers.into());
+    Some(PastPool {
+        amount: totals.pool,
+        finishers: totals.finishers,
+        prize: prize.unwrap_or(Coins::ZERO),
+        as_of: frozen_at,
+    })
 }
 
 /// What an operator sees of a contest.
@@ -112,15 +163,63 @@ impl Contests {
         contest_id: ContestId,
         user: &UserId,
     ) -> Result<Option<Seen>, Failure> {
-        // Asked together, answered together.
-        let (contest, signup) = join(
-            self.visible(contest_id),
-            self.ports.signups.find(contest_id, user),
-        )
-        .await;
-        let (Some(contest), Some(signup)) = (contest?, signup?) else {
+        let Some(shown) = &self.ports.shown else {
+            return self.read_store(contest_id, user).await;
+        };
+        let flight = match self.look_up_record(shown, contest_id, user).await? {
+            Look::Absent => return Ok(None),
+            Look::Record(found) if self.is_at_rest(&found) => {
+                return Ok(Some(Seen::cached(*found)));
+            }
+            Look::Away => return self.read_store(contest_id, user).await,
+            // What something is due for is read from the store, where it is repaired.
+            Look::Record(_) | Look::Miss => self.flights.enter(contest_id, user).await,
+        };
+        match self.look_up_record(shown, contest_id, user).await? {
+            Look::Absent => return Ok(None),
+            Look::Record(found) if self.is_at_rest(&found) => {
+                return Ok(Some(Seen::cached(*found)));
+            }
+            Look::Record(_) | Look::Miss | Look::Away => {}
+        }
+        let began = self.ports.clock.now();
+        let (contest, signup) = self.find(contest_id, user).await?;
+        let Some(contest) = contest else {
             return Ok(None);
         };
+        let Some(signup) = signup else {
+            self.fill_record(shown, &contest, user, None, began, flight);
+            return Ok(None);
+        };
+        let found = (contest.clone(), signup.clone());
+        if self.is_at_rest(&found) {
+            self.fill_record(shown, &found.0, user, Some(&found.1), began, flight);
+        }
+        self.repair(contest, signup).await.map(Some)
+    }
+
+    async fn read_store(&self, contest: ContestId, user: &UserId) -> Result<Option<Seen>, Failure> {
+        match self.find(contest, user).await? {
+            (Some(contest), Some(signup)) => self.repair(contest, signup).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Contest and signup, asked for together and answered together.
+    async fn find(
+        &self,
+        contest: ContestId,
+        user: &UserId,
+    ) -> Result<(Option<Contest>, Option<Signup>), Failure> {
+        let (contest, signup) = join(
+            self.visible(contest),
+            self.ports.signups.find(contest, user),
+        )
+        .await;
+        Ok((contest?, signup?))
+    }
+
+    async fn repair(&self, contest: Contest, signup: Signup) -> Result<Seen, Failure> {
         let driven = self
             .drive(
                 &contest,
@@ -130,7 +229,12 @@ impl Contests {
                 Prefetched::default(),
             )
             .await?;
-        Ok(Some(Seen::new(contest, driven)))
+        Ok(Seen::new(contest, driven))
+    }
+
+    /// True for a record that reading would not change.
+    fn is_at_rest(&self, (contest, signup): &(Contest, Signup)) -> bool {
+        due(signup, contest, self.ports.clock.now()) == Step::Rest
     }
 
     /// The same for a signup that was listed: nothing is repaired, the progress is only read.
@@ -164,36 +268,45 @@ impl Contests {
         Ok(seen.collect())
     }
 
+    /// The pool of a contest that viewers may see. One of the past is read where it is kept,
+    /// without store and funds system.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn pool_of(&self, id: ContestId) -> Result<Option<Pool>, Failure> {
+        if let Some(shown) = &self.ports.shown {
+            match shown.past_pools.get(id).await {
+                Ok(Some(past)) => return Ok(Some(past.into())),
+                Ok(None) => {}
+                Err(error) => log("the pools of the past did not answer", &error),
+            }
+        }
+        match self.visible(id).await? {
+            Some(contest) => self.pool(&contest).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
     /// The pool: from the funds system's live balance until the freeze, then as it was frozen.
     ///
     /// # Errors
     /// [`Failure`].
     pub async fn pool(&self, contest: &Contest) -> Result<Pool, Failure> {
-        if let Phase::Cancelling(..) | Phase::Cancelled(..) = contest.phase {
-            // Every fee goes back: there is nothing to be split.
-            let as_of = contest.updated_at;
+        if let Some(past) = past_pool(contest) {
+            self.keep_pool(contest, past);
             return Ok(Pool {
-                amount: Coins::ZERO,
-                finishers: 0,
-                estimated_prize: Coins::ZERO,
-                as_of,
-            });
-        }
-        if let Some((totals, frozen_at)) = contest.phase.frozen() {
-            let totals = totals.get();
-            let part = |finishers: u64| totals.pool.part(1, finishers.into());
-            // Without finishers nobody gets anything.
-            let estimated_prize = part(totals.finishers).unwrap_or(Coins::ZERO);
-            return Ok(Pool {
-                amount: totals.pool,
-                finishers: totals.finishers,
-                estimated_prize,
-                as_of: frozen_at,
+                is_past: self.ports.shown.is_some(),
+                ..past.into()
             });
         }
         let held = within(self.ports.funds.balance(&contest.pool_account())).await?;
-        let counts = self.ports.contests.counts(contest.id).await?;
-        let finishers = count(&counts, &[StateKind::Completed]);
+        let finishers = match self.tally(contest).await {
+            Some(Advisory(tally)) => tally.finishers,
+            None => {
+                let counts = self.ports.contests.counts(contest.id).await?;
+                count(&counts, &[StateKind::Completed])
+            }
+        };
         let brought = Coins::sum(
             [OwnLeg::Guarantee, OwnLeg::Carry].map(|leg| applied_amount(&contest.legs, leg)),
         );
@@ -207,7 +320,22 @@ impl Contests {
             finishers,
             estimated_prize,
             as_of: held.at,
+            is_past: false,
         })
+    }
+
+    /// Keeps a pool of the past, beside the answer. It may be lost without harm: who asks next
+    /// keeps it again.
+    fn keep_pool(&self, contest: &Contest, past: PastPool) {
+        let Some(shown) = &self.ports.shown else {
+            return;
+        };
+        let (pools, contest) = (Arc::clone(&shown.past_pools), contest.clone());
+        tokio::spawn(async move {
+            if let Err(error) = pools.put(&contest, past).await {
+                log("a pool of the past could not be kept", &error);
+            }
+        });
     }
 
     /// What an operator sees of a contest.

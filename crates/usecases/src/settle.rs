@@ -6,6 +6,7 @@ use crate::{
     Contests, Failure,
     compensate::AT_ONCE,
     drive::{Prefetched, Until},
+    hold::Hold,
     payments::within,
 };
 use domain::{
@@ -25,6 +26,7 @@ use ports::{
     contests::ContestCommit,
     failpoint::{self, Failpoint},
     funds::{Lookup, TransferOutcome, coins},
+    leases::Fence,
     store::Committed,
 };
 
@@ -55,6 +57,17 @@ pub enum Pass {
     Waits,
 }
 
+/// A contest as it was read, and by whose right it is changed.
+#[derive(Clone, Debug)]
+pub(crate) struct Turn {
+    /// The contest.
+    pub(crate) contest: Contest,
+    /// The store's time when it was read.
+    pub(crate) now: UnixMillis,
+    /// The lease under which its next step is taken; none where somebody asked for it.
+    pub(crate) fence: Option<Fence>,
+}
+
 /// What a step came to.
 pub(crate) enum Stepped {
     /// The contest changed; go on with the next step.
@@ -80,7 +93,7 @@ impl Contests {
             if !self.contest_pace.take(id, now, now.plus(PASS_MS_MAX)) {
                 return 0;
             }
-            let next = match self.run_contest(id).await {
+            let next = match self.run_leased(id).await {
                 Ok(Pass::Rests(Some(at))) => at.min(now.plus(PACE_MS)),
                 Ok(Pass::Rests(None) | Pass::Waits) => now.plus(PACE_MS),
                 Err(error) => {
@@ -100,20 +113,47 @@ impl Contests {
             .await)
     }
 
-    /// Drives one contest until nothing is due or something has to be waited for.
+    /// Drives one contest that was found awake, unless another node is at it.
+    async fn run_leased(&self, id: ContestId) -> Result<Pass, Failure> {
+        let Some(mut hold) = self.lease(format!("contest/{id}")).await? else {
+            return Ok(Pass::Waits);
+        };
+        let outcome = self.run_steps(id, Some(&mut hold)).await;
+        self.let_go(hold).await;
+        outcome
+    }
+
+    /// Drives one contest until nothing is due or something has to be waited for, because somebody
+    /// asked for it: whoever else is at it, two at once do no harm.
     ///
     /// # Errors
     /// [`Failure`]; the contest goes on from where it is at the next pass.
     pub async fn run_contest(&self, id: ContestId) -> Result<Pass, Failure> {
+        self.run_steps(id, None).await
+    }
+
+    async fn run_steps(&self, id: ContestId, mut hold: Option<&mut Hold>) -> Result<Pass, Failure> {
         for _ in 0..STEPS_MAX {
+            if let Some(hold) = &mut hold
+                && !self.keep(hold).await?
+            {
+                return Ok(Pass::Waits);
+            }
             let Some(contest) = self.ports.contests.get(id).await? else {
                 return Err(Failure::Gone(id.to_string()));
             };
             let now = self.ports.contests.now().await?;
             let presence = self.ports.contests.presence(id).await?;
-            let stepped = match due(&contest, presence, now) {
+            let fence = hold.as_ref().map(|hold| hold.fence());
+            let step = due(&contest, presence, now);
+            let turn = Turn {
+                contest,
+                now,
+                fence,
+            };
+            let stepped = match step {
                 ContestStep::Rest(until) => return Ok(Pass::Rests(until)),
-                step => self.take(contest, step, now).await?,
+                step => self.take(turn, step).await?,
             };
             match stepped {
                 Stepped::On => {}
@@ -123,55 +163,54 @@ impl Contests {
         Ok(Pass::Waits)
     }
 
-    async fn take(
-        &self,
-        contest: Contest,
-        step: ContestStep,
-        now: UnixMillis,
-    ) -> Result<Stepped, Failure> {
+    async fn take(&self, turn: Turn, step: ContestStep) -> Result<Stepped, Failure> {
         match step {
             ContestStep::Rest(_) => Ok(Stepped::Stuck),
-            ContestStep::Decide(fact) => self.save_contest(contest, fact, now, Vec::new()).await,
+            ContestStep::Decide(fact) => self.save_contest(turn, fact, Vec::new()).await,
             ContestStep::OpenAccount => {
-                self.open_account(&contest.pool_account()).await?;
+                self.open_account(&turn.contest.pool_account()).await?;
                 failpoint::pass(Failpoint::AccountOpened);
-                self.save_contest(contest, ContestFact::AccountOpened, now, Vec::new())
+                self.save_contest(turn, ContestFact::AccountOpened, Vec::new())
                     .await
             }
-            ContestStep::SendLeg(leg) => self.send_leg(contest, leg, now).await,
-            ContestStep::LookUpLeg(leg) => self.look_up_leg(contest, leg, now).await,
+            ContestStep::SendLeg(leg) => self.send_leg(turn, leg).await,
+            ContestStep::LookUpLeg(leg) => self.look_up_leg(turn, leg).await,
             ContestStep::CloseCredits => {
-                let account = contest.pool_account();
-                if matches!(contest.phase, Phase::Cancelling(..)) {
+                let account = turn.contest.pool_account();
+                if matches!(turn.contest.phase, Phase::Cancelling(..)) {
                     // Cancelled before the account was known to be open.
                     self.open_account(&account).await?;
                 }
                 let closed = within(self.ports.funds.close_credits(&account)).await?;
                 failpoint::pass(Failpoint::CreditsClosed);
-                self.save_contest(contest, ContestFact::CreditsClosed(closed), now, Vec::new())
+                self.save_contest(turn, ContestFact::CreditsClosed(closed), Vec::new())
                     .await
             }
-            ContestStep::Sweep(states) => self.sweep(&contest, states).await,
-            ContestStep::Freeze => self.freeze(contest, now).await,
-            ContestStep::WriteSheet => self.write_sheet(contest, now).await,
+            ContestStep::Sweep(states) => self.sweep(&turn.contest, states).await,
+            ContestStep::Freeze => self.freeze(turn).await,
+            ContestStep::WriteSheet => self.write_sheet(turn).await,
             ContestStep::SealSheet => {
-                let digest = self.digest(&contest).await?;
+                let digest = self.digest(&turn.contest).await?;
                 failpoint::pass(Failpoint::SheetRead);
                 let sealed = ContestFact::SheetSealed(digest);
-                self.save_contest(contest, sealed, now, Vec::new()).await
+                self.save_contest(turn, sealed, Vec::new()).await
             }
-            ContestStep::Close => self.close(contest, now).await,
+            ContestStep::Close => self.close(turn).await,
         }
     }
 
     /// Applies a fact to a contest and saves it. Overtaken by another node is as good as saved.
     pub(crate) async fn save_contest(
         &self,
-        contest: Contest,
+        turn: Turn,
         fact: ContestFact,
-        now: UnixMillis,
         lines: Vec<SheetLine>,
     ) -> Result<Stepped, Failure> {
+        let Turn {
+            contest,
+            now,
+            fence,
+        } = turn;
         let expected = contest.version;
         let window = window(&fact, &contest);
         let contest = contest.apply(fact, now)?;
@@ -183,7 +222,7 @@ impl Contests {
                 window,
                 contest,
                 lines,
-                fence: None,
+                fence,
             })
             .await?
         {
@@ -201,12 +240,8 @@ impl Contests {
     }
 
     /// Sends one of the contest's own legs; its amount was stored before.
-    async fn send_leg(
-        &self,
-        contest: Contest,
-        leg: OwnLeg,
-        now: UnixMillis,
-    ) -> Result<Stepped, Failure> {
+    async fn send_leg(&self, turn: Turn, leg: OwnLeg) -> Result<Stepped, Failure> {
+        let contest = &turn.contest;
         let Some((order, content)) = contest.own_transfer(leg) else {
             return Ok(Stepped::Stuck);
         };
@@ -249,22 +284,13 @@ impl Contests {
         failpoint::pass(Failpoint::LegAnswered);
         self.withdraw(FindingClass::Stuck, contest.id, &subject)
             .await;
-        self.save_contest(
-            contest,
-            ContestFact::LegApplied(leg, receipt),
-            now,
-            Vec::new(),
-        )
-        .await
+        self.save_contest(turn, ContestFact::LegApplied(leg, receipt), Vec::new())
+            .await
     }
 
     /// Finds out whether an incoming leg of a cancelled contest ever applied.
-    async fn look_up_leg(
-        &self,
-        contest: Contest,
-        leg: OwnLeg,
-        now: UnixMillis,
-    ) -> Result<Stepped, Failure> {
+    async fn look_up_leg(&self, turn: Turn, leg: OwnLeg) -> Result<Stepped, Failure> {
+        let contest = &turn.contest;
         let order = Leg::Own(leg, contest.id).order_id();
         let Lookup {
             mut found,
@@ -279,7 +305,7 @@ impl Contests {
                 .map(|proof| ContestFact::LegCannotArrive(leg, proof)),
         };
         match fact {
-            Some(fact) => self.save_contest(contest, fact, now, Vec::new()).await,
+            Some(fact) => self.save_contest(turn, fact, Vec::new()).await,
             None => Ok(Stepped::Stuck),
         }
     }
@@ -392,7 +418,8 @@ impl Contests {
     }
 
     /// Compares books and balance and freezes the numbers.
-    async fn freeze(&self, contest: Contest, now: UnixMillis) -> Result<Stepped, Failure> {
+    async fn freeze(&self, turn: Turn) -> Result<Stepped, Failure> {
+        let contest = &turn.contest;
         let account = contest.pool_account();
         let census = self.ports.contests.census(contest.id).await?;
         let balance = within(self.ports.funds.balance(&account)).await?;
@@ -404,12 +431,12 @@ impl Contests {
                 self.withdraw_orphans(contest.id).await?;
                 self.withdraw(FindingClass::PoolDiffers, contest.id, &account.to_string())
                     .await;
-                self.save_contest(contest, ContestFact::Frozen(totals), now, Vec::new())
+                self.save_contest(turn, ContestFact::Frozen(totals), Vec::new())
                     .await
             }
             Err(NotFrozen::Undecided(_)) => Ok(Stepped::On),
             Err(differs @ NotFrozen::BooksDiffer { .. }) => {
-                if self.adopt_orphans(&contest).await? > 0 {
+                if self.adopt_orphans(contest).await? > 0 {
                     return Ok(Stepped::On);
                 }
                 self.raise(
@@ -426,7 +453,8 @@ impl Contests {
     }
 
     /// Writes the next page of the settlement sheet.
-    async fn write_sheet(&self, contest: Contest, now: UnixMillis) -> Result<Stepped, Failure> {
+    async fn write_sheet(&self, turn: Turn) -> Result<Stepped, Failure> {
+        let contest = &turn.contest;
         let Phase::Listing(_, totals, _, cursor) = &contest.phase else {
             return Ok(Stepped::On);
         };
@@ -452,7 +480,7 @@ impl Contests {
         }
         match sheet_page(totals, contest.terms.remainder, cursor, page) {
             Ok((lines, next)) => {
-                self.save_contest(contest, ContestFact::SheetAdvanced(next), now, lines)
+                self.save_contest(turn, ContestFact::SheetAdvanced(next), lines)
                     .await
             }
             Err(mismatch) => {
@@ -469,7 +497,8 @@ impl Contests {
     }
 
     /// Sends away what is left over; then the pool account must be at 0.
-    async fn close(&self, contest: Contest, now: UnixMillis) -> Result<Stepped, Failure> {
+    async fn close(&self, turn: Turn) -> Result<Stepped, Failure> {
+        let contest = &turn.contest;
         if let Phase::Claimable(settlement) = &contest.phase {
             let counts = self.ports.contests.counts(contest.id).await?;
             let of = |state| {
@@ -480,7 +509,7 @@ impl Contests {
             };
             let shared = of(StateKind::Shared);
             let range = |error: domain::money::CoinsOutOfRange| Failure::Books(error.to_string());
-            let forfeited = self.forfeited(&contest).await?;
+            let forfeited = self.forfeited(contest).await?;
             // What a lost row should have got is not what nobody claimed.
             if shared.plus(forfeited).ok() != Some(settlement.prizes) {
                 let evidence = format!(
@@ -494,12 +523,12 @@ impl Contests {
             }
             self.withdraw(FindingClass::PoolDiffers, contest.id, "sheet")
                 .await;
-            let rest = leftover(&contest, &settlement.totals, shared, forfeited).map_err(range)?;
+            let rest = leftover(contest, &settlement.totals, shared, forfeited).map_err(range)?;
             let unfixed =
                 |leg: OwnLeg, amount: Coins| !amount.is_zero() && !contest.legs.contains_key(&leg);
             if unfixed(OwnLeg::Sweep, rest.sweep) || unfixed(OwnLeg::Rollover, rest.rollover) {
                 return self
-                    .save_contest(contest, ContestFact::LeftoverFixed(rest), now, Vec::new())
+                    .save_contest(turn, ContestFact::LeftoverFixed(rest), Vec::new())
                     .await;
             }
         }
@@ -510,10 +539,10 @@ impl Contests {
             self.withdraw(FindingClass::PoolDiffers, contest.id, &account.to_string())
                 .await;
             return self
-                .save_contest(contest, ContestFact::Emptied, now, Vec::new())
+                .save_contest(turn, ContestFact::Emptied, Vec::new())
                 .await;
         }
-        if self.adopt_orphans(&contest).await? > 0 {
+        if self.adopt_orphans(contest).await? > 0 {
             return Ok(Stepped::On);
         }
         let evidence = format!("everything is paid, but {} coins are left", balance.amount);

@@ -151,8 +151,8 @@ pub(crate) async fn pool(
     _: Reader,
     Id(id): Id<ContestId>,
 ) -> Result<Json<PoolView>, Problem> {
-    let contest = app.contests.visible(id).await?.ok_or_else(no_contest)?;
-    Ok(Json(app.contests.pool(&contest).await?.into()))
+    let pool = app.contests.pool_of(id).await?.ok_or_else(no_contest)?;
+    Ok(Json(pool.into()))
 }
 
 /// Sign up
@@ -365,8 +365,7 @@ pub(crate) async fn leaderboard(
         ));
     }
     let contest = app.contests.visible(id).await?.ok_or_else(no_contest)?;
-    let board = &app.contests.ports().leaderboard;
-    let places = app.leaders.top(&**board, &contest).await?;
+    let places = app.leaders.top(&*app.contests, &contest).await?;
     Ok(Json(LeaderboardView::from(
         &places[..limit.min(places.len())],
     )))
@@ -392,7 +391,7 @@ pub(crate) async fn own_place(
     if ports.signups.find(id, &user).await?.is_none() {
         return Err(not_signed_up());
     }
-    let board = &*ports.leaderboard;
+    let board = &*app.contests;
     let place = app.leaders.place_of(board, &contest, &user).await?;
     Ok(Json(OwnPlaceView::new(&user, place.as_ref())))
 }

@@ -116,6 +116,8 @@ impl World {
                 funds: Arc::clone(&self.funds) as _,
                 clock: Arc::clone(&self.clock) as _,
                 ids: Arc::clone(&self.ids),
+                leases: Arc::new(ports::leases::Alone),
+                shown: None,
             },
         )
     }
@@ -142,6 +144,8 @@ impl World {
                 funds: Arc::clone(&self.funds) as _,
                 clock: Arc::clone(&self.clock) as _,
                 ids: Arc::clone(&self.ids),
+                leases: Arc::new(ports::leases::Alone),
+                shown: None,
             },
         )
     }
