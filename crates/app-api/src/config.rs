@@ -4,6 +4,7 @@
 
 use anyhow::{anyhow, bail};
 use ipnet::IpNet;
+use production::settings::{FundsSettings, RedisSettings, StoreSettings, TasksSettings};
 use runtime::config::{Checked, range};
 pub(crate) use runtime::config::{LogFormat, LogSettings, Secret};
 use serde::{Deserialize, Deserializer, de};
@@ -177,6 +178,11 @@ pub(crate) struct Settings {
     pub(crate) limits: LimitSettings,
     pub(crate) server: ServerSettings,
     pub(crate) log: LogSettings,
+    /// These four are for a node of the production stack.
+    pub(crate) store: Option<StoreSettings>,
+    pub(crate) redis: Option<RedisSettings>,
+    pub(crate) funds: Option<FundsSettings>,
+    pub(crate) tasks: Option<TasksSettings>,
 }
 
 impl Settings {
@@ -186,6 +192,42 @@ impl Settings {
     /// A message that names the key, where it was set, and the rule that it breaks.
     pub(crate) fn load(file: Option<&Path>) -> anyhow::Result<Self> {
         runtime::config::load(file)
+    }
+
+    /// The sections of the production stack.
+    ///
+    /// # Errors
+    /// A message that names the key and the rule that it breaks.
+    pub(crate) fn production(&self) -> anyhow::Result<production::settings::Settings> {
+        let settings = production::settings::Settings {
+            store: self.store.clone().unwrap_or_default(),
+            redis: self.redis.clone().unwrap_or_default(),
+            funds: self.funds.clone().unwrap_or_default(),
+            tasks: self.tasks.clone().unwrap_or_default(),
+        };
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// The embedded default has store, ledger and tasks of its own: what is configured of others
+    /// would be passed over in silence.
+    ///
+    /// # Errors
+    /// A message that names the section.
+    pub(crate) fn refuse_production(&self) -> anyhow::Result<()> {
+        let sections = [
+            ("store", self.store.is_some()),
+            ("redis", self.redis.is_some()),
+            ("funds", self.funds.is_some()),
+            ("tasks", self.tasks.is_some()),
+        ];
+        match sections.into_iter().find(|(_, is_there)| *is_there) {
+            Some((name, _)) => bail!(
+                "[{name}] is for the production stack; `serve --embedded` has its own: leave it \
+                 out, or serve without --embedded"
+            ),
+            None => Ok(()),
+        }
     }
 }
 

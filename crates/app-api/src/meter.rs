@@ -13,7 +13,7 @@ use ports::funds::{
 use std::{sync::Arc, time::Instant};
 
 /// A funds system whose calls are counted.
-pub(crate) struct MeteredFunds<F>(pub(crate) Arc<F>);
+pub(crate) struct MeteredFunds(pub(crate) Arc<dyn Funds>);
 
 fn count(operation: &'static str, outcome: &'static str, begun: Instant) {
     counter!("guafen_funds_calls_total", "operation" => operation, "outcome" => outcome)
@@ -37,7 +37,7 @@ fn counted<T>(
 }
 
 #[async_trait]
-impl<F: Funds> Funds for MeteredFunds<F> {
+impl Funds for MeteredFunds {
     fn capabilities(&self) -> Capabilities {
         self.0.capabilities()
     }

@@ -8,7 +8,8 @@
 use crate::problem::{Code, Problem};
 use adapters_ledger::Ledger;
 use adapters_sqlite::SqliteStore;
-use std::{sync::Arc, time::Duration};
+use async_trait::async_trait;
+use std::{error::Error, sync::Arc, time::Duration};
 use tokio::{
     sync::Mutex,
     time::{Instant, timeout},
@@ -19,19 +20,40 @@ const FRESH: Duration = Duration::from_secs(1);
 /// The longest that a probe may take.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// Probes store and ledger.
+/// Something that the flows cannot work without.
+#[async_trait]
+pub(crate) trait Probe: Send + Sync {
+    /// Whether it can do what the flows need of it.
+    async fn probe(&self) -> Result<(), Box<dyn Error + Send + Sync>>;
+}
+
+#[async_trait]
+impl Probe for SqliteStore {
+    async fn probe(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(Self::probe(self).await?)
+    }
+}
+
+#[async_trait]
+impl Probe for Ledger {
+    async fn probe(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(Self::probe(self).await?)
+    }
+}
+
+/// Probes store and funds system.
 pub(crate) struct Readiness {
-    store: SqliteStore,
-    ledger: Arc<Ledger>,
+    store: Arc<dyn Probe>,
+    funds: Arc<dyn Probe>,
     last: Mutex<Option<(Instant, Result<(), &'static str>)>>,
 }
 
 impl Readiness {
     /// The readiness of these two.
-    pub(crate) fn new(store: SqliteStore, ledger: Arc<Ledger>) -> Self {
+    pub(crate) fn new(store: Arc<dyn Probe>, funds: Arc<dyn Probe>) -> Self {
         Self {
             store,
-            ledger,
+            funds,
             last: Mutex::default(),
         }
     }
@@ -55,26 +77,23 @@ impl Readiness {
     }
 
     async fn probe(&self) -> Result<(), &'static str> {
-        let (store, ledger) = tokio::join!(
+        let (store, funds) = tokio::join!(
             timeout(PATIENCE, self.store.probe()),
-            timeout(PATIENCE, self.ledger.probe())
+            timeout(PATIENCE, self.funds.probe())
         );
         match store {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "the store cannot write"
-                );
+                tracing::warn!(error = &*error as &dyn Error, "the store cannot write");
                 return Err("the store cannot write");
             }
             Err(_) => return Err("the store does not answer"),
         }
-        match ledger {
+        match funds {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => {
                 tracing::warn!(
-                    error = &error as &dyn std::error::Error,
+                    error = &*error as &dyn Error,
                     "the funds system cannot write"
                 );
                 Err("the funds system cannot write")

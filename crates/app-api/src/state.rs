@@ -28,9 +28,25 @@ pub(crate) struct App {
     pub(crate) live: Arc<Live>,
     /// Leaderboards that were counted lately.
     pub(crate) leaders: Arc<Leaders>,
+    /// Whether coins for trying things out may be granted.
+    pub(crate) sandbox: bool,
 }
 
 impl App {
+    /// Refuses what is only for trying things out where it is not on.
+    ///
+    /// # Errors
+    /// 404: as if the path were not there.
+    pub(crate) fn in_sandbox(&self) -> Result<(), Problem> {
+        if self.sandbox {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Code::NotFound,
+            "coins for trying things out are off here (funds.sandbox)",
+        ))
+    }
+
     /// Runs a flow to its end, whether or not its caller is still there: a client that hangs up
     /// drops its handler, and must not drop a step that moves money (hazard G1).
     pub(crate) async fn run<T, F>(

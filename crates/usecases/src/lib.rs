@@ -5,6 +5,7 @@
 //! [`settle`] is the same loop for the contest itself.
 
 mod admin;
+pub mod background;
 mod claim;
 mod compensate;
 mod drive;

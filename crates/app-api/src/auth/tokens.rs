@@ -55,11 +55,11 @@ impl Tokens {
     /// When the secret or the key set cannot be had.
     pub(crate) async fn of_server(
         settings: &AuthSettings,
-        data_dir: &Path,
+        data_dir: Option<&Path>,
         stopping: &CancellationToken,
     ) -> anyhow::Result<Self> {
         match settings.algorithm {
-            TokenAlgorithm::Hs256 => Self::shared(settings, Some(data_dir), NoSecret::Make),
+            TokenAlgorithm::Hs256 => Self::shared(settings, data_dir, NoSecret::Make),
             algorithm @ (TokenAlgorithm::Rs256 | TokenAlgorithm::Es256) => {
                 let keys = Keys::start(settings, stopping)
                     .await

@@ -62,6 +62,7 @@ pub(crate) async fn grant(
     Id(user): Id<UserId>,
     Body(body): Body<GrantBody>,
 ) -> Result<Json<SandboxAccount>, Problem> {
+    app.in_sandbox()?;
     let grant: GrantId = parse_id(&body.grant_id)
         .map_err(|error| Problem::fault("/grant_id", FaultCode::InvalidId, error.to_string()))?;
     let amount = Coins::new(body.amount)
@@ -115,6 +116,7 @@ pub(crate) async fn balance(
     _: Operator,
     Id(user): Id<UserId>,
 ) -> Result<Json<SandboxAccount>, Problem> {
+    app.in_sandbox()?;
     let balance = app.contests.sandbox_balance(&user).await?;
     let balance =
         balance.ok_or_else(|| Problem::new(Code::NotFound, "there is no such account"))?;

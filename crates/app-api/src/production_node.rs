@@ -1,0 +1,70 @@
+//! A node of the production stack: any number of them share MySQL, Redis and the funds system.
+
+use crate::{
+    auth::Tokens,
+    config::Settings,
+    edge::telemetry,
+    meter::MeteredFunds,
+    node::Node,
+    ready::{Probe, Readiness},
+};
+use async_trait::async_trait;
+use domain::order::OrderId;
+use ports::funds::Funds;
+use std::{error::Error, sync::Arc};
+use tokio_util::sync::CancellationToken;
+use usecases::{Contests, Ports};
+
+/// The funds system, asked for what no order can have: a look-up that it must answer from its
+/// books.
+struct FundsProbe(Arc<dyn Funds>);
+
+#[async_trait]
+impl Probe for FundsProbe {
+    async fn probe(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        self.0.lookup(&[OrderId([0; 16])]).await?;
+        Ok(())
+    }
+}
+
+struct StoreProbe(production::Store);
+
+#[async_trait]
+impl Probe for StoreProbe {
+    async fn probe(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(self.0.probe().await?)
+    }
+}
+
+/// Serves until a signal to stop, then drains. Contests are settled by `app-reconciler`.
+///
+/// # Errors
+/// When the store cannot be opened or is not what this program needs, an address cannot be
+/// listened on, or keys for tokens cannot be had.
+pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let configured = settings.production()?;
+    telemetry::install()?;
+    let stopping = CancellationToken::new();
+    let tokens = Tokens::of_server(&settings.auth, None, &stopping).await?;
+    let stack = production::open(&configured).await?;
+    let funds = stack.ports.funds;
+    let readiness = Readiness::new(
+        Arc::new(StoreProbe(stack.store)),
+        Arc::new(FundsProbe(Arc::clone(&funds))),
+    );
+    let contests = Arc::new(Contests::new(Ports {
+        funds: Arc::new(MeteredFunds(funds)),
+        ..stack.ports
+    })?);
+    let node = Node {
+        contests,
+        tokens,
+        readiness,
+        stopping,
+        files: None,
+        sandbox: configured.funds.sandbox,
+        kept_in: "on MySQL".to_owned(),
+    };
+    // What is settled, compensated and relayed is the reconcilers' work.
+    node.serve(settings, |_, _| Vec::new()).await
+}

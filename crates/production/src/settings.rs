@@ -1,0 +1,262 @@
+//! What is configured of the production stack. Every key is explained in docs/configuration.md.
+
+use anyhow::bail;
+use runtime::config::{Secret, range};
+use serde::Deserialize;
+use std::path::PathBuf;
+
+/// What a node is run for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    /// Real coins: a database that could forget what it answered is refused.
+    #[default]
+    Production,
+    /// Trying things out.
+    Test,
+}
+
+/// `[store]`: the database of contests and signups.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreSettings {
+    /// `mysql://user:password@host:port/schema`.
+    pub url: Secret,
+    /// Connections that read, besides those that write.
+    pub connections_max: u32,
+    /// Writers, each with a connection of its own.
+    pub writers: usize,
+    /// What the node is run for.
+    pub profile: Profile,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            url: Secret::default(),
+            connections_max: 8,
+            writers: 2,
+            profile: Profile::default(),
+        }
+    }
+}
+
+/// `[redis]`: what is only shown.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisSettings {
+    /// `redis://…`, `rediss://…` or `redis-cluster://…`; none: everything is read from the store.
+    pub url: Secret,
+    /// How long one command may take, in milliseconds.
+    pub budget_ms: u64,
+    /// How long a record is kept after the contest's end, in days.
+    pub record_days: u32,
+    /// How long numbers and pools of the past are kept after the contest's end, in days.
+    pub totals_days: u32,
+    /// How long what was counted is remembered after the contest's end, in days.
+    pub unique_days: u32,
+    /// The longest contest that may be created, in days.
+    pub contest_days_max: u32,
+}
+
+impl Default for RedisSettings {
+    fn default() -> Self {
+        Self {
+            url: Secret::default(),
+            budget_ms: 50,
+            record_days: 3,
+            totals_days: 12,
+            unique_days: 2,
+            contest_days_max: 366,
+        }
+    }
+}
+
+/// How a gRPC service of somebody else is reached.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FundsSettings {
+    /// `http://host:port` or `https://host:port`.
+    pub url: Option<String>,
+    /// Who signed the server's certificate, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate, PEM.
+    pub cert_file: Option<PathBuf>,
+    /// The key of our certificate, PEM.
+    pub key_file: Option<PathBuf>,
+    /// The name that the server's certificate must have, if it is not that of the address.
+    pub domain: Option<String>,
+    /// How long one call may take, in milliseconds.
+    pub deadline_ms: u64,
+    /// Calls that are under way at once.
+    pub in_flight_max: usize,
+    /// Whether operators may grant coins out of `platform/issuing`: the reference ledger only.
+    pub sandbox: bool,
+}
+
+impl Default for FundsSettings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            domain: None,
+            deadline_ms: 3_000,
+            in_flight_max: 1_024,
+            sandbox: false,
+        }
+    }
+}
+
+/// `[tasks]`: a task system that somebody else runs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TasksSettings {
+    /// `http://host:port` or `https://host:port`; none: events are pushed to the API.
+    pub url: Option<String>,
+    /// Who signed the server's certificate, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Our certificate, PEM.
+    pub cert_file: Option<PathBuf>,
+    /// The key of our certificate, PEM.
+    pub key_file: Option<PathBuf>,
+    /// The name that the server's certificate must have, if it is not that of the address.
+    pub domain: Option<String>,
+    /// How long one call may take, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+impl Default for TasksSettings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            ca_file: None,
+            cert_file: None,
+            key_file: None,
+            domain: None,
+            deadline_ms: 3_000,
+        }
+    }
+}
+
+/// The sections of the production stack.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// `[store]`.
+    pub store: StoreSettings,
+    /// `[redis]`.
+    pub redis: RedisSettings,
+    /// `[funds]`.
+    pub funds: FundsSettings,
+    /// `[tasks]`.
+    pub tasks: TasksSettings,
+}
+
+impl Settings {
+    /// The rules that types do not know.
+    ///
+    /// # Errors
+    /// A message that names the key and the rule that it breaks.
+    pub fn check(&self) -> anyhow::Result<()> {
+        let Self {
+            store,
+            redis,
+            funds,
+            tasks,
+        } = self;
+        store.check()?;
+        if redis.url.expose().is_some_and(|url| {
+            ![
+                "redis://",
+                "rediss://",
+                "redis-cluster://",
+                "rediss-cluster://",
+            ]
+            .iter()
+            .any(|scheme| url.starts_with(scheme))
+        }) {
+            bail!(
+                "redis.url must begin with redis://, rediss://, redis-cluster:// or rediss-cluster://"
+            );
+        }
+        range("redis.budget_ms", redis.budget_ms, 1, 1_000)?;
+        for (key, days) in [
+            ("redis.record_days", redis.record_days),
+            ("redis.totals_days", redis.totals_days),
+            ("redis.unique_days", redis.unique_days),
+            ("redis.contest_days_max", redis.contest_days_max),
+        ] {
+            range(key, u64::from(days), 1, 3_660)?;
+        }
+        let Some(url) = &funds.url else {
+            bail!("funds.url is missing: the address of the funds system");
+        };
+        check_grpc(
+            "funds",
+            url,
+            (&funds.ca_file, &funds.cert_file, &funds.key_file),
+        )?;
+        range("funds.deadline_ms", funds.deadline_ms, 10, 60_000)?;
+        range(
+            "funds.in_flight_max",
+            funds.in_flight_max as u64,
+            1,
+            100_000,
+        )?;
+        if let Some(url) = &tasks.url {
+            check_grpc(
+                "tasks",
+                url,
+                (&tasks.ca_file, &tasks.cert_file, &tasks.key_file),
+            )?;
+        }
+        range("tasks.deadline_ms", tasks.deadline_ms, 10, 60_000)
+    }
+}
+
+impl StoreSettings {
+    /// The rules of this section alone.
+    ///
+    /// # Errors
+    /// A message that names the key and the rule that it breaks.
+    pub fn check(&self) -> anyhow::Result<()> {
+        match self.url.expose() {
+            None => bail!(
+                "store.url (GUAFEN_STORE__URL) is missing: mysql://user:password@host:port/schema"
+            ),
+            Some(url) if !url.starts_with("mysql://") => {
+                bail!("store.url must begin with mysql://")
+            }
+            Some(_) => {}
+        }
+        range(
+            "store.connections_max",
+            self.connections_max.into(),
+            1,
+            1_000,
+        )?;
+        range("store.writers", self.writers as u64, 1, 16)
+    }
+}
+
+type Files<'a> = (
+    &'a Option<PathBuf>,
+    &'a Option<PathBuf>,
+    &'a Option<PathBuf>,
+);
+
+fn check_grpc(section: &str, url: &str, (ca, cert, key): Files<'_>) -> anyhow::Result<()> {
+    let is_https = url.starts_with("https://");
+    if !is_https && !url.starts_with("http://") {
+        bail!("{section}.url must begin with http:// or https://");
+    }
+    if !is_https && (ca.is_some() || cert.is_some() || key.is_some()) {
+        bail!("{section}.ca_file, cert_file and key_file are for https, and {section}.url is http");
+    }
+    match (cert, key) {
+        (Some(_), None) => bail!("{section}.cert_file needs {section}.key_file"),
+        (None, Some(_)) => bail!("{section}.key_file needs {section}.cert_file"),
+        _ => Ok(()),
+    }
+}
