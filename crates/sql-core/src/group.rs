@@ -22,6 +22,12 @@ pub trait Executor: Send + 'static {
         &mut self,
         commands: &[Self::Command],
     ) -> impl Future<Output = Result<Vec<Self::Reply>, sqlx::Error>> + Send;
+
+    /// True where one of the commands may be the reason, so that each is worth running by itself.
+    /// A database that does not answer would not answer any of them.
+    fn may_be_one_of_them(_error: &sqlx::Error) -> bool {
+        true
+    }
 }
 
 /// A command was not carried out, or nobody knows whether it was.
@@ -102,7 +108,9 @@ async fn serve<E: Executor>(mut executor: E, mut queue: mpsc::Receiver<Ask<E>>, 
                     let _ = answer.send(Ok(reply));
                 }
             }
-            Err(error) if commands.len() == 1 => fail(answers, error),
+            Err(error) if commands.len() == 1 || !E::may_be_one_of_them(&error) => {
+                fail(answers, error);
+            }
             Err(error) => {
                 tracing::warn!(error = %error, commands = commands.len(), "a batch failed and is replayed one by one");
                 for (command, answer) in commands.into_iter().zip(answers) {

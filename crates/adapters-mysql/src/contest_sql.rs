@@ -1,0 +1,156 @@
+//! The statements about contests.
+
+use sql_core::{
+    contest_record::{ContestRecord, LegRecord},
+    mysql::{NOW_MS, keys},
+};
+use std::sync::LazyLock;
+
+/// The columns that a commit may change, in the order in which they are bound.
+pub(crate) const CHANGING: [&str; 20] = [
+    "title",
+    "updated_at",
+    "phase",
+    "cancel_reason",
+    "close_position",
+    "frozen_at",
+    "fees",
+    "rake",
+    "pool",
+    "guarantee_return",
+    "finishers",
+    "weight_sum",
+    "sheet_after",
+    "sheet_before",
+    "sheet_lines",
+    "sheet_prizes",
+    "sheet_sha256",
+    "claimable_at",
+    "wake_at",
+    "version",
+];
+
+pub(crate) static INSERT: LazyLock<String> = LazyLock::new(|| {
+    let columns = ContestRecord::COLUMNS;
+    let marks = vec!["?"; columns.split(',').count() + 1].join(", ");
+    format!("INSERT INTO contest ({columns}, wake_at) VALUES ({marks})")
+});
+
+/// What a decision is checked against; the row stays locked until it is written.
+pub(crate) const LOCK: &str = "SELECT version, fence FROM contest WHERE contest_id = ? FOR UPDATE";
+
+pub(crate) static COMMIT: LazyLock<String> = LazyLock::new(|| {
+    let set: Vec<_> = CHANGING
+        .iter()
+        .map(|column| format!("{column} = ?"))
+        .collect();
+    format!(
+        "UPDATE contest SET {}, fence = ? WHERE contest_id = ?",
+        set.join(", ")
+    )
+});
+
+/// A leg's amount is written once; only what became of it changes.
+pub(crate) const LEGS: &str = "INSERT INTO contest_leg (contest_id, leg, order_id, amount, outcome, position, applied_at) \
+     SELECT UNHEX(REPLACE(j.contest_id, '-', '')), j.leg, UNHEX(j.order_id), j.amount, j.outcome, j.position, \
+            j.applied_at \
+     FROM JSON_TABLE(?, '$[*]' COLUMNS (contest_id CHAR(36) PATH '$.contest_id', leg VARCHAR(16) PATH '$.leg', \
+       order_id CHAR(32) PATH '$.order_id', amount BIGINT PATH '$.amount', outcome VARCHAR(16) PATH '$.outcome', \
+       position BIGINT PATH '$.position', applied_at BIGINT PATH '$.applied_at')) AS j \
+     ON DUPLICATE KEY UPDATE outcome = VALUES(outcome), position = VALUES(position), \
+       applied_at = VALUES(applied_at)";
+
+pub(crate) const HISTORY: &str =
+    "INSERT INTO contest_history (contest_id, version, phase, at) VALUES (?, ?, ?, ?)";
+
+/// Contests with their legs: one statement, so that they fit together. A contest has a row for each
+/// leg, and one where it has none.
+fn select(rest: &str) -> String {
+    let columns = |table: &str, of: &str| {
+        let columns: Vec<_> = of
+            .split(',')
+            .map(|column| format!("{table}.{}", column.trim()))
+            .collect();
+        columns.join(", ")
+    };
+    format!(
+        "SELECT {}, {} FROM {rest} LEFT JOIN contest_leg FORCE INDEX (PRIMARY) \
+         ON contest_leg.contest_id = c.contest_id",
+        columns("c", ContestRecord::COLUMNS),
+        columns("contest_leg", LegRecord::COLUMNS),
+    )
+}
+
+/// Contests of some ids.
+pub(crate) fn get_many(number: usize) -> String {
+    let marks = keys::marks(1, number);
+    select(&format!(
+        "(SELECT * FROM contest WHERE contest_id IN ({marks})) AS c"
+    ))
+}
+
+pub(crate) static AWAKE: LazyLock<String> = LazyLock::new(|| {
+    select(&format!(
+        "(SELECT * FROM contest FORCE INDEX (contest_awake) WHERE wake_at <= {NOW_MS} \
+         ORDER BY wake_at LIMIT ?) AS c"
+    )) + " ORDER BY c.wake_at, c.contest_id"
+});
+
+/// The visible contests before an id, of a room, of some phases, opened or not: each of the last
+/// three only if it is asked for.
+pub(crate) fn list(in_room: bool, phases: usize, opened: Option<bool>) -> String {
+    let mut rules = vec![
+        "contest_id < ?".to_owned(),
+        "phase NOT IN ('preparing', 'funding')".to_owned(),
+    ];
+    if in_room {
+        rules.push("room_id = ?".to_owned());
+    }
+    if phases > 0 {
+        rules.push(format!("phase IN ({})", keys::marks(1, phases)));
+    }
+    match opened {
+        Some(true) => rules.push(format!("signup_opens_at <= {NOW_MS}")),
+        Some(false) => rules.push(format!("signup_opens_at > {NOW_MS}")),
+        None => {}
+    }
+    select(&format!(
+        "(SELECT * FROM contest WHERE {} ORDER BY contest_id DESC LIMIT ?) AS c",
+        rules.join(" AND ")
+    )) + " ORDER BY c.contest_id DESC"
+}
+
+/// In which of some states there are signups, and whether any of them is provisional. Each is one
+/// look into an index.
+pub(crate) fn presence(states: &[&'static str]) -> String {
+    let looks: Vec<_> = states
+        .iter()
+        .map(|state| {
+            format!(
+                "SELECT '{state}' AS state FROM DUAL WHERE EXISTS (SELECT 1 FROM signup \
+                 FORCE INDEX (signup_state) WHERE contest_id = ? AND state = '{state}')"
+            )
+        })
+        .collect();
+    format!(
+        "{} UNION ALL SELECT 'provisional' FROM DUAL WHERE EXISTS (SELECT 1 FROM signup \
+         FORCE INDEX (signup_provisional) WHERE contest_id = ? AND is_provisional = 1)",
+        looks.join(" UNION ALL ")
+    )
+}
+
+pub(crate) const CENSUS: &str = "SELECT \
+     CAST(COALESCE(SUM(state IN ('initialized', 'paid', 'in_progress') \
+                       OR (state = 'completed' AND weight IS NULL)), 0) AS SIGNED), \
+     CAST(COALESCE(SUM(state = 'completed' AND weight IS NOT NULL), 0) AS SIGNED), \
+     CAST(COALESCE(SUM(IF(state = 'completed', weight, 0)), 0) AS CHAR), \
+     CAST(COALESCE(SUM(IF(state IN ('completed', 'missed'), fee, 0)), 0) AS SIGNED), \
+     CAST(COALESCE(SUM(IF(state = 'refunding', fee, 0)), 0) AS SIGNED) \
+     FROM signup FORCE INDEX (PRIMARY) WHERE contest_id = ?";
+
+pub(crate) const COUNTS: &str = "SELECT state, CAST(COUNT(*) AS SIGNED), CAST(SUM(fee) AS SIGNED), \
+     CAST(COALESCE(SUM(prize), 0) AS SIGNED) FROM signup FORCE INDEX (PRIMARY) WHERE contest_id = ? GROUP BY state";
+
+pub(crate) const FINISHERS: &str = "SELECT signup_id, user_id, weight FROM signup FORCE INDEX (signup_state) \
+     WHERE contest_id = ? AND state = 'completed' AND signup_id > ? AND weight IS NOT NULL \
+     ORDER BY signup_id LIMIT ?";

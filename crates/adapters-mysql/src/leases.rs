@@ -1,0 +1,104 @@
+//! Leases in MySQL, by the database's clock. A row stays when a lease ends, so that its fence rises
+//! for ever.
+
+use crate::{MysqlStore, mismatched, slow};
+use async_trait::async_trait;
+use ports::{
+    leases::{Fence, LEASE_NAME_MAX, Lease, Leases},
+    store::StoreError,
+};
+use sql_core::mysql::NOW_MS;
+use sqlx::{AssertSqlSafe, MySqlConnection, Row};
+use std::sync::LazyLock;
+use uuid::Uuid;
+
+/// The lease that a probe takes and nobody needs.
+const PROBE: &str = "probe";
+
+// Columns are set from left to right, and each sees what those before it were set to: `fence` and
+// `owner` look at the old end, `ends_at` at the new owner.
+static TAKE: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "INSERT INTO lease (name, owner, fence, ends_at) VALUES (?, ?, 1, {NOW_MS} + ?) \
+         ON DUPLICATE KEY UPDATE \
+           fence = IF(ends_at <= {NOW_MS}, fence + 1, fence), \
+           owner = IF(ends_at <= {NOW_MS}, VALUES(owner), owner), \
+           ends_at = IF(owner = VALUES(owner), VALUES(ends_at), ends_at)"
+    )
+});
+
+/// Takes or extends a lease.
+pub(crate) async fn take(
+    connection: &mut MySqlConnection,
+    name: &str,
+    owner: Uuid,
+    for_ms: i64,
+) -> Result<Option<Lease>, sqlx::Error> {
+    sqlx::query(AssertSqlSafe(TAKE.as_str()))
+        .bind(name)
+        .bind(owner)
+        .bind(for_ms)
+        .execute(&mut *connection)
+        .await?;
+    let row = sqlx::query("SELECT owner, fence FROM lease WHERE name = ?")
+        .bind(name)
+        .fetch_one(connection)
+        .await?;
+    let holder: Uuid = row.try_get(0)?;
+    let fence: i64 = row.try_get(1)?;
+    Ok((holder == owner).then(|| Lease {
+        name: name.to_owned(),
+        owner,
+        fence: Fence(fence.cast_unsigned()),
+    }))
+}
+
+/// Frees a lease that is still the one that is named.
+pub(crate) async fn release(
+    connection: &mut MySqlConnection,
+    lease: &Lease,
+) -> Result<(), sqlx::Error> {
+    sqlx::query("UPDATE lease SET ends_at = 0 WHERE name = ? AND owner = ? AND fence = ?")
+        .bind(&lease.name)
+        .bind(lease.owner)
+        .bind(lease.fence.0.cast_signed())
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+impl MysqlStore {
+    /// Writes what means nothing, as every decision is written.
+    pub(crate) async fn touch(&self) -> Result<(), StoreError> {
+        self.take(PROBE, Uuid::nil(), 1).await.map(drop)
+    }
+}
+
+#[async_trait]
+impl Leases for MysqlStore {
+    async fn take(
+        &self,
+        name: &str,
+        owner: Uuid,
+        for_ms: i64,
+    ) -> Result<Option<Lease>, StoreError> {
+        if name.is_empty() || name.len() > LEASE_NAME_MAX {
+            return Err(StoreError::unavailable(format!(
+                "a lease's name has 1 to {LEASE_NAME_MAX} bytes"
+            )));
+        }
+        let command = slow::Command::TakeLease(name.to_owned(), owner, for_ms);
+        match self.decide(&name, command).await? {
+            slow::Reply::Lease(lease) => Ok(lease),
+            other => Err(mismatched(&other)),
+        }
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        let command = slow::Command::ReleaseLease(lease.clone());
+        match self.decide(&lease.name.as_str(), command).await? {
+            slow::Reply::Done => Ok(()),
+            other => Err(mismatched(&other)),
+        }
+    }
+}

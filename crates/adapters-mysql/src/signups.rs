@@ -1,0 +1,336 @@
+//! Signups in MySQL.
+
+use crate::{
+    MysqlStore,
+    enroll::HistoryLine,
+    mismatched,
+    reader::{Answer, Question},
+    rows::{self, failed, limit},
+    signup_sql::{
+        self, AWAKE, COMMIT, GET, HISTORY, OF_USER, OUTBOX, PAGE, PAGE_OF_STATE, PARKED_ROWS,
+    },
+    writer::{Command, Reply, Transaction},
+};
+use async_trait::async_trait;
+use domain::{
+    effects::Effect,
+    ids::{ContestId, SignupId, UserId},
+    signup::{Signup, StateKind},
+    time::UnixMillis,
+};
+use ports::{
+    outbox::DROP_AGAIN_MS,
+    signups::{Enrolled, SignupCommit, SignupRepository},
+    store::{Committed, PAGE_MAX, Page, StoreError},
+};
+use serde::Serialize;
+use sql_core::{mysql::keys, record::column, signup_record::SignupRecord};
+use sqlx::{AssertSqlSafe, Row, mysql::MySqlRow};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+
+#[derive(Serialize)]
+struct Write {
+    #[serde(flatten)]
+    record: SignupRecord,
+    wake_at: Option<i64>,
+}
+
+/// One saved effect.
+#[derive(Serialize)]
+pub(crate) struct OutboxLine {
+    pub(crate) effect: &'static str,
+    pub(crate) contest_id: String,
+    pub(crate) signup_id: Option<String>,
+    pub(crate) user_id: String,
+    pub(crate) version: i64,
+    pub(crate) due_at: i64,
+}
+
+fn parse(row: &MySqlRow) -> Result<Signup, StoreError> {
+    rows::signup(row).map_err(failed)?.parse()
+}
+
+fn parse_all(rows: &[MySqlRow]) -> Result<Vec<Signup>, StoreError> {
+    rows.iter().map(parse).collect()
+}
+
+type Answers<T> = Vec<(usize, T)>;
+
+/// Writes decisions. Two about one row in a batch are two rounds, so that the second sees what the
+/// first did.
+pub(crate) async fn commit(
+    transaction: &mut Transaction<'_>,
+    mut asked: Vec<(usize, &SignupCommit)>,
+) -> Result<Answers<Committed>, sqlx::Error> {
+    let mut answers = Vec::with_capacity(asked.len());
+    // All rows at once and in one order, whatever the rounds are.
+    let versions = lock(transaction, &asked).await?;
+    let mut versions: BTreeMap<SignupId, u64> = versions;
+    while !asked.is_empty() {
+        let mut rows = BTreeSet::new();
+        let (round, rest): (Vec<_>, Vec<_>) = asked
+            .into_iter()
+            .partition(|(_, commit)| rows.insert(commit.signup.id));
+        commit_distinct(transaction, &round, &mut versions, &mut answers).await?;
+        asked = rest;
+    }
+    Ok(answers)
+}
+
+/// Locks the rows that decisions are about; their versions.
+async fn lock(
+    transaction: &mut Transaction<'_>,
+    asked: &[(usize, &SignupCommit)],
+) -> Result<BTreeMap<SignupId, u64>, sqlx::Error> {
+    let ids: BTreeSet<_> = asked
+        .iter()
+        .map(|(_, commit)| (commit.signup.contest_id, commit.signup.id))
+        .collect();
+    let ids: Vec<_> = ids.into_iter().collect();
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut query = sqlx::query(AssertSqlSafe(signup_sql::lock(ids.len())));
+    for (contest, signup) in keys::fill(&ids) {
+        query = query.bind(contest.0).bind(signup.0);
+    }
+    let rows = query.fetch_all(&mut *transaction.connection).await?;
+    rows.iter()
+        .map(|row| {
+            let id: Uuid = row.try_get(0)?;
+            let version: i64 = row.try_get(1)?;
+            Ok((SignupId(id), version.cast_unsigned()))
+        })
+        .collect()
+}
+
+async fn commit_distinct(
+    transaction: &mut Transaction<'_>,
+    round: &[(usize, &SignupCommit)],
+    versions: &mut BTreeMap<SignupId, u64>,
+    answers: &mut Answers<Committed>,
+) -> Result<(), sqlx::Error> {
+    let now = transaction.now().await?;
+    let applies = |commit: &SignupCommit| {
+        versions.get(&commit.signup.id) == Some(&commit.expected) && commit.window.allows(now)
+    };
+    let mut done: Vec<_> = round
+        .iter()
+        .map(|(_, commit)| *commit)
+        .filter(|commit| applies(commit))
+        .collect();
+    done.sort_by_key(|commit| (commit.signup.contest_id, commit.signup.id));
+    let writes: Vec<_> = done.iter().map(|commit| write(commit)).collect();
+    transaction.write(COMMIT.as_str(), &writes).await?;
+    let lines: Vec<_> = done
+        .iter()
+        .flat_map(|commit| history(commit, now))
+        .collect();
+    transaction.write(HISTORY, &lines).await?;
+    let effects = transaction.effects;
+    let lines: Vec<_> = done
+        .iter()
+        .flat_map(|commit| outbox_lines(commit, effects, now))
+        .collect();
+    transaction.write(OUTBOX, &lines).await?;
+    answers.extend(round.iter().map(|(index, commit)| {
+        let committed = match versions.get(&commit.signup.id) {
+            None => Committed::Missing,
+            Some(_) if applies(commit) => Committed::Applied,
+            Some(_) => Committed::GuardFailed,
+        };
+        (*index, committed)
+    }));
+    for commit in done {
+        versions.insert(commit.signup.id, commit.expected + 1);
+    }
+    Ok(())
+}
+
+fn write(commit: &SignupCommit) -> Write {
+    Write {
+        record: SignupRecord {
+            version: column(commit.expected + 1),
+            ..SignupRecord::from(&commit.signup)
+        },
+        wake_at: commit.wake_at.map(|at| at.0),
+    }
+}
+
+fn history(commit: &SignupCommit, now: UnixMillis) -> impl Iterator<Item = HistoryLine> {
+    commit
+        .trail
+        .iter()
+        .enumerate()
+        .map(move |(step, state)| HistoryLine {
+            signup_id: commit.signup.id.to_string(),
+            version: column(commit.expected + 1),
+            step,
+            state: state.name(),
+            at: now.0,
+        })
+}
+
+fn outbox_lines<'a>(
+    commit: &'a SignupCommit,
+    wanted: &'a [Effect],
+    now: UnixMillis,
+) -> impl Iterator<Item = OutboxLine> + 'a {
+    commit
+        .effects
+        .iter()
+        .filter(|effect| wanted.contains(effect))
+        .map(move |effect| OutboxLine {
+            effect: effect.name(),
+            contest_id: commit.signup.contest_id.to_string(),
+            signup_id: Some(commit.signup.id.to_string()),
+            user_id: commit.signup.user_id.to_string(),
+            version: column(commit.expected + 1),
+            due_at: if *effect == Effect::DropCachedAgain {
+                now.0 + DROP_AGAIN_MS
+            } else {
+                now.0
+            },
+        })
+}
+
+#[async_trait]
+impl SignupRepository for MysqlStore {
+    async fn enroll(
+        &self,
+        signup: &Signup,
+        wake_at: Option<UnixMillis>,
+    ) -> Result<Enrolled, StoreError> {
+        let command = Command::Enroll(signup.clone(), wake_at);
+        match self.write(&signup.user_id, command).await? {
+            Reply::Enrolled(enrolled) => Ok(enrolled),
+            other => Err(mismatched(&other)),
+        }
+    }
+
+    async fn restore(&self, signup: &Signup) -> Result<Enrolled, StoreError> {
+        let command = Command::Restore(signup.clone());
+        match self.write(&signup.user_id, command).await? {
+            Reply::Enrolled(enrolled) => Ok(enrolled),
+            other => Err(mismatched(&other)),
+        }
+    }
+
+    async fn find(&self, contest: ContestId, user: &UserId) -> Result<Option<Signup>, StoreError> {
+        match self.ask(Question::Signup(contest, user.clone())).await? {
+            Answer::Signup(signup) => Ok(signup),
+            other => Err(mismatched(&other)),
+        }
+    }
+
+    async fn get(&self, id: SignupId) -> Result<Option<Signup>, StoreError> {
+        let row = sqlx::query(AssertSqlSafe(GET.as_str()))
+            .bind(id.0)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed)?;
+        row.as_ref().map(parse).transpose()
+    }
+
+    async fn commit(&self, commit: SignupCommit) -> Result<Committed, StoreError> {
+        let user = commit.signup.user_id.clone();
+        let id = commit.signup.id;
+        match self.write(&user, Command::CommitSignup(commit)).await? {
+            // A row of that id in another contest is not looked at by the writer.
+            Reply::Committed(Committed::Missing) if self.get(id).await?.is_some() => {
+                Ok(Committed::GuardFailed)
+            }
+            Reply::Committed(committed) => Ok(committed),
+            other => Err(mismatched(&other)),
+        }
+    }
+
+    async fn awake(&self, items: usize) -> Result<Vec<Signup>, StoreError> {
+        let mut asked = items;
+        loop {
+            let rows = sqlx::query(AssertSqlSafe(AWAKE.as_str()))
+                .bind(limit(asked))
+                .fetch_all(&self.readers)
+                .await
+                .map_err(failed)?;
+            // A row that cannot be read pages somebody; the others must not wait for it.
+            let mut awake: Vec<_> = rows.iter().map(parse).filter_map(rows::or_report).collect();
+            if awake.len() >= items || rows.len() < asked {
+                awake.truncate(items);
+                return Ok(awake);
+            }
+            asked = asked.saturating_mul(4);
+        }
+    }
+
+    async fn page(
+        &self,
+        contest: ContestId,
+        states: &[StateKind],
+        after: Option<SignupId>,
+        items: usize,
+    ) -> Result<Page<Signup, SignupId>, StoreError> {
+        let items = items.min(PAGE_MAX);
+        let after = rows::after(after.map(|id| id.0));
+        let mut found = Vec::new();
+        if states.is_empty() {
+            let page = sqlx::query(AssertSqlSafe(PAGE.as_str()))
+                .bind(contest.0)
+                .bind(after)
+                .bind(limit(items + 1))
+                .fetch_all(&self.readers)
+                .await
+                .map_err(failed)?;
+            found = parse_all(&page)?;
+        }
+        // One query a state, so that each walks its own index range; then the first of all.
+        for state in states {
+            let page = sqlx::query(AssertSqlSafe(PAGE_OF_STATE.as_str()))
+                .bind(contest.0)
+                .bind(state.name())
+                .bind(after)
+                .bind(limit(items + 1))
+                .fetch_all(&self.readers)
+                .await
+                .map_err(failed)?;
+            found.extend(parse_all(&page)?);
+        }
+        found.sort_by_key(|signup| signup.id);
+        // A row that changed state between two of the queries may be there twice.
+        found.dedup_by_key(|signup| signup.id);
+        Ok(Page::cut(found, items, |signup| signup.id))
+    }
+
+    async fn of_user(
+        &self,
+        user: &UserId,
+        after: Option<SignupId>,
+        items: usize,
+    ) -> Result<Page<Signup, SignupId>, StoreError> {
+        let items = items.min(PAGE_MAX);
+        let rows = sqlx::query(AssertSqlSafe(OF_USER.as_str()))
+            .bind(user.as_str())
+            .bind(after.map_or(Uuid::max(), |id| id.0))
+            .bind(limit(items + 1))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        Ok(Page::cut(parse_all(&rows)?, items, |signup| signup.id))
+    }
+
+    async fn parked(
+        &self,
+        after: Option<SignupId>,
+        items: usize,
+    ) -> Result<Page<Signup, SignupId>, StoreError> {
+        let items = items.min(PAGE_MAX);
+        let rows = sqlx::query(AssertSqlSafe(PARKED_ROWS.as_str()))
+            .bind(rows::after(after.map(|id| id.0)))
+            .bind(limit(items + 1))
+            .fetch_all(&self.readers)
+            .await
+            .map_err(failed)?;
+        Ok(Page::cut(parse_all(&rows)?, items, |signup| signup.id))
+    }
+}

@@ -1,0 +1,116 @@
+//! Decisions about contests, findings and leases: one at a time, each a transaction of its own that
+//! locks one contest at most, so that none of them can be part of a circle.
+
+use crate::{
+    contests, findings,
+    session::{Purpose, Session, Work},
+};
+use domain::{contest::Contest, finding::FindingClass, ids::ContestId};
+use ports::{
+    contests::{ContestCommit, CreationKey, Inserted},
+    failpoint::{self, Failpoint},
+    findings::Finding,
+    leases::Lease,
+    store::Committed,
+};
+use sql_core::{group::Executor, mysql::is_judgement};
+use sqlx::{MySqlConnection, mysql::MySqlConnectOptions};
+use uuid::Uuid;
+
+/// What is asked for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    InsertContest(Box<Contest>),
+    InsertOnce(Box<Contest>, CreationKey),
+    CommitContest(Box<ContestCommit>),
+    Raise(Finding),
+    Settle(FindingClass, ContestId, String),
+    TakeLease(String, Uuid, i64),
+    ReleaseLease(Lease),
+}
+
+/// What is answered.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Inserted(bool),
+    InsertedOnce(Inserted),
+    Committed(Committed),
+    Lease(Option<Lease>),
+    Done,
+}
+
+/// One connection for decisions.
+pub(crate) struct Slow {
+    session: Session,
+}
+
+impl Slow {
+    pub(crate) const fn new(options: MySqlConnectOptions) -> Self {
+        Self {
+            session: Session::new(options, Purpose::Write),
+        }
+    }
+}
+
+impl Executor for Slow {
+    type Command = Command;
+    type Reply = Reply;
+
+    async fn run(&mut self, commands: &[Command]) -> Result<Vec<Reply>, sqlx::Error> {
+        let mut replies = Vec::with_capacity(commands.len());
+        for command in commands {
+            replies.push(self.session.transact(&One(command)).await?);
+            failpoint::pass(Failpoint::StoreCommitted);
+        }
+        Ok(replies)
+    }
+
+    fn may_be_one_of_them(error: &sqlx::Error) -> bool {
+        is_judgement(error)
+    }
+}
+
+struct One<'a>(&'a Command);
+
+impl Work for One<'_> {
+    type Output = Reply;
+
+    async fn run(&self, connection: &mut MySqlConnection) -> Result<(Reply, bool), sqlx::Error> {
+        match self.0 {
+            Command::InsertContest(contest) => {
+                let is_new = contests::insert(connection, contest).await?;
+                Ok((Reply::Inserted(is_new), is_new))
+            }
+            Command::InsertOnce(contest, key) => {
+                let inserted = contests::insert_once(connection, contest, key).await?;
+                let wrote = inserted == Inserted::New;
+                Ok((Reply::InsertedOnce(inserted), wrote))
+            }
+            Command::CommitContest(commit) => {
+                let committed = contests::commit(connection, commit).await?;
+                let wrote = committed == Committed::Applied;
+                Ok((Reply::Committed(committed), wrote))
+            }
+            Command::Raise(finding) => {
+                let is_new = findings::raise(connection, finding).await?;
+                Ok((Reply::Inserted(is_new), is_new))
+            }
+            Command::Settle(class, contest, subject) => {
+                let wrote = findings::settle(connection, *class, *contest, subject).await?;
+                Ok((Reply::Done, wrote))
+            }
+            Command::TakeLease(name, owner, for_ms) => {
+                let lease = crate::leases::take(connection, name, *owner, *for_ms).await?;
+                Ok((Reply::Lease(lease), true))
+            }
+            Command::ReleaseLease(lease) => {
+                crate::leases::release(connection, lease).await?;
+                Ok((Reply::Done, true))
+            }
+        }
+    }
+
+    fn before_commit(&self) {
+        failpoint::pass(Failpoint::StoreBeforeCommit);
+    }
+}

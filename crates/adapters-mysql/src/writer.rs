@@ -1,0 +1,194 @@
+//! The writers of signups and events. Commands that wait together are one transaction; those of a
+//! kind are one statement with many rows. A transaction that changed nothing is not synced.
+
+use crate::{
+    enroll, events, outbox,
+    session::{Purpose, Session, Work},
+    signups,
+};
+use domain::{effects::Effect, ids::SenderId, signup::Signup, time::UnixMillis};
+use ports::{
+    failpoint::{self, Failpoint},
+    signups::{Enrolled, SignupCommit},
+    store::{Committed, StoreError},
+    tasks::{EventOutcome, TaskEvent},
+};
+use sql_core::{
+    group::Executor,
+    mysql::{NOW_MS, is_judgement},
+};
+use sqlx::{AssertSqlSafe, MySqlConnection, Row, mysql::MySqlConnectOptions};
+use std::sync::{Arc, LazyLock};
+
+/// What a writer is asked for.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A new signup, only while the contest takes any.
+    Enroll(Signup, Option<UnixMillis>),
+    /// A signup whose row was lost.
+    Restore(Signup),
+    CommitSignup(SignupCommit),
+    Record(SenderId, Vec<TaskEvent>),
+    /// Effects that were carried out.
+    Done(Vec<u64>),
+}
+
+/// What a writer answers.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    Enrolled(Enrolled),
+    Committed(Committed),
+    Recorded(Vec<EventOutcome>),
+    Done,
+    Failed(StoreError),
+}
+
+/// A writer and its connection.
+pub(crate) struct Writer {
+    session: Session,
+    effects: Arc<[Effect]>,
+}
+
+impl Writer {
+    pub(crate) const fn new(options: MySqlConnectOptions, effects: Arc<[Effect]>) -> Self {
+        Self {
+            session: Session::new(options, Purpose::Write),
+            effects,
+        }
+    }
+}
+
+impl Executor for Writer {
+    type Command = Command;
+    type Reply = Reply;
+
+    async fn run(&mut self, commands: &[Command]) -> Result<Vec<Reply>, sqlx::Error> {
+        let batch = Batch {
+            commands,
+            effects: &self.effects,
+        };
+        let replies = self.session.transact(&batch).await?;
+        failpoint::pass(Failpoint::StoreCommitted);
+        Ok(replies)
+    }
+
+    fn may_be_one_of_them(error: &sqlx::Error) -> bool {
+        is_judgement(error)
+    }
+}
+
+struct Batch<'a> {
+    commands: &'a [Command],
+    effects: &'a [Effect],
+}
+
+/// One transaction and whether it has written anything.
+pub(crate) struct Transaction<'a> {
+    pub(crate) connection: &'a mut MySqlConnection,
+    pub(crate) effects: &'a [Effect],
+    pub(crate) wrote: bool,
+}
+
+impl Transaction<'_> {
+    /// The database's clock. Asked for when the locks are held that a decision needs: the time at
+    /// which a statement began that then waited is none that anything may be judged by.
+    pub(crate) async fn now(&mut self) -> Result<UnixMillis, sqlx::Error> {
+        static NOW: LazyLock<String> = LazyLock::new(|| format!("SELECT {NOW_MS}"));
+        let row = sqlx::query(AssertSqlSafe(NOW.as_str()))
+            .fetch_one(&mut *self.connection)
+            .await?;
+        row.try_get(0).map(UnixMillis)
+    }
+
+    /// Runs a statement whose one parameter is a batch of rows; nothing for none.
+    pub(crate) async fn write<T: serde::Serialize>(
+        &mut self,
+        statement: &'static str,
+        rows: &[T],
+    ) -> Result<(), sqlx::Error> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        self.wrote = true;
+        sqlx::query(statement)
+            .bind(crate::rows::json(rows)?)
+            .execute(&mut *self.connection)
+            .await
+            .map(drop)
+    }
+}
+
+impl Work for Batch<'_> {
+    type Output = Vec<Reply>;
+
+    async fn run(
+        &self,
+        connection: &mut MySqlConnection,
+    ) -> Result<(Vec<Reply>, bool), sqlx::Error> {
+        let mut transaction = Transaction {
+            connection,
+            effects: self.effects,
+            wrote: false,
+        };
+        let replies = run_all(&mut transaction, self.commands).await?;
+        Ok((replies, transaction.wrote))
+    }
+
+    fn before_commit(&self) {
+        failpoint::pass(Failpoint::StoreBeforeCommit);
+    }
+}
+
+async fn run_all(
+    transaction: &mut Transaction<'_>,
+    commands: &[Command],
+) -> Result<Vec<Reply>, sqlx::Error> {
+    let mut replies: Vec<Option<Reply>> = commands.iter().map(|_| None).collect();
+    let mut enrolls = Vec::new();
+    let mut commits = Vec::new();
+    let mut records = Vec::new();
+    let mut done = Vec::new();
+    for (index, command) in commands.iter().enumerate() {
+        match command {
+            Command::Enroll(signup, wake_at) => enrolls.push(enroll::Asked {
+                index,
+                signup,
+                wake_at: *wake_at,
+                only_open: true,
+            }),
+            Command::Restore(signup) => enrolls.push(enroll::Asked {
+                index,
+                signup,
+                wake_at: None,
+                only_open: false,
+            }),
+            Command::CommitSignup(commit) => commits.push((index, commit)),
+            Command::Record(sender, events) => records.push((index, sender, events.as_slice())),
+            Command::Done(sequences) => {
+                done.extend_from_slice(sequences);
+                replies[index] = Some(Reply::Done);
+            }
+        }
+    }
+    // The one order of locks: contests, then signups, then events.
+    let mut gates = enroll::lock_contests(transaction, &enrolls, &records).await?;
+    for (index, enrolled) in enroll::enroll(transaction, &mut gates, &enrolls).await? {
+        replies[index] = Some(enrolled.map_or_else(Reply::Failed, Reply::Enrolled));
+    }
+    for (index, committed) in signups::commit(transaction, commits).await? {
+        replies[index] = Some(Reply::Committed(committed));
+    }
+    for (index, outcomes) in events::record(transaction, &gates, &records).await? {
+        replies[index] = Some(Reply::Recorded(outcomes));
+    }
+    outbox::remove(transaction, &done).await?;
+    let unanswered = || {
+        Reply::Failed(StoreError::unavailable(
+            "the writer left a command unanswered",
+        ))
+    };
+    Ok(replies
+        .into_iter()
+        .map(|reply| reply.unwrap_or_else(unanswered))
+        .collect())
+}

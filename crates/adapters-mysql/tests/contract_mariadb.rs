@@ -1,0 +1,6 @@
+//! The store passes the suite of every port of a store, on MariaDB.
+// hazard: F16
+
+mod support;
+
+contract_tests::store_suite!(crate::support::Fixture<crate::support::Mariadb>);

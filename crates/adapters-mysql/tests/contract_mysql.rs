@@ -1,0 +1,5 @@
+//! The store passes the suite of every port of a store, on MySQL.
+
+mod support;
+
+contract_tests::store_suite!(crate::support::Fixture<crate::support::Mysql>);
