@@ -1,5 +1,7 @@
 //! The books in a database of MySQL or MariaDB.
 
+#[cfg(test)]
+mod plans;
 mod schema;
 mod session;
 mod sql;

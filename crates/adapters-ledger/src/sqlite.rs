@@ -19,11 +19,7 @@ use std::path::Path;
 use tokio::sync::oneshot;
 use writer::Writer;
 
-const STEPS: &[Step] = &[(
-    1,
-    "ledger",
-    include_str!("../migrations/sqlite/0001_ledger.sql"),
-)];
+const STEPS: &[Step] = &[(1, "ledger", include_str!("../migrations/0001_ledger.sql"))];
 
 /// Connections that read.
 const READERS: u32 = 4;
