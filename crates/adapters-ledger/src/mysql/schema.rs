@@ -68,6 +68,15 @@ fn known() -> i64 {
 pub async fn migrate(url: &str) -> Result<(), MysqlError> {
     let mut connection = session::connect(&session::options(url)?).await?;
     session::leading(&mut connection).await?;
+    // The migrator has a lock of its own, without a limit; MariaDB takes that for no wait at all.
+    let locked: Option<i64> = sqlx::query_scalar(
+        "SELECT GET_LOCK(CONCAT('ledger ', LEFT(SHA2(DATABASE(), 256), 32)), 60)",
+    )
+    .fetch_one(&mut connection)
+    .await?;
+    if locked != Some(1) {
+        return Err(MysqlError::Silent);
+    }
     let migrator = Migrator::with_migrations(migrations());
     timeout(PATIENCE, migrator.run(&mut connection))
         .await

@@ -26,6 +26,11 @@ impl Scratch {
         Self(path)
     }
 
+    /// The directory.
+    pub(crate) fn directory(&self) -> &Path {
+        &self.0
+    }
+
     /// The ledger's file.
     pub(crate) fn ledger(&self) -> PathBuf {
         self.0.join("ledger.db")
