@@ -262,10 +262,8 @@ async fn a_server_that_says_nothing_makes_nobody_hang() {
     ledger.balance(&ann()).await.expect("a balance");
     server.signal("-STOP");
     let begun = Instant::now();
-    let (outcome, balance) = tokio::join!(
-        async { ledger.transfer(&grant(1)).await },
-        ledger.balance(&ann())
-    );
+    let (request, account) = (grant(1), ann());
+    let (outcome, balance) = tokio::join!(ledger.transfer(&request), ledger.balance(&account));
     let waited = begun.elapsed();
     server.signal("-CONT");
     assert!(waited < PATIENCE, "a caller hangs for {waited:?}");
