@@ -411,3 +411,57 @@ impl Tables {
         Ok(rows.into_iter().map(row).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Source;
+    use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
+
+    async fn run(connection: &mut MySqlConnection, statement: &str) {
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+            .execute(connection)
+            .await
+            .expect("an answer");
+    }
+
+    #[tokio::test]
+    async fn a_server_is_read_as_of_one_moment() {
+        const CONTEST: &str = "0198c9f2-0000-7000-8000-0000000000c1";
+        let line = format!("INSERT INTO sheet_line VALUES (UNHEX(REPLACE('{CONTEST}', '-', '')))");
+        for variable in ["GUAFEN_TEST_MYSQL_URL", "GUAFEN_TEST_MARIADB_URL"] {
+            let base = std::env::var(variable).expect("the variable names a server");
+            let name = format!("checker_moment_{}", std::process::id());
+            let mut writer = MySqlConnection::connect(&base).await.expect("a server");
+            for statement in [
+                &format!("CREATE DATABASE {name}"),
+                &format!("USE {name}"),
+                "CREATE TABLE contest (contest_id BINARY(16) PRIMARY KEY)",
+                "CREATE TABLE sheet_line (contest_id BINARY(16))",
+                "CREATE TABLE transfer (position BIGINT PRIMARY KEY, debit BIGINT, credit BIGINT,
+                    amount BIGINT, applied_at BIGINT)",
+                "INSERT INTO transfer VALUES (1, 1, 2, 5, 7)",
+                &line,
+            ] {
+                run(&mut writer, statement).await;
+            }
+            let source = Source::parse(&format!("{base}/{name}")).expect("a source");
+            let books = Books {
+                store: source.clone(),
+                ledger: source,
+            };
+            let mut tables = Tables::open(&books).await.expect("open tables");
+            run(&mut writer, &line).await;
+            run(&mut writer, "INSERT INTO transfer VALUES (2, 1, 2, 5, 7)").await;
+            assert_eq!(tables.sheet_lines(CONTEST).await.expect("a count"), 1);
+            assert_eq!(tables.moved_after(0).await.expect("a page").len(), 1);
+            assert_eq!(tables.decided_upto, 1);
+            tables.close().await;
+            let mut later = Tables::open(&books).await.expect("open tables");
+            assert_eq!(later.sheet_lines(CONTEST).await.expect("a count"), 2);
+            assert_eq!(later.moved_after(0).await.expect("a page").len(), 2);
+            later.close().await;
+            run(&mut writer, &format!("DROP DATABASE {name}")).await;
+        }
+    }
+}
