@@ -4,7 +4,7 @@
 mod common;
 
 use adapters_ledger::Ledger;
-use common::Scratch;
+use common::{Schema, Scratch};
 use domain::{
     money::Coins,
     order::{Account, OrderId, Platform},
@@ -33,7 +33,23 @@ fn ask(order: u64, from: &Account, to: &Account, amount: u64) -> TransferRequest
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_crowd_credits_one_pool() {
     let scratch = Scratch::new();
-    let ledger = Arc::new(Ledger::open(&scratch.ledger()).await.expect("a ledger"));
+    crowd(Ledger::open(&scratch.ledger()).await.expect("a ledger")).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_credits_one_pool_on_mysql() {
+    let schema = Schema::new("GUAFEN_TEST_MYSQL_URL").await;
+    crowd(schema.ledger().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_crowd_credits_one_pool_on_mariadb() {
+    let schema = Schema::new("GUAFEN_TEST_MARIADB_URL").await;
+    crowd(schema.ledger().await).await;
+}
+
+async fn crowd(ledger: Ledger) {
+    let ledger = Arc::new(ledger);
     let pool = "0198c9f2-0000-7000-8000-00000000000a"
         .parse()
         .expect("a contest id");

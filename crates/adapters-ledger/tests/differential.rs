@@ -5,7 +5,7 @@ mod common;
 
 use adapters_ledger::Ledger;
 use adapters_memory::{funds::MemoryFunds, system::ManualClock};
-use common::Scratch;
+use common::{Schema, Scratch};
 use domain::{
     money::Coins,
     order::{Account, OrderId, Platform},
@@ -150,9 +150,7 @@ async fn reading(funds: &dyn Funds) -> (Vec<Option<Answer>>, Vec<Answer>, Vec<Op
 }
 
 /// Sends each batch at once to the ledger, one after the other to the memory.
-async fn compare(batches: Vec<Vec<Ask>>) -> Result<(), TestCaseError> {
-    let scratch = Scratch::new();
-    let ledger = Ledger::open(&scratch.ledger()).await.expect("a ledger");
+async fn compare(ledger: Ledger, batches: Vec<Vec<Ask>>) -> Result<(), TestCaseError> {
     let memory = MemoryFunds::new(Arc::new(ManualClock::new(UnixMillis(1_000))));
     for batch in &batches {
         let put_ledger = |ask| {
@@ -177,23 +175,61 @@ async fn compare(batches: Vec<Vec<Ask>>) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-proptest! {
-    // A failure is written, with its seed, to a file beside this one, and tried first ever after.
-    #![proptest_config(Config {
-        cases: 48,
+/// A failure is written, with its seed, to a file beside this one, and tried first ever after.
+fn config(cases: u32) -> Config {
+    Config {
+        cases,
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
         ..Config::default()
-    })]
+    }
+}
+
+/// One thread: a batch is queued whole before the writer takes it.
+fn alone<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime")
+        .block_on(future)
+}
+
+/// The same on a server.
+fn compare_on(variable: &str, batches: Vec<Vec<Ask>>) -> Result<(), TestCaseError> {
+    alone(async {
+        let schema = Schema::new(variable).await;
+        compare(schema.ledger().await, batches).await
+    })
+}
+
+proptest! {
+    #![proptest_config(config(12))]
+
+    #[test]
+    fn ledger_on_mysql_and_memory_answer_alike(
+        batches in proptest::collection::vec(proptest::collection::vec(ask(), 1..40), 1..8)
+    ) {
+        compare_on("GUAFEN_TEST_MYSQL_URL", batches)?;
+    }
+
+    #[test]
+    fn ledger_on_mariadb_and_memory_answer_alike(
+        batches in proptest::collection::vec(proptest::collection::vec(ask(), 1..40), 1..8)
+    ) {
+        compare_on("GUAFEN_TEST_MARIADB_URL", batches)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(config(48))]
 
     #[test]
     fn ledger_and_memory_answer_alike(
         batches in proptest::collection::vec(proptest::collection::vec(ask(), 1..40), 1..8)
     ) {
-        // One thread: a batch is queued whole before the writer takes it.
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .expect("a runtime")
-            .block_on(compare(batches))?;
+        alone(async {
+            let scratch = Scratch::new();
+            let ledger = Ledger::open(&scratch.ledger()).await.expect("a ledger");
+            compare(ledger, batches).await
+        })?;
     }
 }

@@ -26,7 +26,8 @@ pub(crate) enum Format {
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Checks every invariant of a data directory, also while a server runs on it.
+    /// Checks every invariant of a data directory, or of a store and its ledger wherever they are,
+    /// also while servers run on them.
     ///
     /// Store and ledger are read by a program part that shares no code with what wrote them: order
     /// ids, moves, weights, prizes and sheet hashes are derived once more and compared.
@@ -79,9 +80,17 @@ pub(crate) enum Command {
 
 #[derive(Args)]
 pub(crate) struct CheckArgs {
-    /// What is checked.
-    #[arg(long, value_name = "DIR")]
-    data_dir: PathBuf,
+    /// What is checked: a data directory.
+    #[arg(long, value_name = "DIR", required_unless_present = "store", conflicts_with_all = ["store", "ledger"])]
+    data_dir: Option<PathBuf>,
+    /// What is checked: a store, mysql://user:password@host:port/database or a SQLite file; or
+    /// @FILE, whose first line is that: arguments can be seen by others on this machine.
+    // A text as it stands: clap would repeat one that it refuses, and with it a password.
+    #[arg(long, value_name = "DSN", requires = "ledger")]
+    store: Option<String>,
+    /// The ledger of that store, likewise.
+    #[arg(long, value_name = "DSN", requires = "store")]
+    ledger: Option<String>,
     /// This contest alone, and the ledger.
     #[arg(long, value_name = "ID")]
     contest: Option<String>,

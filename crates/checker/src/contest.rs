@@ -8,14 +8,15 @@ use crate::{
     orders::{counterparty, is_incoming, own_order, pool_account},
     pool,
     report::{ContestReport, Findings, Invariant},
-    rows::{Contest, Leg, Source},
+    rows::{Contest, Leg},
     signup::{Case, Orders, is_paid},
+    tables::Tables,
 };
 use std::collections::HashMap;
 
 /// Checks one contest and returns its part of the report.
 pub(crate) async fn check(
-    source: &mut Source,
+    source: &mut Tables,
     contest: &Contest,
     at_rest: bool,
     findings: &mut Findings,
@@ -55,7 +56,7 @@ pub(crate) async fn check(
 }
 
 async fn signups(
-    source: &mut Source,
+    source: &mut Tables,
     contest: &Contest,
     report: &mut ContestReport,
     findings: &mut Findings,
@@ -111,7 +112,7 @@ async fn signups(
 
 /// The contest's own legs: as fixed by the terms and the frozen numbers, and as in the ledger.
 async fn check_legs(
-    source: &mut Source,
+    source: &mut Tables,
     contest: &Contest,
     legs: &[Leg],
     sums: &Sums,

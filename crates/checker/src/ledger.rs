@@ -3,38 +3,32 @@
 use crate::{
     CheckError,
     report::{Findings, Invariant, LedgerReport},
-    rows::{PAGE, Source},
+    rows::Moved,
+    tables::Tables,
 };
 use std::collections::HashMap;
-
-type Row = (i64, i64, i64, i64, i64);
 
 /// Reads every transfer once, in commit order, and compares each account with the sum of its
 /// transfers. Memory grows with the number of accounts, not of transfers.
 pub(crate) async fn check(
-    source: &mut Source,
+    source: &mut Tables,
     findings: &mut Findings,
 ) -> Result<LedgerReport, CheckError> {
-    let failed = |source| CheckError::Read {
-        what: "transfer",
-        source,
-    };
     let mut sums: HashMap<i64, i128> = HashMap::new();
     let (mut position, mut time, mut transfers) = (i64::MIN, i64::MIN, 0);
     loop {
-        let page: Vec<Row> = sqlx::query_as(
-            "SELECT position, debit, credit, amount, applied_at FROM transfer
-             WHERE position > ? ORDER BY position LIMIT ?",
-        )
-        .bind(position)
-        .bind(PAGE)
-        .fetch_all(&mut source.ledger)
-        .await
-        .map_err(failed)?;
+        let page = source.moved_after(position).await?;
         if page.is_empty() {
             break;
         }
-        for (at, debit, credit, amount, applied_at) in page {
+        for Moved {
+            position: at,
+            debit,
+            credit,
+            amount,
+            applied_at,
+        } in page
+        {
             findings.expect(
                 Invariant::ZeroSum,
                 at > position && applied_at >= time,
@@ -45,12 +39,7 @@ pub(crate) async fn check(
             *sums.entry(credit).or_default() += i128::from(amount);
         }
     }
-    let twice: Vec<(String, i64)> = sqlx::query_as(
-        "SELECT order_id, COUNT(*) FROM transfer GROUP BY order_id HAVING COUNT(*) > 1 LIMIT 10",
-    )
-    .fetch_all(&mut source.ledger)
-    .await
-    .map_err(failed)?;
+    let twice = source.repeated().await?;
     findings.expect(Invariant::ZeroSum, twice.is_empty(), || {
         format!("order ids used more than once: {twice:?}")
     });
@@ -64,7 +53,7 @@ pub(crate) async fn check(
 /// A pool that coins moved through belongs to a contest. Only what was decided before the store was
 /// read counts: a contest may be newer than that.
 async fn lost_contests(
-    source: &mut Source,
+    source: &mut Tables,
     accounts: &[(i64, String, i64)],
     findings: &mut Findings,
 ) -> Result<(), CheckError> {
@@ -89,20 +78,13 @@ async fn lost_contests(
 }
 
 async fn balances(
-    source: &mut Source,
+    source: &mut Tables,
     sums: &mut HashMap<i64, i128>,
     findings: &mut Findings,
 ) -> Result<u64, CheckError> {
     let (mut after, mut accounts, mut total) = (i64::MIN, 0, 0_i128);
     loop {
-        let page: Vec<(i64, String, i64)> = sqlx::query_as(
-            "SELECT account_id, name, balance FROM account WHERE account_id > ? ORDER BY account_id LIMIT ?",
-        )
-        .bind(after)
-        .bind(PAGE)
-        .fetch_all(&mut source.ledger)
-        .await
-        .map_err(|source| CheckError::Read { what: "account", source })?;
+        let page = source.accounts_after(after).await?;
         if page.is_empty() {
             break;
         }

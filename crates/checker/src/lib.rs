@@ -1,5 +1,5 @@
-//! The independent checker: reads the two SQLite files of an embedded instance and says, for each
-//! invariant, whether it holds.
+//! The independent checker: reads the tables of a store and a ledger, each a SQLite file or a
+//! database of MySQL or MariaDB, and says, for each invariant, whether it holds.
 //!
 //! It shares no code with what wrote the tables: order ids, state tables and prizes are derived
 //! here once more, from the written description alone. What both sides got wrong in the same way
@@ -17,21 +17,26 @@ pub mod report;
 mod rows;
 pub mod sheet;
 mod signup;
+mod source;
+mod tables;
 pub mod verdict;
 
 use report::{Findings, Report};
-use rows::{Contest, Source};
-use std::path::{Path, PathBuf};
+use rows::Contest;
+use std::path::Path;
+use tables::Tables;
+
+pub use source::{Books, InvalidSource, Source};
 
 /// Why nothing could be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
-    /// A file could not be opened.
-    #[error("cannot open {} for reading; is it the right data directory?", path.display())]
+    /// A file or database could not be opened.
+    #[error("cannot open {what} for reading; is it the right data directory or address?")]
     Open {
-        /// The file.
-        path: PathBuf,
-        /// What SQLite said.
+        /// The file, or the server and database; never a password.
+        what: String,
+        /// What the database said.
         source: sqlx::Error,
     },
     /// A table could not be read.
@@ -39,7 +44,7 @@ pub enum CheckError {
     Read {
         /// What was read.
         what: &'static str,
-        /// What SQLite said.
+        /// What the database said.
         source: sqlx::Error,
     },
     /// The contest that was asked for is not there.
@@ -90,7 +95,19 @@ pub async fn check_scope(
     ledger: &Path,
     scope: Scope<'_>,
 ) -> Result<Report, CheckError> {
-    let mut source = Source::open(store, ledger).await?;
+    let books = Books {
+        store: Source::file(store),
+        ledger: Source::file(ledger),
+    };
+    check_books(&books, scope).await
+}
+
+/// As [`check_scope`], wherever the books are.
+///
+/// # Errors
+/// As [`check`].
+pub async fn check_books(books: &Books, scope: Scope<'_>) -> Result<Report, CheckError> {
+    let mut source = Tables::open(books).await?;
     let mut findings = Findings::new();
     let mut contests = Vec::new();
     let mut after = String::new();

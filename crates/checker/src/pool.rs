@@ -4,7 +4,8 @@ use crate::{
     CheckError,
     orders::{self, OWN_LEGS, own_order, viewer_order},
     report::{Findings, Invariant, Money},
-    rows::{Contest, Leg, Source, Transfer},
+    rows::{Contest, Leg, Transfer},
+    tables::Tables,
 };
 use std::collections::HashMap;
 
@@ -19,7 +20,7 @@ enum Kind<'a> {
 
 /// Walks the pool account and returns its money table.
 pub(crate) async fn check(
-    source: &mut Source,
+    source: &mut Tables,
     contest: &Contest,
     legs: &[Leg],
     findings: &mut Findings,
@@ -88,7 +89,7 @@ pub(crate) async fn check(
 
 /// ONE_CHARGE and ONE_PRIZE by accounts, whatever the order ids say.
 async fn once_each(
-    source: &mut Source,
+    source: &mut Tables,
     account: i64,
     findings: &mut Findings,
     id: &str,
@@ -153,7 +154,7 @@ fn book(money: &mut Money, kind: &Kind<'_>, inward: bool, amount: i64) {
 
 /// Every coin of an ended contest has a row that says so.
 async fn explain(
-    source: &mut Source,
+    source: &mut Tables,
     contest: &Contest,
     legs: &[Leg],
     page: &[Transfer],

@@ -1,13 +1,14 @@
-//! `app-api check`: the independent checker on a data directory.
+//! `app-api check`: the independent checker on a data directory, or on a store and its ledger.
 
 use super::{CheckArgs, Format, say};
 use crate::data_dir;
+use anyhow::{Context, anyhow};
 use checker::{
-    Scope, check_scope,
+    Books, Scope, Source, check_books,
     report::{ContestReport, Report},
 };
 use serde::Serialize;
-use std::fmt::Write as _;
+use std::{fmt::Write as _, path::Path};
 
 /// The most contests that are listed for people; JSON has all of them.
 const LISTED_MAX: usize = 50;
@@ -26,6 +27,8 @@ struct Answer<'a> {
 pub(crate) async fn run(arguments: &CheckArgs) -> anyhow::Result<bool> {
     let CheckArgs {
         data_dir,
+        store,
+        ledger,
         contest,
         at_rest,
         format,
@@ -34,8 +37,8 @@ pub(crate) async fn run(arguments: &CheckArgs) -> anyhow::Result<bool> {
         contest: contest.as_deref(),
         at_rest: *at_rest,
     };
-    let (store, ledger) = data_dir::books(data_dir)?;
-    let report = check_scope(&store, &ledger, scope).await?;
+    let books = books(data_dir.as_deref(), store.as_deref().zip(ledger.as_deref()))?;
+    let report = check_books(&books, scope).await?;
     let green = report.is_green();
     match format {
         Format::Json => {
@@ -51,6 +54,36 @@ pub(crate) async fn run(arguments: &CheckArgs) -> anyhow::Result<bool> {
         }
     }
     Ok(green)
+}
+
+/// Where the books are; which of the two is given, clap has seen to.
+fn books(data_dir: Option<&Path>, sides: Option<(&str, &str)>) -> anyhow::Result<Books> {
+    if let Some((store, ledger)) = sides {
+        return Ok(Books {
+            store: source("store", store)?,
+            ledger: source("ledger", ledger)?,
+        });
+    }
+    let data_dir = data_dir.ok_or_else(|| anyhow!("name --data-dir, or --store and --ledger"))?;
+    let (store, ledger) = data_dir::books(data_dir)?;
+    Ok(Books {
+        store: Source::file(&store),
+        ledger: Source::file(&ledger),
+    })
+}
+
+/// One side. An error names the option and never repeats its value.
+fn source(option: &str, value: &str) -> anyhow::Result<Source> {
+    let read;
+    let text = match value.strip_prefix('@') {
+        Some(file) => {
+            read = std::fs::read_to_string(file)
+                .with_context(|| format!("--{option}: {file} cannot be read"))?;
+            read.lines().next().unwrap_or_default().trim()
+        }
+        None => value,
+    };
+    Source::parse(text).with_context(|| format!("--{option} names no {option}"))
 }
 
 fn sentence(report: &Report) -> String {

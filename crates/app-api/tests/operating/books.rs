@@ -35,7 +35,58 @@ async fn a_directory_is_checked_while_it_is_served() {
         "{nowhere:?}"
     );
     run(&["check"]).expect(2);
+    let (store, ledger) = (dir.path().join("guafen.db"), dir.path().join("ledger.db"));
+    let dsn = format!("sqlite:{}", text(&store));
+    let said = run(&["check", "--store", &dsn, "--ledger", text(&ledger)]).expect(0);
+    assert!(said.out.contains(id), "{said:?}");
+    let file = dir.path().join("dsn");
+    std::fs::write(&file, dsn + "\n").expect("a file");
+    let at = format!("@{}", text(&file));
+    run(&["check", "--store", &at, "--ledger", text(&ledger)]).expect(0);
     server.stop();
+}
+
+#[test]
+fn a_check_of_books_that_are_not_there_never_shows_a_password() {
+    let none = "mysql://ann:secret@127.0.0.1:1/books";
+    for (store, ledger, said) in [
+        (none, none, "cannot open mysql://127.0.0.1:1/books"),
+        (
+            "mysql://ann:secret@127.0.0.1:1",
+            none,
+            "--store names no store",
+        ),
+        (
+            none,
+            "postgres://ann:secret@db/books",
+            "--ledger names no ledger",
+        ),
+        (
+            none,
+            "@/nowhere/dsn",
+            "--ledger: /nowhere/dsn cannot be read",
+        ),
+    ] {
+        let refused = run(&["check", "--store", store, "--ledger", ledger]).expect(2);
+        assert!(refused.error.contains(said), "{refused:?}");
+        assert!(!format!("{refused:?}").contains("secret"), "{refused:?}");
+    }
+    for wrong in [
+        &["check", "--store", none][..],
+        &["check", "--ledger", none],
+        &[
+            "check",
+            "--data-dir",
+            "x",
+            "--store",
+            none,
+            "--ledger",
+            none,
+        ],
+    ] {
+        let refused = run(wrong).expect(2);
+        assert!(!format!("{refused:?}").contains("secret"), "{refused:?}");
+    }
 }
 
 #[test]

@@ -1,15 +1,16 @@
 //! The only one who writes: a batch of commands in one transaction, in a fixed number of
 //! statements whatever its size.
 
+use super::sql;
 use crate::{
     book::{Book, Changes, Command, Entry, Reply},
-    sql,
+    named::Named,
 };
 use domain::{order::Account, time::UnixMillis};
 use ports::failpoint::{Failpoint, pass};
 use sql_core::{group::Executor, sqlite::PROBE};
 use sqlx::SqliteConnection;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use tokio::sync::oneshot;
 
 /// The connection that writes.
@@ -189,34 +190,5 @@ impl Executor for Writer {
             let _ = self.execute(sql::ROLLBACK).await;
         }
         done
-    }
-}
-
-/// What a batch names, each once.
-#[derive(Default)]
-struct Named {
-    orders: BTreeSet<String>,
-    accounts: BTreeSet<String>,
-}
-
-impl Named {
-    fn by(commands: &[Command]) -> Self {
-        let mut named = Self::default();
-        for command in commands {
-            match command {
-                Command::Open(account)
-                | Command::CloseCredits(account)
-                | Command::Close(account) => {
-                    named.accounts.insert(account.to_string());
-                }
-                Command::Probe => {}
-                Command::Transfer(request) => {
-                    named.orders.insert(request.order_id.to_string());
-                    named.accounts.insert(request.content.from.to_string());
-                    named.accounts.insert(request.content.to.to_string());
-                }
-            }
-        }
-        named
     }
 }

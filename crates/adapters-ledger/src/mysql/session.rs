@@ -1,0 +1,209 @@
+//! How a connection is made, what it is told, and what is asked of the server first.
+
+use sqlx::{
+    ConnectOptions, Connection, MySqlConnection,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+};
+use std::{str::FromStr, time::Duration};
+use tokio::time::timeout;
+
+/// The longest that connecting may take.
+const CONNECT: Duration = Duration::from_secs(2);
+
+/// The server ends a writer's session that said nothing for so long, and with it the lock on the
+/// books that a writer may hold who was cut off. A living writer connects anew before that.
+pub(crate) const WRITER_IDLE: Duration = Duration::from_secs(20);
+
+/// What every session is told. Without a strict mode, MySQL stores what does not fit as something
+/// else. READ COMMITTED: each statement sees what was committed before it began, so that what a
+/// writer reads after it got the lock is the latest.
+const EVERY: [&str; 2] = [
+    "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
+    "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_ALL_TABLES'), \
+     innodb_lock_wait_timeout = 2, autocommit = 1",
+];
+/// What a writer's session is told besides: its transactions begin by themselves, which saves a
+/// message each; and see [`WRITER_IDLE`].
+const WRITER: &str = "SET SESSION autocommit = 0, wait_timeout = 20";
+
+/// Why the ledger's database was not opened. No text contains a password.
+#[derive(Debug, thiserror::Error)]
+pub enum MysqlError {
+    /// The address is none.
+    #[error("the ledger's url is none: must be mysql://user:password@host:port/database")]
+    Url,
+    /// The server did not answer in time.
+    #[error("the ledger's database did not answer within {} s", CONNECT.as_secs())]
+    Silent,
+    /// The database failed.
+    #[error("the ledger's database failed")]
+    Database(#[source] sqlx::Error),
+    /// Its schema lacks steps that this program needs.
+    #[error(
+        "the ledger's schema is at step {found}, this program needs {needed}: migrate it first"
+    )]
+    Older {
+        /// The last step that is there; 0 where there is none.
+        found: i64,
+        /// The last step that is needed.
+        needed: i64,
+    },
+    /// Its schema has steps that this program does not know.
+    #[error(
+        "the ledger's schema is at step {found}, this program knows up to {known}: run the later version"
+    )]
+    Newer {
+        /// The last step that is there.
+        found: i64,
+        /// The last step that is known.
+        known: i64,
+    },
+    /// One of its steps was begun and not ended.
+    #[error(
+        "step {0} of the ledger's schema was begun and not ended: look at what is there, undo it, and delete its row of _sqlx_migrations"
+    )]
+    HalfDone(i64),
+    /// One of its steps is another one than this program's.
+    #[error(
+        "step {0} of the ledger's schema is not this program's: it was written by another build, or is not a ledger's"
+    )]
+    Foreign(i64),
+    /// The server may forget what it has answered.
+    #[error(
+        "the ledger's server may lose what it answered: {setting} is {found}, must be {needed}"
+    )]
+    Weak {
+        /// The setting of the server.
+        setting: &'static str,
+        /// What it is.
+        found: i64,
+        /// What it must be.
+        needed: i64,
+    },
+    /// The server is read-only.
+    #[error("the ledger's server is read-only: name the one that leads")]
+    ReadOnly,
+}
+
+impl From<sqlx::Error> for MysqlError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// The options of an address.
+pub(crate) fn options(url: &str) -> Result<MySqlConnectOptions, MysqlError> {
+    // The parser's own error may repeat the address, and with it a password.
+    let options = MySqlConnectOptions::from_str(url).map_err(|_| MysqlError::Url)?;
+    if options.get_database().is_none_or(str::is_empty) {
+        return Err(MysqlError::Url);
+    }
+    Ok(options.disable_statement_logging())
+}
+
+/// One connection, outside any pool: its failure is told as it is.
+pub(crate) async fn connect(options: &MySqlConnectOptions) -> Result<MySqlConnection, MysqlError> {
+    let connecting = async {
+        let mut connection = MySqlConnection::connect_with(options).await?;
+        tell(&mut connection, &EVERY).await?;
+        Ok(connection)
+    };
+    timeout(CONNECT, connecting)
+        .await
+        .map_err(|_| MysqlError::Silent)?
+}
+
+/// A writer's connection.
+pub(crate) async fn connect_writer(
+    options: &MySqlConnectOptions,
+) -> Result<MySqlConnection, sqlx::Error> {
+    let connecting = async {
+        let mut connection = MySqlConnection::connect_with(options).await?;
+        tell(&mut connection, &EVERY).await?;
+        tell(&mut connection, &[WRITER]).await?;
+        Ok(connection)
+    };
+    timeout(CONNECT, connecting)
+        .await
+        .unwrap_or_else(|_| Err(late("connecting")))
+}
+
+/// How readers are pooled. Nothing is asked before a connection is used: a reader whose connection
+/// turns out to be dead takes another one.
+pub(crate) fn readers(readers_max: u32) -> MySqlPoolOptions {
+    MySqlPoolOptions::new()
+        .max_connections(readers_max)
+        .acquire_timeout(CONNECT)
+        .test_before_acquire(false)
+        .after_connect(|connection, _| Box::pin(async move { tell(connection, &EVERY).await }))
+}
+
+/// What took too long.
+pub(crate) fn late(what: &str) -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        format!("{what} took too long"),
+    ))
+}
+
+async fn tell(
+    connection: &mut MySqlConnection,
+    statements: &[&'static str],
+) -> Result<(), sqlx::Error> {
+    for statement in statements {
+        sqlx::raw_sql(*statement).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// What a server must be set to so that an answered commit survives the loss of its power. The
+/// binary log is part of that: without it InnoDB shows a commit to others before it is on disk, and
+/// a look-up could see a transfer that a crash then takes back.
+const DURABLE: [(&str, &str, i64); 4] = [
+    (
+        "innodb_flush_log_at_trx_commit",
+        "SELECT CAST(@@GLOBAL.innodb_flush_log_at_trx_commit AS SIGNED)",
+        1,
+    ),
+    ("log_bin", "SELECT CAST(@@GLOBAL.log_bin AS SIGNED)", 1),
+    (
+        "sync_binlog",
+        "SELECT CAST(@@GLOBAL.sync_binlog AS SIGNED)",
+        1,
+    ),
+    (
+        "innodb_doublewrite",
+        "SELECT CASE UPPER(CONCAT(@@GLOBAL.innodb_doublewrite)) \
+         WHEN '0' THEN 0 WHEN 'OFF' THEN 0 WHEN 'DETECT_ONLY' THEN 0 ELSE 1 END",
+        1,
+    ),
+];
+
+/// Refuses a server that may lose what it answered.
+pub(crate) async fn durable(connection: &mut MySqlConnection) -> Result<(), MysqlError> {
+    for (setting, question, needed) in DURABLE {
+        let found: i64 = sqlx::query_scalar(question)
+            .fetch_one(&mut *connection)
+            .await?;
+        if found != needed {
+            return Err(MysqlError::Weak {
+                setting,
+                found,
+                needed,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a server that cannot be written to.
+pub(crate) async fn leading(connection: &mut MySqlConnection) -> Result<(), MysqlError> {
+    let read_only: i64 = sqlx::query_scalar("SELECT CAST(@@GLOBAL.read_only AS SIGNED)")
+        .fetch_one(connection)
+        .await?;
+    if read_only == 0 {
+        Ok(())
+    } else {
+        Err(MysqlError::ReadOnly)
+    }
+}

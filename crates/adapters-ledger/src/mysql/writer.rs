@@ -1,0 +1,301 @@
+//! Who writes on MySQL and MariaDB: a batch of commands in one transaction, in a fixed number of
+//! statements whatever its size.
+//!
+//! Every transaction first locks the one row of `progress`. So however many processes write to one
+//! database, their transactions come one after the other, and positions rise with commit order.
+//!
+//! A transaction whose end is not known is run again on a new connection. That is safe: the new one
+//! gets the lock only when the old one has ended, and reads what became of its orders before it
+//! decides anything.
+
+use super::{session, sql};
+use crate::{
+    book::{Book, Changes, Command, Entry, Reply},
+    named::Named,
+};
+use domain::{order::Account, time::UnixMillis};
+use ports::failpoint::{Failpoint, pass};
+use sql_core::group::Executor;
+use sqlx::{MySqlConnection, mysql::MySqlConnectOptions};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::time::{sleep, timeout};
+
+/// The longest that one transaction may take, from its first statement to the commit's answer.
+const TRANSACTION: Duration = Duration::from_secs(4);
+/// How often a batch is tried.
+const TRIES: u32 = 3;
+/// No further try begins when a batch has taken so long.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The wait before the next try.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Nobody knows what became of a command.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the ledger's database did not say what became of a command")]
+pub(crate) struct Unanswered(#[source] Arc<sqlx::Error>);
+
+/// Who writes.
+pub(crate) struct Writer {
+    options: MySqlConnectOptions,
+    connection: Option<MySqlConnection>,
+    /// When the connection was last used.
+    used: Instant,
+}
+
+impl Writer {
+    /// Connects with its first batch.
+    pub(crate) fn new(options: MySqlConnectOptions) -> Self {
+        Self {
+            options,
+            connection: None,
+            used: Instant::now(),
+        }
+    }
+
+    /// The connection, a new one if there is none or if the server is about to end it. It is taken
+    /// out, and put back only by who has seen its transaction end.
+    async fn connection(&mut self) -> Result<MySqlConnection, sqlx::Error> {
+        let fresh = self.used.elapsed() < session::WRITER_IDLE / 2;
+        if let Some(connection) = self.connection.take().filter(|_| fresh) {
+            return Ok(connection);
+        }
+        session::connect_writer(&self.options).await
+    }
+
+    async fn transaction(&mut self, commands: &[Command]) -> Result<Vec<Reply>, sqlx::Error> {
+        let mut connection = self.connection().await?;
+        let done = timeout(TRANSACTION, transaction(&mut connection, commands))
+            .await
+            .unwrap_or_else(|_| Err(session::late("a transaction")));
+        let usable = match &done {
+            Ok(_) => true,
+            // What a command or a lock was to blame for is undone and the connection used again.
+            // After anything else nobody knows where the conversation stands, or whether this
+            // server still leads.
+            Err(error) if is_of_a_command(error) || is_of_a_lock(error) => {
+                let undone = sqlx::raw_sql(sql::ROLLBACK).execute(&mut connection);
+                matches!(timeout(TRANSACTION, undone).await, Ok(Ok(_)))
+            }
+            Err(_) => false,
+        };
+        if usable {
+            self.used = Instant::now();
+            self.connection = Some(connection);
+        }
+        done
+    }
+}
+
+/// Whether a command is to blame, and not the server: then the batch is tried command by command.
+fn is_of_a_command(error: &sqlx::Error) -> bool {
+    use sqlx::error::ErrorKind;
+    match error {
+        sqlx::Error::Encode(_) | sqlx::Error::Decode(_) => true,
+        sqlx::Error::Database(error) => {
+            // Too long, out of range, an invalid text, an invalid JSON, too large a message.
+            const DATA: [u16; 6] = [1406, 1264, 1366, 3140, 3141, 1153];
+            !matches!(error.kind(), ErrorKind::Other) || DATA.contains(&number(&**error))
+        }
+        _ => false,
+    }
+}
+
+/// Whether a lock was waited for too long, or the server chose this transaction to end a deadlock.
+fn is_of_a_lock(error: &sqlx::Error) -> bool {
+    error
+        .as_database_error()
+        .is_some_and(|error| matches!(number(error), 1205 | 1213))
+}
+
+/// The server's number of an error.
+fn number(error: &(dyn sqlx::error::DatabaseError + 'static)) -> u16 {
+    error
+        .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+        .map_or(0, sqlx::mysql::MySqlDatabaseError::number)
+}
+
+impl Executor for Writer {
+    type Command = Command;
+    type Reply = Result<Reply, Unanswered>;
+
+    /// An error means that a command is to blame, if there are several. What the server is to blame
+    /// for is no error: trying each command of the batch by itself would only take longer.
+    async fn run(&mut self, commands: &[Command]) -> Result<Vec<Self::Reply>, sqlx::Error> {
+        let begun = Instant::now();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let error = match self.transaction(commands).await {
+                Ok(replies) => return Ok(replies.into_iter().map(Ok).collect()),
+                Err(error) => error,
+            };
+            if is_of_a_command(&error) && commands.len() > 1 {
+                return Err(error);
+            }
+            tracing::warn!(%error, tries, commands = commands.len(), "a batch of the ledger failed");
+            if tries == TRIES || begun.elapsed() >= PATIENCE {
+                let unanswered = Unanswered(Arc::new(error));
+                return Ok(commands.iter().map(|_| Err(unanswered.clone())).collect());
+            }
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+async fn transaction(
+    connection: &mut MySqlConnection,
+    commands: &[Command],
+) -> Result<Vec<Reply>, sqlx::Error> {
+    let mut book = read(connection, commands).await?;
+    let replies = commands
+        .iter()
+        .map(|command| book.decide(command))
+        .collect();
+    let progress = (book.position, book.now);
+    let changes = book.into_changes();
+    if commands
+        .iter()
+        .any(|command| matches!(command, Command::Probe))
+    {
+        sqlx::query(sql::PROBE).execute(&mut *connection).await?;
+    }
+    write(connection, &changes).await?;
+    if !changes.applied.is_empty() {
+        sqlx::query(sql::UPDATE_PROGRESS)
+            .bind(i64::try_from(progress.0.0).map_err(sql::impossible)?)
+            .bind(progress.1.0)
+            .execute(&mut *connection)
+            .await?;
+    }
+    pass(Failpoint::LedgerBeforeCommit);
+    sqlx::raw_sql(sql::COMMIT).execute(connection).await?;
+    pass(Failpoint::LedgerCommitted);
+    Ok(replies)
+}
+
+/// Locks the books and reads everything that the commands name.
+async fn read(connection: &mut MySqlConnection, commands: &[Command]) -> Result<Book, sqlx::Error> {
+    let (position, last, clock): (i64, i64, i64) = sqlx::query_as(sql::LOCK)
+        .fetch_one(&mut *connection)
+        .await?;
+    let mut book = Book::new(
+        sql::position(position)?,
+        UnixMillis(last),
+        UnixMillis(clock),
+    );
+    let named = Named::by(commands);
+    if !named.orders.is_empty() {
+        let rows: Vec<sql::TransferRow> = sqlx::query_as(sql::ORDERS)
+            .bind(sql::json(&named.orders)?)
+            .fetch_all(&mut *connection)
+            .await?;
+        for row in rows {
+            book.with_order(sql::transfer(row)?);
+        }
+    }
+    for (account, entry) in accounts(connection, &named.accounts).await? {
+        book.with_account(account, entry);
+    }
+    Ok(book)
+}
+
+/// The stored ones of the accounts.
+async fn accounts(
+    connection: &mut MySqlConnection,
+    names: impl IntoIterator<Item = impl AsRef<str>>,
+) -> Result<Vec<(Account, Entry)>, sqlx::Error> {
+    let names: Vec<String> = names
+        .into_iter()
+        .map(|name| name.as_ref().to_owned())
+        .collect();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let rows: Vec<(i64, String, i64, Option<i64>, i64)> = sqlx::query_as(sql::ACCOUNTS)
+        .bind(sql::json(&names)?)
+        .fetch_all(connection)
+        .await?;
+    rows.into_iter()
+        .map(|(row, name, balance, credits_closed_at, closed)| {
+            let entry = Entry {
+                row: Some(row),
+                balance,
+                credits_closed_at: credits_closed_at.map(sql::position).transpose()?,
+                closed: closed != 0,
+            };
+            Ok((sql::account(&name)?, entry))
+        })
+        .collect()
+}
+
+async fn write(connection: &mut MySqlConnection, changes: &Changes) -> Result<(), sqlx::Error> {
+    let mut rows: HashMap<Account, i64> = changes
+        .touched
+        .iter()
+        .filter_map(|(account, entry)| Some((account.clone(), entry.row?)))
+        .collect();
+    if !changes.opened.is_empty() {
+        let names: Vec<String> = changes.opened.iter().map(Account::to_string).collect();
+        write_rows(connection, sql::INSERT_ACCOUNTS, &names).await?;
+        for (account, entry) in accounts(connection, &names).await? {
+            rows.extend(entry.row.map(|row| (account, row)));
+        }
+    }
+    let row = |account: &Account| {
+        rows.get(account)
+            .copied()
+            .ok_or_else(|| sql::impossible("an account without a row"))
+    };
+    if !changes.applied.is_empty() {
+        let mut transfers = Vec::with_capacity(changes.applied.len());
+        for one in &changes.applied {
+            let (content, receipt) = (&one.transfer.content, one.transfer.receipt);
+            transfers.push((
+                receipt.position.0,
+                one.transfer.order_id.to_string(),
+                row(&content.from)?,
+                row(&content.to)?,
+                content.amount.as_i64(),
+                one.memo.as_str(),
+                receipt.applied_at.0,
+            ));
+        }
+        write_rows(connection, sql::INSERT_TRANSFERS, &transfers).await?;
+    }
+    let mut accounts = Vec::with_capacity(changes.touched.len());
+    for (account, entry) in &changes.touched {
+        accounts.push((
+            row(account)?,
+            entry.balance,
+            entry.credits_closed_at.map(|position| position.0),
+            i64::from(entry.closed),
+        ));
+    }
+    if !accounts.is_empty() {
+        write_rows(connection, sql::UPDATE_ACCOUNTS, &accounts).await?;
+    }
+    Ok(())
+}
+
+/// Writes exactly `rows`, or fails. An update counts the rows that it found, changed or not.
+async fn write_rows<R: serde::Serialize>(
+    connection: &mut MySqlConnection,
+    statement: &'static str,
+    rows: &Vec<R>,
+) -> Result<(), sqlx::Error> {
+    let done = sqlx::query(statement)
+        .bind(sql::json(rows)?)
+        .execute(connection)
+        .await?;
+    if done.rows_affected() == rows.len() as u64 {
+        Ok(())
+    } else {
+        Err(sql::impossible(
+            "a batch that did not write each of its rows once",
+        ))
+    }
+}
