@@ -9,10 +9,10 @@ use domain::{
     transfer::{Receipt, Refusal},
 };
 use ports::store::StoreError;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The columns of a signup, in the order of [`SignupRecord::COLUMNS`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the migration documents the columns")]
 pub struct SignupRecord {
     pub contest_id: String,
