@@ -138,7 +138,8 @@ pub struct Epoch(pub u64);
 /// 2. A tally exists from the `finish` of a rebuild on (an empty contest's too). Without its marker
 ///    nothing is counted and nothing is answered: a half-lost tally is never shown.
 /// 3. During a rebuild, counts are added to the new tally as well as to the old one.
-/// 4. All keys of a tally expire together, at one absolute time after the contest's end.
+/// 4. Unique keys and numbers expire at absolute times after the contest's end, the numbers never
+///    before the unique keys; without unique keys nothing is counted.
 /// 5. `begin` voids earlier attempts; `put` and `finish` of a voided attempt change nothing and say
 ///    so.
 #[cfg_attr(feature = "mock", mockall::automock)]
