@@ -39,8 +39,10 @@ const OURS: &[(&str, &[&str])] = &[
     ("adapters-ledger", &["domain", "ports", "sql-core"]),
     ("adapters-mysql", &["domain", "ports", "sql-core"]),
     ("adapters-redis", &["domain", "ports", "records"]),
-    ("adapters-funds", &["domain", "ports"]),
-    ("adapters-tasks", &["domain", "ports"]),
+    // It knows no message of ours.
+    ("grpc-core", &[]),
+    ("adapters-funds", &["domain", "ports", "grpc-core"]),
+    ("adapters-tasks", &["domain", "ports", "grpc-core"]),
     ("runtime", &["domain", "ports"]),
     ("test-support", &[]),
     (
@@ -113,7 +115,10 @@ const HELD: &[(&str, &[&str])] = &[
         ],
     ),
     ("fred", &["adapters-redis"]),
-    ("tonic", &["adapters-funds", "adapters-tasks", "app-funds"]),
+    (
+        "tonic",
+        &["grpc-core", "adapters-funds", "adapters-tasks", "app-funds"],
+    ),
     ("prost", &["adapters-funds", "adapters-tasks"]),
     ("testcontainers", &["test-support"]),
     ("axum", &["app-api"]),
