@@ -1,16 +1,15 @@
 //! The end of every run: the money table and every invariant, by the independent checker.
 
 use anyhow::{Context, Result};
-use checker::{Scope, check_scope, report::Report};
-use std::path::{Path, PathBuf};
+use checker::{Books, Scope, Source, check_books, check_scope, report::Report};
+use std::path::Path;
 
-/// The file that a DSN or plain path names.
-pub(crate) fn file(dsn: &str) -> PathBuf {
-    let path = dsn
-        .strip_prefix("sqlite://")
-        .or_else(|| dsn.strip_prefix("sqlite:"))
-        .unwrap_or(dsn);
-    PathBuf::from(path.split('?').next().unwrap_or(path))
+/// The books that two DSNs or plain paths name; an error never repeats what it refuses.
+pub(crate) fn named(store: &str, ledger: &str) -> Result<Books> {
+    Ok(Books {
+        store: Source::parse(store).context("--store names no store")?,
+        ledger: Source::parse(ledger).context("--ledger names no ledger")?,
+    })
 }
 
 /// Checks the two files.
@@ -21,6 +20,17 @@ pub(crate) async fn check(
     at_rest: bool,
 ) -> Result<Report> {
     check_scope(store, ledger, Scope { contest, at_rest })
+        .await
+        .context("the books could not be checked")
+}
+
+/// Checks the books, wherever they are.
+pub(crate) async fn check_named(
+    books: &Books,
+    contest: Option<&str>,
+    at_rest: bool,
+) -> Result<Report> {
+    check_books(books, Scope { contest, at_rest })
         .await
         .context("the books could not be checked")
 }
@@ -37,19 +47,4 @@ pub(crate) fn print(report: Option<&Report>, faults: &[String]) -> bool {
         println!("FAULT  and {} more", faults.len() - 20);
     }
     faults.is_empty() && report.is_none_or(Report::is_green)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn dsns_and_paths_name_files() {
-        for (dsn, path) in [
-            ("sqlite:///var/x.db", "/var/x.db"),
-            ("sqlite://x.db?mode=ro", "x.db"),
-            ("sqlite:x.db", "x.db"),
-            ("/var/x.db", "/var/x.db"),
-        ] {
-            assert_eq!(super::file(dsn), std::path::Path::new(path));
-        }
-    }
 }

@@ -47,7 +47,7 @@ pub(crate) struct PlayArgs {
     /// An operator's token; without it one is signed with the secret
     #[arg(long, env = "GUAFEN_OPERATOR_TOKEN", hide_env_values = true)]
     operator_token: Option<String>,
-    /// The store to check afterwards: a path or sqlite:// DSN (a server of our own: checked anyway)
+    /// The store to check afterwards: a path, sqlite: or mysql:// DSN (a server of our own: checked anyway)
     #[arg(long, requires = "ledger")]
     store: Option<String>,
     /// The ledger to check afterwards: likewise
@@ -160,6 +160,10 @@ async fn play_there(args: &PlayArgs, url: &str, seed: u64) -> Result<bool> {
         (None, Some(dir)) => Signer::from_data_dir(dir)?,
         (None, None) => bail!("viewers need tokens: give --data-dir of the instance, or --secret"),
     };
+    let named = match (&args.store, &args.ledger) {
+        (Some(store), Some(ledger)) => Some(books::named(store, ledger)?),
+        _ => None,
+    };
     let mut keys = Keys::new(signer)?;
     if let Some(token) = &args.operator_token {
         keys.operator.clone_from(token);
@@ -175,16 +179,13 @@ async fn play_there(args: &PlayArgs, url: &str, seed: u64) -> Result<bool> {
         announce: &|_| {},
     };
     let played = on_stage(&stage, &setup(args, seed)).await?;
-    let files = match (&args.store, &args.ledger, &args.data_dir) {
-        (Some(store), Some(ledger), _) => Some((books::file(store), books::file(ledger))),
-        (_, _, Some(dir)) => Some(data_files(dir)),
-        _ => None,
-    };
-    let report = match files {
-        Some((store, ledger)) => {
+    let report = match (&named, &args.data_dir) {
+        (Some(books), _) => Some(books::check_named(books, Some(&played.contest), true).await?),
+        (None, Some(dir)) => {
+            let (store, ledger) = data_files(dir);
             Some(books::check(&store, &ledger, Some(&played.contest), true).await?)
         }
-        None => {
+        (None, None) => {
             println!(
                 "without --store and --ledger the invariants were not checked from the tables"
             );

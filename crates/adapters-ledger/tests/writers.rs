@@ -75,7 +75,6 @@ async fn whole(ledger: &Ledger, count: u64) -> Vec<Transfer> {
     all
 }
 
-// hazard: A6
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_ledgers_on_one_database_give_out_each_position_once() {
     const ORDERS: u64 = 200;
@@ -200,7 +199,7 @@ async fn behind(schema: &Schema, commits: &Arc<AtomicU64>, cuts: fn(u64) -> Opti
     Ledger::open_mysql(&settings).await.expect("a ledger")
 }
 
-// hazard: A1
+// hazard: A1, A8
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_whose_answer_is_lost_is_read_again_and_never_applied_twice() {
     for variable in SERVERS {
