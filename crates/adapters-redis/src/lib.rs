@@ -17,7 +17,7 @@ mod scripts;
 mod tallies;
 
 pub use breaker::BreakerState;
-pub use lifetimes::{Lifetimes, TooLong};
+pub use lifetimes::Lifetimes;
 
 use breaker::Breaker;
 use fred::{

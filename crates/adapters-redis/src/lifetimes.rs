@@ -39,31 +39,7 @@ pub(crate) enum Kind {
     Unique,
 }
 
-/// A contest for which the lifetimes are not made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TooLong {
-    /// It lasts longer than what is kept of it may live.
-    #[error("the contest would last {0} days, and what is shown of one is kept for {1} at most")]
-    Days(i64, u32),
-}
-
 impl Lifetimes {
-    /// Whether what is kept of a contest would live as long as the contest: it is checked when one
-    /// is created.
-    ///
-    /// # Errors
-    /// [`TooLong`].
-    pub fn check(&self, terms: &Terms, now: UnixMillis) -> Result<(), TooLong> {
-        let lasts = terms.claim_closes_at.0.saturating_sub(now.0);
-        if lasts > i64::from(self.contest_days_max) * DAY_MS {
-            return Err(TooLong::Days(
-                lasts.div_euclid(DAY_MS) + 1,
-                self.contest_days_max,
-            ));
-        }
-        Ok(())
-    }
-
     /// The moment at which something of a contest ends, in milliseconds since 1970. The only place
     /// in which a lifetime becomes a time.
     pub(crate) fn ends_at(&self, kind: Kind, contest: &Contest, now: UnixMillis) -> UnixMillis {
@@ -97,5 +73,16 @@ impl Lifetimes {
                 .saturating_add(tenth / 1_000 * shift)
                 .max(now.0.saturating_add(LEAST_MS / 2)),
         )
+    }
+}
+
+impl ports::shown::Lifetimes for crate::RedisShown {
+    fn check(&self, terms: &Terms, now: UnixMillis) -> Result<(), u32> {
+        let longest = self.lifetimes.contest_days_max;
+        let lasts = terms.claim_closes_at.0.saturating_sub(now.0);
+        if lasts > i64::from(longest) * DAY_MS {
+            return Err(longest);
+        }
+        Ok(())
     }
 }

@@ -14,6 +14,7 @@ mod meter;
 mod node;
 mod openapi;
 mod problem;
+mod production_node;
 mod ready;
 mod routes;
 mod server;
@@ -24,7 +25,11 @@ use anyhow::{Context, bail};
 use auth::{Role, Tokens};
 use clap::{CommandFactory, Parser, Subcommand};
 use config::{LogFormat, Settings};
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 /// Prize-pool contests for live rooms: viewers pay coins to sign up, and those who finish their
 /// task split the pool.
@@ -42,6 +47,10 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Serves the API until SIGTERM or Ctrl-C, which lets what has begun end.
+    ///
+    /// With --embedded, everything in one process. Without it, a node of the production stack: any
+    /// number of them share MySQL, Redis and the funds system of the configuration, and
+    /// `app-reconciler` settles their contests.
     ///
     /// RUST_LOG sets what is logged (default: info). `app-api token` makes tokens for its callers.
     /// Every key of the configuration is also an environment variable, GUAFEN_SECTION__KEY.
@@ -65,6 +74,15 @@ enum Command {
         /// The form of log lines, instead of log.format [default: human].
         #[arg(long, value_name = "FORMAT")]
         log_format: Option<LogFormat>,
+    },
+    /// Brings the schema of the production store up to date.
+    ///
+    /// Safe while nodes of the version before are running; may be run by several at once.
+    #[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments.")]
+    Migrate {
+        /// The configuration, a TOML file; only store.url is looked at.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
     /// Prints a signed token.
     #[command(after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments.")]
@@ -128,6 +146,19 @@ async fn main() -> ExitCode {
     }
 }
 
+/// The configuration of a server, with what the command line says instead.
+fn configured(
+    file: Option<&Path>,
+    listen: Option<SocketAddr>,
+    metrics_listen: Option<SocketAddr>,
+) -> anyhow::Result<Settings> {
+    let mut settings = Settings::load(file)?;
+    let server = &mut settings.server;
+    server.listen = listen.or(server.listen);
+    server.metrics_listen = metrics_listen.or(server.metrics_listen);
+    Ok(settings)
+}
+
 async fn run() -> anyhow::Result<ExitCode> {
     match Arguments::parse().command {
         Command::Serve {
@@ -138,15 +169,45 @@ async fn run() -> anyhow::Result<ExitCode> {
             metrics_listen,
             log_format,
         } => {
-            let mut settings = Settings::load(config.as_deref())?;
-            let server = &mut settings.server;
-            server.listen = listen.or(server.listen);
-            server.metrics_listen = metrics_listen.or(server.metrics_listen);
+            let settings = configured(config.as_deref(), listen, metrics_listen)?;
             runtime::log::install(log_format.unwrap_or(settings.log.format));
             embedded::serve(&data_dir, settings).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Serve { .. } => bail!("only `serve --embedded --data-dir DIR` is there yet"),
+        Command::Serve {
+            embedded: true,
+            data_dir: None,
+            ..
+        } => bail!("serve --embedded needs --data-dir"),
+        Command::Serve {
+            embedded: false,
+            data_dir: Some(_),
+            ..
+        } => bail!(
+            "--data-dir is for serve --embedded; a node of the production stack keeps nothing"
+        ),
+        Command::Serve {
+            embedded: false,
+            data_dir: None,
+            listen,
+            config,
+            metrics_listen,
+            log_format,
+        } => {
+            let settings = configured(config.as_deref(), listen, metrics_listen)?;
+            runtime::log::install(log_format.unwrap_or(settings.log.format));
+            production_node::serve(settings).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Migrate { config } => {
+            let settings = Settings::load(config.as_deref())?;
+            runtime::log::install(settings.log.format);
+            let store = settings.store.unwrap_or_default();
+            store.check()?;
+            production::migrate(store.url.expose().unwrap_or_default()).await?;
+            println!("the store's schema is up to date");
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Token {
             user,
             role,

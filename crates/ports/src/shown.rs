@@ -11,6 +11,7 @@ use domain::{
     order::OrderId,
     settlement::Advisory,
     signup::Signup,
+    terms::Terms,
     time::UnixMillis,
 };
 
@@ -30,6 +31,17 @@ impl ShownError {
     pub fn unavailable(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
         Self::Unavailable(source.into())
     }
+}
+
+/// How long what is shown is kept.
+#[cfg_attr(feature = "mock", mockall::automock)]
+pub trait Lifetimes: Send + Sync {
+    /// Whether what is kept of a contest of these terms, created now, lives as long as the contest:
+    /// asked before one is created.
+    ///
+    /// # Errors
+    /// The longest that a contest may last, in days.
+    fn check(&self, terms: &Terms, now: UnixMillis) -> Result<(), u32>;
 }
 
 /// What is cached of a viewer in a contest.

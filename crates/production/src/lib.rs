@@ -2,3 +2,109 @@
 //! configuration. The API and the reconciler share it; only what they do with it differs.
 
 pub mod settings;
+
+use adapters_funds::GrpcFunds;
+use adapters_mysql::MysqlStore;
+use adapters_redis::{Lifetimes, RedisShown};
+use anyhow::Context;
+use domain::effects::Effect;
+use runtime::system::{RandomIds, SystemClock};
+use settings::{Profile, RedisSettings, Settings};
+use std::{sync::Arc, time::Duration};
+use usecases::{Ports, Shown};
+
+pub use adapters_mysql::MysqlStore as Store;
+
+/// What the relay takes from the outbox. A record is dropped from the cache right after its change,
+/// by whoever changed it; the outbox has what must not be forgotten.
+const EFFECTS: [Effect; 4] = [
+    Effect::DropCachedAgain,
+    Effect::CountFinisher,
+    Effect::CountPrize,
+    Effect::Rank,
+];
+
+/// The stack, opened.
+pub struct Stack {
+    /// Everything that the flows need.
+    pub ports: Ports,
+    /// The store, for its probe.
+    pub store: Store,
+}
+
+/// Brings the store's schema up to date.
+///
+/// # Errors
+/// What is missing, foreign or half done.
+pub async fn migrate(url: &str) -> anyhow::Result<()> {
+    adapters_mysql::migrate(url)
+        .await
+        .context("store.url: cannot migrate")
+}
+
+/// Opens the stack. Store and funds system must answer; Redis may come later.
+///
+/// # Errors
+/// A message that names the key and what is wrong with it.
+pub async fn open(settings: &Settings) -> anyhow::Result<Stack> {
+    let shown = shown(&settings.redis)?;
+    let effects: &[Effect] = if shown.is_some() { &EFFECTS } else { &[] };
+    let url = settings
+        .store
+        .url
+        .expose()
+        .context("store.url is missing")?;
+    let store = MysqlStore::open(adapters_mysql::Settings {
+        url: url.to_owned(),
+        readers: settings.store.connections_max,
+        writers: settings.store.writers,
+        weak_durability: settings.store.profile == Profile::Test,
+        outbox_effects: effects.to_vec(),
+    })
+    .await
+    .context("store.url")?;
+    let funds = GrpcFunds::connect(&settings.funds.grpc()?)
+        .await
+        .context("the funds system")?;
+    let own = Arc::new(store.clone());
+    let shared = shown.map(|shown| Shown {
+        records: Arc::clone(&shown) as _,
+        tallies: Arc::clone(&shown) as _,
+        ranking: Arc::clone(&shown) as _,
+        past_pools: Arc::clone(&shown) as _,
+        lifetimes: shown as _,
+        outbox: Arc::clone(&own) as _,
+    });
+    let ports = Ports {
+        contests: Arc::clone(&own) as _,
+        signups: Arc::clone(&own) as _,
+        tasks: Arc::clone(&own) as _,
+        events: Arc::clone(&own) as _,
+        findings: Arc::clone(&own) as _,
+        leaderboard: Arc::clone(&own) as _,
+        leases: own as _,
+        funds: Arc::new(funds),
+        clock: Arc::new(SystemClock),
+        ids: Arc::new(RandomIds),
+        shown: shared,
+    };
+    Ok(Stack { ports, store })
+}
+
+fn shown(settings: &RedisSettings) -> anyhow::Result<Option<Arc<RedisShown>>> {
+    let Some(url) = settings.url.expose() else {
+        return Ok(None);
+    };
+    let shown = RedisShown::connect(&adapters_redis::Settings {
+        url: url.to_owned(),
+        budget: Duration::from_millis(settings.budget_ms),
+        lifetimes: Lifetimes {
+            record_days: settings.record_days,
+            totals_days: settings.totals_days,
+            unique_days: settings.unique_days,
+            contest_days_max: settings.contest_days_max,
+        },
+        shards: settings.tally_parts,
+    });
+    Ok(Some(Arc::new(shown.context("redis.url")?)))
+}

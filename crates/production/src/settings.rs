@@ -57,6 +57,8 @@ pub struct RedisSettings {
     pub unique_days: u32,
     /// The longest contest that may be created, in days.
     pub contest_days_max: u32,
+    /// Over how many parts a contest's tally is spread, 1 to 64: the same on every node.
+    pub tally_parts: u16,
 }
 
 impl Default for RedisSettings {
@@ -68,6 +70,7 @@ impl Default for RedisSettings {
             totals_days: 12,
             unique_days: 2,
             contest_days_max: 366,
+            tally_parts: 4,
         }
     }
 }
@@ -189,6 +192,7 @@ impl Settings {
         ] {
             range(key, u64::from(days), 1, 3_660)?;
         }
+        range("redis.tally_parts", redis.tally_parts.into(), 1, 64)?;
         let Some(url) = &funds.url else {
             bail!("funds.url is missing: the address of the funds system");
         };
@@ -212,6 +216,24 @@ impl Settings {
             )?;
         }
         range("tasks.deadline_ms", tasks.deadline_ms, 10, 60_000)
+    }
+}
+
+impl FundsSettings {
+    /// How the client is set.
+    pub(crate) fn grpc(&self) -> anyhow::Result<adapters_funds::Settings> {
+        let Some(url) = &self.url else {
+            bail!("funds.url is missing: the address of the funds system");
+        };
+        Ok(adapters_funds::Settings {
+            ca_file: self.ca_file.clone(),
+            cert_file: self.cert_file.clone(),
+            key_file: self.key_file.clone(),
+            domain: self.domain.clone(),
+            deadline_ms: self.deadline_ms,
+            in_flight_max: self.in_flight_max,
+            ..adapters_funds::Settings::new("funds", url)
+        })
     }
 }
 

@@ -32,6 +32,8 @@ pub enum Created {
     KeyTaken(ContestId),
     /// Its signups would have closed already.
     TooLate,
+    /// It would last longer than so many days, the longest that what is shown of one is kept.
+    TooLong(u32),
 }
 
 /// What became of a cancellation.
@@ -81,6 +83,11 @@ impl Contests {
         key: Option<CreationKey>,
     ) -> Result<Created, Failure> {
         let now = self.ports.contests.now().await?;
+        if let Some(shown) = &self.ports.shown
+            && let Err(days) = shown.lifetimes.check(&terms, now)
+        {
+            return Ok(Created::TooLong(days));
+        }
         let (id, secret) = (ContestId(self.ports.ids.next()), self.ports.ids.secret());
         let mut contest = Contest::new(id, title, terms, secret, now);
         match key {

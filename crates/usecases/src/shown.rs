@@ -16,7 +16,8 @@ use ports::{
     leaderboard::{Leaderboard, PLACES_MAX, Place},
     outbox::Outbox,
     shown::{
-        Cached, Count, FILL_MS_MAX, PastPools, Ranking, RecordCache, ShownError, Tallies, Tally,
+        Cached, Count, FILL_MS_MAX, Lifetimes, PastPools, Ranking, RecordCache, ShownError,
+        Tallies, Tally,
     },
     store::{PAGE_MAX, Page, StoreError},
 };
@@ -34,6 +35,7 @@ pub struct Shown {
     pub tallies: Arc<dyn Tallies>,
     pub ranking: Arc<dyn Ranking>,
     pub past_pools: Arc<dyn PastPools>,
+    pub lifetimes: Arc<dyn Lifetimes>,
     pub outbox: Arc<dyn Outbox>,
 }
 

@@ -59,6 +59,11 @@ pub(crate) async fn create(
             FaultCode::OutOfRange,
             "must be in the future",
         )),
+        Created::TooLong(days) => Err(Problem::fault(
+            "/claim_closes_at",
+            FaultCode::OutOfRange,
+            format!("must be at most {days} days from now (redis.contest_days_max)"),
+        )),
         Created::KeyTaken(id) => Err(Problem::new(
             Code::IdempotencyConflict,
             format!("this Idempotency-Key was used for other content: contest {id}"),
