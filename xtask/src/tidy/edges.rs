@@ -112,6 +112,8 @@ const HELD: &[(&str, &[&str])] = &[
             "adapters-mysql",
             "adapters-ledger",
             "checker",
+            // To make and drop the schemas of tests.
+            "test-support",
         ],
     ),
     ("fred", &["adapters-redis"]),
