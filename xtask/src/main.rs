@@ -15,6 +15,7 @@ mod process;
 mod progress;
 mod rng;
 mod server;
+mod servers;
 mod shell;
 mod steps;
 mod stop;
@@ -61,6 +62,8 @@ enum Command {
     FuzzApi(fuzz_api::FuzzArgs),
     /// Run everything that proves the code: tests, examples, tidy, and short plays
     Test(steps::StepArgs),
+    /// Start the servers that tests need and keep them until Ctrl-C; prints what to export
+    Servers,
     /// Run what CI runs: format, lints, then everything of `test`
     Ci(steps::StepArgs),
     /// Check the rules of the house: crate edges, file headers, migrations
@@ -80,6 +83,7 @@ async fn main() -> ExitCode {
         Command::Board(args) => board::board(&args).await,
         Command::FuzzApi(args) => fuzz_api::fuzz(&args).await,
         Command::Test(args) => steps::suite(Suite::Test, &args).await,
+        Command::Servers => servers::keep().await,
         Command::Ci(args) => steps::suite(Suite::Ci, &args).await,
         Command::Tidy(args) => tidy::run(&args).map(Outcome::from),
         Command::Walk => walk::walk().await,

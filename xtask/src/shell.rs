@@ -17,10 +17,12 @@ pub(crate) fn target_dir() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
-/// The cargo that started this, or the one in the path.
+/// The cargo that started this, or the one in the path. What it starts finds the servers that
+/// this process has obtained.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root());
+    command.envs(crate::servers::environment());
     command
 }
 

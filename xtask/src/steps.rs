@@ -2,6 +2,7 @@
 
 use crate::{
     board, fuzz_api, overload, play,
+    servers::{self, Origin, Servers},
     shell::{cargo, root, run},
     stop, tidy, walk,
 };
@@ -40,6 +41,8 @@ impl From<bool> for Outcome {
 /// What a step does.
 #[derive(Clone, Copy, Debug)]
 enum Work {
+    /// Every test of the workspace, with the servers that they need.
+    Tests,
     /// cargo with these arguments.
     Cargo(&'static [&'static str]),
     /// Every example of domain.
@@ -58,6 +61,12 @@ enum Work {
     Board(&'static [&'static str]),
     /// `fuzz-api` with these arguments.
     Fuzz(&'static [&'static str]),
+}
+
+impl Work {
+    const fn needs_servers(self) -> bool {
+        matches!(self, Self::Tests)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,7 +100,7 @@ const CI: &[Step] = &[
 const TEST: &[Step] = &[
     Step {
         name: "tests",
-        work: Work::Cargo(&["test", "--workspace", "--locked", "--all-targets"]),
+        work: Work::Tests,
     },
     Step {
         name: "doc-tests",
@@ -246,10 +255,14 @@ pub(crate) async fn suite(suite: Suite, args: &StepArgs) -> Result<Outcome> {
         .filter(|step| args.only.is_empty() || args.only.iter().any(|only| only == step.name))
         .collect();
     let mut results: Vec<(&str, Outcome, Duration)> = Vec::new();
+    let mut obtained = None;
     for step in chosen {
         println!("\n== {}", step.name);
         let started = Instant::now();
-        let outcome = match perform(step.work).await {
+        if step.work.needs_servers() && obtained.is_none() {
+            obtained = Some(servers::obtain().await);
+        }
+        let outcome = match perform(step.work, obtained.as_ref()).await {
             Ok(outcome) => outcome,
             Err(error) => {
                 println!("{error:#}");
@@ -297,8 +310,19 @@ pub(crate) async fn suite(suite: Suite, args: &StepArgs) -> Result<Outcome> {
     })
 }
 
-async fn perform(work: Work) -> Result<Outcome> {
+/// What became of obtaining servers; none where no step has needed any yet.
+type Obtained<'a> = Option<&'a Result<Result<Servers, String>>>;
+
+async fn perform(work: Work, obtained: Obtained<'_>) -> Result<Outcome> {
+    if let Some(Err(error)) = obtained.filter(|_| work.needs_servers()) {
+        bail!("no servers: {error:#}");
+    }
     match work {
+        Work::Tests => match obtained {
+            Some(Ok(Err(why))) => tests_without_servers(why),
+            Some(Ok(Ok(servers))) => tests(servers.origin),
+            _ => bail!("the tests were not given servers"),
+        },
         Work::Cargo(args) => run(cargo().args(args)).map(|()| Outcome::Passed),
         Work::Examples => examples().map(|()| Outcome::Passed),
         Work::Tidy => tidy::tidy().map(Outcome::from),
@@ -312,6 +336,30 @@ async fn perform(work: Work) -> Result<Outcome> {
         Work::Board(args) => board::board(&parsed(args)?).await,
         Work::Fuzz(args) => fuzz_api::fuzz(&parsed(args)?).await,
     }
+}
+
+const TESTS: [&str; 4] = ["test", "--workspace", "--locked", "--all-targets"];
+
+fn tests(origin: Origin) -> Result<Outcome> {
+    let mut command = cargo();
+    command.args(TESTS);
+    if origin == Origin::Docker {
+        command.args(["--features", "test-support/docker"]);
+    }
+    run(&mut command).map(|()| Outcome::Passed)
+}
+
+/// Runs what needs no servers; the rest is not run.
+fn tests_without_servers(why: &str) -> Result<Outcome> {
+    let needing = servers::crates()?;
+    let mut command = cargo();
+    command.args(TESTS);
+    for name in &needing {
+        command.args(["--exclude", name]);
+    }
+    run(&mut command)?;
+    let names = needing.join(", ");
+    Ok(Outcome::NotRun(format!("the tests of {names}: {why}")))
 }
 
 /// Runs every example of domain: the other game modes.

@@ -37,4 +37,4 @@ pub use ports::free_port;
 pub use proxy::{Counters, Mode, Proxy};
 pub use redis::{Redis, private_redis, redis};
 pub use resp::{Reply, command};
-pub use schema::{Database, database};
+pub use schema::{Database, database, is_ready};

@@ -106,6 +106,14 @@ pub(crate) async fn number(url: &str, sql: &str) -> Result<i64> {
     .await
 }
 
+/// Whether the server of this URL, which has no schema, takes connections.
+///
+/// # Errors
+/// It does not; the message says why.
+pub async fn is_ready(url: &str) -> Result<()> {
+    number(url, "SELECT 1").await.map(drop)
+}
+
 async fn text(url: &str, sql: &str) -> Result<String> {
     bounded(url, async {
         let mut connection = MySqlConnection::connect(url).await?;
