@@ -8,7 +8,13 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde_json::Value;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tokio::sync::Semaphore;
 
 /// The longest that one request may take before it counts as unanswered.
@@ -58,34 +64,50 @@ fn unanswered(why: String) -> Answer {
     }
 }
 
-/// An instance, and how to reach it.
+/// An instance, and how to reach it; or several nodes of one stack, which are asked in turn.
 #[derive(Clone)]
 pub(crate) struct Api {
     client: Client<HttpConnector, Full<Bytes>>,
-    base: Arc<str>,
+    bases: Arc<[String]>,
+    next: Arc<AtomicUsize>,
     in_flight: Arc<Semaphore>,
 }
 
 impl Api {
     /// At most `in_flight_max` requests are under way at a time.
     pub(crate) fn new(base: &str, in_flight_max: usize) -> Self {
+        Self::of_nodes(&[base.to_owned()], in_flight_max)
+    }
+
+    /// The same for several nodes, of which each request takes the next one. There must be one.
+    pub(crate) fn of_nodes(bases: &[String], in_flight_max: usize) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(Duration::from_secs(2)));
         let client = Client::builder(TokioExecutor::new())
             .pool_max_idle_per_host(in_flight_max)
             .build(connector);
-        let base = base.trim_end_matches('/').into();
+        let bases = bases
+            .iter()
+            .map(|base| base.trim_end_matches('/').to_owned())
+            .collect();
         Self {
             client,
-            base,
+            bases,
+            next: Arc::default(),
             in_flight: Arc::new(Semaphore::new(in_flight_max)),
         }
     }
 
-    /// Where the instance is.
+    /// Where the instance is; of several nodes the first.
     pub(crate) fn base(&self) -> &str {
-        &self.base
+        self.bases.first().map_or("", String::as_str)
+    }
+
+    /// The node whose turn it is.
+    fn turn(&self) -> &str {
+        let turn = self.next.fetch_add(1, Ordering::Relaxed) % self.bases.len().max(1);
+        self.bases.get(turn).map_or("", String::as_str)
     }
 
     /// Sends one request.
@@ -128,7 +150,7 @@ impl Api {
     ) -> Result<Answer> {
         let mut request = Request::builder()
             .method(method)
-            .uri(format!("{}{path}", self.base));
+            .uri(format!("{}{path}", self.turn()));
         if !token.is_empty() {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -215,19 +237,41 @@ impl Api {
         bail!("{method} {path} was answered {last}; look into the server's log")
     }
 
-    /// Waits until the instance is ready.
+    /// Waits until the instance is ready: as many answers in a row as there are nodes.
     pub(crate) async fn wait_ready(&self, bound: Duration) -> Result<()> {
         let ready = async {
-            while self.get("/readyz", "").await.status != 200 {
-                crate::clock::pause(20).await;
+            let mut in_a_row = 0;
+            while in_a_row < self.bases.len() {
+                if self.get("/readyz", "").await.status == 200 {
+                    in_a_row += 1;
+                } else {
+                    in_a_row = 0;
+                    crate::clock::pause(20).await;
+                }
             }
         };
         if tokio::time::timeout(bound, ready).await.is_err() {
             bail!(
                 "{} was not ready within {bound:?}; look into the server's log",
-                self.base
+                self.bases.join(" and ")
             );
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_are_asked_in_turn() {
+        let api = Api::of_nodes(&["http://a/".to_owned(), "http://b".to_owned()], 1);
+        let again = api.clone();
+        assert_eq!(
+            [api.turn(), again.turn(), api.turn()],
+            ["http://a", "http://b", "http://a"]
+        );
+        assert_eq!(Api::new("http://a/", 1).turn(), "http://a");
     }
 }

@@ -48,3 +48,15 @@ pub(crate) fn print(report: Option<&Report>, faults: &[String]) -> bool {
     }
     faults.is_empty() && report.is_none_or(Report::is_green)
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn books_are_files_or_databases() {
+        let books = super::named("mysql://u:p@h:3306/s", "sqlite:///var/x.db").expect("both");
+        assert_eq!(books.store.to_string(), "mysql://h:3306/s");
+        assert_eq!(books.ledger.to_string(), "/var/x.db");
+        let error = super::named("x.db", "redis://h").expect_err("no books");
+        assert!(format!("{error:#}").starts_with("--ledger"), "{error:#}");
+    }
+}

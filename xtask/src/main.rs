@@ -17,6 +17,7 @@ mod rng;
 mod server;
 mod servers;
 mod shell;
+mod stack;
 mod steps;
 mod stop;
 mod tidy;

@@ -19,6 +19,7 @@ use crate::{
     rng::{Rng, fresh_seed},
     server::{Record, Server, Spec, Treatment, data_files, free_port},
     shell,
+    stack::{Stack, Through},
     token::Signer,
 };
 use anyhow::{Context, Result, bail};
@@ -27,6 +28,9 @@ use plan::{Scenario, Setup};
 use rules::Remainder;
 use run::{Keys, Played, Prizes, Stage};
 use std::{path::PathBuf, time::Duration};
+
+/// How long the nodes of a stack may take to be ready.
+pub(crate) const READY_MAX: Duration = Duration::from_secs(60);
 
 /// How to play.
 #[derive(Args, Clone, Debug)]
@@ -47,7 +51,12 @@ pub(crate) struct PlayArgs {
     /// An operator's token; without it one is signed with the secret
     #[arg(long, env = "GUAFEN_OPERATOR_TOKEN", hide_env_values = true)]
     operator_token: Option<String>,
-    /// The store to check afterwards: a path, sqlite: or mysql:// DSN (a server of our own: checked anyway)
+    /// A production stack of our own, fresh and on loopback: MySQL, Redis, app-funds, two APIs that
+    /// are asked in turn, two reconcilers
+    #[arg(long, conflicts_with_all = ["url", "data_dir", "kill_every", "failpoints"])]
+    stack: bool,
+    /// The store to check afterwards: a path, sqlite:// or mysql:// (a server of our own: checked
+    /// anyway)
     #[arg(long, requires = "ledger")]
     store: Option<String>,
     /// The ledger to check afterwards: likewise
@@ -91,6 +100,7 @@ pub(crate) async fn play(args: &PlayArgs) -> Result<bool> {
     println!("{:?}, {} viewers, seed {seed}", args.scenario, args.viewers);
     match &args.url {
         Some(url) => play_there(args, url, seed).await,
+        None if args.stack => play_on_stack(args, seed).await,
         None => play_here(args, seed).await,
     }
 }
@@ -193,6 +203,45 @@ async fn play_there(args: &PlayArgs, url: &str, seed: u64) -> Result<bool> {
         }
     };
     Ok(books::print(report.as_ref(), &played.faults))
+}
+
+async fn play_on_stack(args: &PlayArgs, seed: u64) -> Result<bool> {
+    let stack = Stack::start(Through::default()).await?;
+    let api = Api::of_nodes(&stack.bases(), in_flight(args.scenario));
+    api.wait_ready(READY_MAX).await?;
+    let keys = Keys::new(stack.signer()?)?;
+    let progress = Progress::new();
+    let stage = Stage {
+        api: &api,
+        keys: &keys,
+        server: None,
+        progress: &progress,
+        announce: &|_| {},
+    };
+    let played = on_stage(&stage, &setup(args, seed)).await;
+    end_on_stack(&stack, played, Vec::new()).await
+}
+
+/// Ends a stack and checks its books; true if all is well.
+pub(crate) async fn end_on_stack(
+    stack: &Stack,
+    played: Result<Played>,
+    more: Vec<String>,
+) -> Result<bool> {
+    let dir = stack.dir.display();
+    let played = played.with_context(|| format!("see the logs in {dir}"))?;
+    let mut faults = played.faults;
+    faults.extend(more);
+    faults.extend(stack.stop().await);
+    faults.extend(stack.panics());
+    let report = books::check_named(&stack.books()?, None, true).await?;
+    let well = books::print(Some(&report), &faults);
+    if well {
+        std::fs::remove_dir_all(&stack.dir)?;
+    } else {
+        println!("configurations and logs are kept in {dir}");
+    }
+    Ok(well)
 }
 
 async fn play_here(args: &PlayArgs, seed: u64) -> Result<bool> {
