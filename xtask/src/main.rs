@@ -1,9 +1,11 @@
-//! Automation of the workspace: demo, play, bench, overload, stop, test, ci, tidy and walk.
+//! Automation of the workspace: demo, play, bench, overload, stop, chaos, servers,
+//! test, ci, tidy and walk.
 
 mod api;
 mod bench;
 mod board;
 mod books;
+mod chaos;
 mod clock;
 mod demo;
 mod fuzz_api;
@@ -59,6 +61,8 @@ enum Command {
     Stop(stop::StopArgs),
     /// Watch a contest on the live board in a headless Chromium, through a crash of the server
     Board(board::BoardArgs),
+    /// Play on a production stack while parts of it are killed, stopped, emptied and cut off
+    Chaos(chaos::ChaosArgs),
     /// Send the API what its document allows and what it does not, with schemathesis
     FuzzApi(fuzz_api::FuzzArgs),
     /// Run everything that proves the code: tests, examples, tidy, and short plays
@@ -82,6 +86,7 @@ async fn main() -> ExitCode {
         Command::Overload(args) => overload::overload(&args).await.map(Outcome::from),
         Command::Stop(args) => stop::stop(&args).await.map(Outcome::from),
         Command::Board(args) => board::board(&args).await,
+        Command::Chaos(args) => chaos::chaos(&args).await.map(Outcome::from),
         Command::FuzzApi(args) => fuzz_api::fuzz(&args).await,
         Command::Test(args) => steps::suite(Suite::Test, &args).await,
         Command::Servers => servers::keep().await,

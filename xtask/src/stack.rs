@@ -5,7 +5,8 @@ mod node;
 
 use crate::{books, shell, token::Signer};
 use anyhow::{Context, Result};
-use node::{Node, Program};
+pub(crate) use node::Node;
+use node::Program;
 use std::{
     fs,
     net::SocketAddr,
@@ -23,18 +24,8 @@ const COPIES: usize = 2;
 pub(crate) struct Through {
     /// The store's database.
     pub(crate) store: bool,
-    /// Redis.
-    pub(crate) redis: bool,
     /// The funds system.
     pub(crate) funds: bool,
-}
-
-/// The proxies, where there are any.
-#[derive(Debug, Default)]
-pub(crate) struct Proxies {
-    pub(crate) store: Option<Proxy>,
-    pub(crate) redis: Option<Proxy>,
-    pub(crate) funds: Option<Proxy>,
 }
 
 /// A running stack; all of it ends with the value. The nodes end before what they use.
@@ -45,8 +36,10 @@ pub(crate) struct Stack {
     pub(crate) reconcilers: Vec<Node>,
     /// The funds system.
     pub(crate) funds: Node,
-    /// What stands between.
-    pub(crate) proxies: Proxies,
+    /// What stands between the nodes and the store, if anything does.
+    pub(crate) store_proxy: Option<Proxy>,
+    /// Likewise before the funds system.
+    pub(crate) funds_proxy: Option<Proxy>,
     /// What is only shown.
     pub(crate) redis: Redis,
     store: Database,
@@ -75,11 +68,8 @@ impl Stack {
         let redis = private_redis().await?;
         let funds_addr = local()?;
         let secret = secret();
-        let proxies = Proxies {
-            store: proxy(through.store, mysql.addr()).await?,
-            redis: proxy(through.redis, redis.addr()).await?,
-            funds: proxy(through.funds, funds_addr).await?,
-        };
+        let store_proxy = proxy(through.store, mysql.addr()).await?;
+        let funds_proxy = proxy(through.funds, funds_addr).await?;
         let program = |name: &str| Program {
             binary: binaries.join(format!("{name}{}", std::env::consts::EXE_SUFFIX)),
             dir: dir.to_owned(),
@@ -93,9 +83,9 @@ impl Stack {
             Some(funds_addr),
         )?;
         let shared = Shared {
-            store: via(proxies.store.as_ref(), store.url()),
-            redis: via(proxies.redis.as_ref(), redis.url()),
-            funds: via(proxies.funds.as_ref(), &format!("http://{funds_addr}")),
+            store: via(store_proxy.as_ref(), store.url()),
+            redis: redis.url().to_owned(),
+            funds: via(funds_proxy.as_ref(), &format!("http://{funds_addr}")),
         };
         let mut apis = Vec::new();
         let mut reconcilers = Vec::new();
@@ -127,7 +117,8 @@ impl Stack {
             apis,
             reconcilers,
             funds,
-            proxies,
+            store_proxy,
+            funds_proxy,
             redis,
             store,
             ledger,

@@ -69,11 +69,6 @@ impl Node {
         self.addr
     }
 
-    /// Its name.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// Everything that it said.
     pub(crate) fn log(&self) -> &Path {
         &self.log

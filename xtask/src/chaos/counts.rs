@@ -1,0 +1,167 @@
+//! What store, ledger and Redis counted, each from its own rows: they must agree.
+
+use crate::{clock, stack::Stack};
+use anyhow::{Context, Result};
+use std::{
+    collections::HashMap,
+    time::{Duration, Instant},
+};
+use test_support::{Redis, Reply};
+
+/// How long what was left to do may take after the contest's end.
+const RELAYED_MAX: Duration = Duration::from_secs(60);
+
+/// The store's name of a figure, its query, and the ledger's query for the same.
+const TWICE: [(&str, &str, &str); 4] = [
+    (
+        "fees that were paid",
+        "SELECT COUNT(*) FROM signup WHERE fee_position IS NOT NULL",
+        "SELECT COUNT(*) FROM transfer t JOIN account d ON d.account_id = t.debit \
+         JOIN account c ON c.account_id = t.credit \
+         WHERE d.name LIKE 'user/%' AND c.name LIKE 'pool/%'",
+    ),
+    (
+        "coins of fees",
+        "SELECT COALESCE(SUM(fee), 0) FROM signup WHERE fee_position IS NOT NULL",
+        "SELECT COALESCE(SUM(t.amount), 0) FROM transfer t \
+         JOIN account d ON d.account_id = t.debit JOIN account c ON c.account_id = t.credit \
+         WHERE d.name LIKE 'user/%' AND c.name LIKE 'pool/%'",
+    ),
+    (
+        "prizes and refunds that viewers got",
+        "SELECT COUNT(*) FROM signup WHERE payout_position IS NOT NULL AND payee = 'viewer'",
+        "SELECT COUNT(*) FROM transfer t JOIN account d ON d.account_id = t.debit \
+         JOIN account c ON c.account_id = t.credit \
+         WHERE d.name LIKE 'pool/%' AND c.name LIKE 'user/%'",
+    ),
+    (
+        "coins of prizes and refunds that viewers got",
+        "SELECT COALESCE(SUM(IF(state = 'shared', prize, fee)), 0) FROM signup \
+         WHERE payout_position IS NOT NULL AND payee = 'viewer'",
+        "SELECT COALESCE(SUM(t.amount), 0) FROM transfer t \
+         JOIN account d ON d.account_id = t.debit JOIN account c ON c.account_id = t.credit \
+         WHERE d.name LIKE 'pool/%' AND c.name LIKE 'user/%'",
+    ),
+];
+
+/// A field of the tally, and the store's query for the same.
+const TALLIED: [(&str, &str); 3] = [
+    (
+        "finishers",
+        "SELECT COUNT(*) FROM signup WHERE state IN ('completed', 'claiming', 'shared', 'forfeited')",
+    ),
+    (
+        "winners",
+        "SELECT COUNT(*) FROM signup WHERE state = 'shared'",
+    ),
+    (
+        "prizes",
+        "SELECT COALESCE(SUM(prize), 0) FROM signup WHERE state = 'shared'",
+    ),
+];
+
+/// Where they do not agree. The tally follows within a bound; if `may_be_absent`, Redis may have
+/// lost it, and nobody has looked since.
+pub(super) async fn compare(
+    stack: &Stack,
+    contest: &str,
+    may_be_absent: bool,
+) -> Result<Vec<String>> {
+    let mut faults = Vec::new();
+    for (name, store, ledger) in TWICE {
+        let (store, ledger) = (
+            stack.count(store).await?,
+            stack.count_in_ledger(ledger).await?,
+        );
+        println!("{name}: {store} in the store, {ledger} in the ledger");
+        if store != ledger {
+            faults.push(format!(
+                "{name}: the store has {store}, the ledger {ledger}"
+            ));
+        }
+    }
+    let mut wanted = HashMap::new();
+    for (field, query) in TALLIED {
+        wanted.insert(field.to_owned(), stack.count(query).await?);
+    }
+    let started = Instant::now();
+    loop {
+        let found = tally(&stack.redis, contest).await?;
+        if found.as_ref() == Some(&wanted) {
+            println!("the tally in Redis has what the store has: {wanted:?}");
+            return Ok(faults);
+        }
+        if started.elapsed() > RELAYED_MAX || (found.is_none() && may_be_absent) {
+            match found {
+                None if may_be_absent => println!("Redis has lost the tally since"),
+                None => faults.push("Redis has no tally, though it never lost one".to_owned()),
+                Some(found) => faults.push(format!(
+                    "the tally in Redis is {found:?}, the store has {wanted:?}"
+                )),
+            }
+            return Ok(faults);
+        }
+        clock::pause(100).await;
+    }
+}
+
+/// The fields of the tally that are compared; none if there is no tally.
+async fn tally(redis: &Redis, contest: &str) -> Result<Option<HashMap<String, i64>>> {
+    let short = contest.replace('-', "");
+    for key in keys(redis).await? {
+        if !key.contains(contest) && !key.contains(&short) {
+            continue;
+        }
+        let kind = redis.command(&["TYPE", &key]).await?;
+        if kind.text() != Some("hash") {
+            continue;
+        }
+        let fields = pairs(redis.command(&["HGETALL", &key]).await?);
+        let of_tally: HashMap<String, i64> = TALLIED
+            .iter()
+            .filter_map(|(field, _)| {
+                let number = fields.get(*field)?.parse().ok()?;
+                Some(((*field).to_owned(), number))
+            })
+            .collect();
+        if of_tally.len() == TALLIED.len() {
+            return Ok(Some(of_tally));
+        }
+    }
+    Ok(None)
+}
+
+async fn keys(redis: &Redis) -> Result<Vec<String>> {
+    let mut keys = Vec::new();
+    let mut cursor = "0".to_owned();
+    loop {
+        let reply = redis.command(&["SCAN", &cursor, "COUNT", "1000"]).await?;
+        let Reply::List(parts) = reply else {
+            anyhow::bail!("SCAN was answered {reply:?}");
+        };
+        if let Some(Reply::List(found)) = parts.get(1) {
+            keys.extend(found.iter().filter_map(Reply::text).map(str::to_owned));
+        }
+        cursor = parts
+            .first()
+            .and_then(Reply::text)
+            .context("SCAN without a cursor")?
+            .to_owned();
+        if cursor == "0" {
+            return Ok(keys);
+        }
+    }
+}
+
+fn pairs(reply: Reply) -> HashMap<String, String> {
+    let Reply::List(items) = reply else {
+        return HashMap::new();
+    };
+    items
+        .chunks_exact(2)
+        .filter_map(|pair| match pair {
+            [key, value] => Some((key.text()?.to_owned(), value.text()?.to_owned())),
+            _ => None,
+        })
+        .collect()
+}
