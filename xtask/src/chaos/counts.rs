@@ -3,7 +3,7 @@
 use crate::{clock, stack::Stack};
 use anyhow::{Context, Result};
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     time::{Duration, Instant},
 };
 use test_support::{Redis, Reply};
@@ -44,18 +44,21 @@ const TWICE: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// A field of the tally, and the store's query for the same.
-const TALLIED: [(&str, &str); 3] = [
+/// A figure of the tally, its field in Redis, and the store's query for the same.
+const TALLIED: [(&str, &str, &str); 3] = [
     (
         "finishers",
+        "f",
         "SELECT COUNT(*) FROM signup WHERE state IN ('completed', 'claiming', 'shared', 'forfeited')",
     ),
     (
         "winners",
+        "k",
         "SELECT COUNT(*) FROM signup WHERE state = 'shared'",
     ),
     (
         "prizes",
+        "p",
         "SELECT COALESCE(SUM(prize), 0) FROM signup WHERE state = 'shared'",
     ),
 ];
@@ -81,8 +84,8 @@ pub(super) async fn compare(
         }
     }
     let mut wanted = HashMap::new();
-    for (field, query) in TALLIED {
-        wanted.insert(field.to_owned(), stack.count(query).await?);
+    for (name, _, query) in TALLIED {
+        wanted.insert(name.to_owned(), stack.count(query).await?);
     }
     let started = Instant::now();
     loop {
@@ -105,37 +108,48 @@ pub(super) async fn compare(
     }
 }
 
-/// The fields of the tally that are compared; none if there is no tally.
+/// The fields of the tally that are compared; none if there is no tally, or half of one. Its parts
+/// are `guafen:tally:PARTS:{CONTEST:PART}:numbers`, each with the epoch that it was built in.
 async fn tally(redis: &Redis, contest: &str) -> Result<Option<HashMap<String, i64>>> {
-    let short = contest.replace('-', "");
-    for key in keys(redis).await? {
-        if !key.contains(contest) && !key.contains(&short) {
-            continue;
-        }
-        let kind = redis.command(&["TYPE", &key]).await?;
-        if kind.text() != Some("hash") {
-            continue;
-        }
+    let mut parts = Vec::new();
+    for key in keys(redis, &format!("guafen:tally:*:{{{contest}:*}}:numbers")).await? {
+        let count = key.split(':').nth(2).and_then(|count| count.parse().ok());
         let fields = pairs(redis.command(&["HGETALL", &key]).await?);
-        let of_tally: HashMap<String, i64> = TALLIED
-            .iter()
-            .filter_map(|(field, _)| {
-                let number = fields.get(*field)?.parse().ok()?;
-                Some(((*field).to_owned(), number))
-            })
-            .collect();
-        if of_tally.len() == TALLIED.len() {
-            return Ok(Some(of_tally));
-        }
+        parts.push((count.unwrap_or(0), fields));
     }
-    Ok(None)
+    Ok(sum(&parts))
 }
 
-async fn keys(redis: &Redis) -> Result<Vec<String>> {
-    let mut keys = Vec::new();
+/// The sum of the parts, if all are there and of one epoch.
+fn sum(parts: &[(usize, HashMap<String, String>)]) -> Option<HashMap<String, i64>> {
+    let (count, first) = parts.first()?;
+    let epoch = first.get("e")?;
+    let is_whole = parts.len() == *count
+        && parts
+            .iter()
+            .all(|(parts, fields)| parts == count && fields.get("e") == Some(epoch));
+    if !is_whole {
+        return None;
+    }
+    let total = |field: &str| -> Option<i64> {
+        let numbers = parts.iter().map(|(_, fields)| match fields.get(field) {
+            Some(number) => number.parse::<i64>().ok(),
+            None => Some(0),
+        });
+        numbers.sum()
+    };
+    TALLIED
+        .iter()
+        .map(|(name, field, _)| Some(((*name).to_owned(), total(field)?)))
+        .collect()
+}
+
+async fn keys(redis: &Redis, pattern: &str) -> Result<BTreeSet<String>> {
+    let mut keys = BTreeSet::new();
     let mut cursor = "0".to_owned();
     loop {
-        let reply = redis.command(&["SCAN", &cursor, "COUNT", "1000"]).await?;
+        let scan = ["SCAN", &cursor, "MATCH", pattern, "COUNT", "1000"];
+        let reply = redis.command(&scan).await?;
         let Reply::List(parts) = reply else {
             anyhow::bail!("SCAN was answered {reply:?}");
         };
@@ -164,4 +178,27 @@ fn pairs(reply: Reply) -> HashMap<String, String> {
             _ => None,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(count: usize, fields: &[(&str, &str)]) -> (usize, HashMap<String, String>) {
+        let text = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        (count, fields.iter().map(text).collect())
+    }
+
+    #[test]
+    fn a_tally_is_the_sum_of_all_its_parts_of_one_epoch() {
+        let one = part(2, &[("e", "7"), ("f", "3"), ("k", "2"), ("p", "20")]);
+        let other = part(2, &[("e", "7"), ("f", "1")]);
+        let all = sum(&[one.clone(), other]).expect("a tally");
+        assert_eq!(all.get("finishers"), Some(&4));
+        assert_eq!(all.get("winners"), Some(&2));
+        assert_eq!(all.get("prizes"), Some(&20));
+        assert_eq!(sum(std::slice::from_ref(&one)), None, "half of it");
+        assert_eq!(sum(&[one, part(2, &[("e", "8")])]), None, "two epochs");
+        assert_eq!(sum(&[]), None);
+    }
 }
