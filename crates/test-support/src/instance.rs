@@ -1,10 +1,12 @@
-//! A server process of our own, on one port and one data directory for its whole life.
+//! A server of our own, on one port and one data directory for its whole life: a process, or a
+//! container.
 
+#[cfg(feature = "docker")]
+use crate::docker::{Container, Order};
 use crate::guard::{Guarded, Signal};
 use anyhow::{Context, Result, bail};
 use std::{
     future::Future,
-    path::Path,
     sync::{Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -15,13 +17,20 @@ const READY_MAX: Duration = Duration::from_secs(120);
 /// How long a server may take to end when it is asked to.
 const END_MAX: Duration = Duration::from_secs(60);
 
-/// The process, its command line and its directory, which is removed with the value.
+/// The server, and where its data is. It ends with the value, and its data with it.
 #[derive(Debug)]
-pub(crate) struct Instance {
-    // First: the process ends before its directory goes.
-    process: Mutex<Option<Guarded>>,
-    command: Vec<String>,
-    dir: TempDir,
+pub(crate) struct Instance(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Process {
+        // First: the process ends before its directory goes.
+        process: Mutex<Option<Guarded>>,
+        command: Vec<String>,
+        dir: TempDir,
+    },
+    #[cfg(feature = "docker")]
+    Container(Container),
 }
 
 /// A new throw-away directory.
@@ -32,21 +41,24 @@ pub(crate) fn fresh_dir(kind: &str) -> Result<TempDir> {
         .context("cannot make a directory for the data of a test's server")
 }
 
+fn with<T>(process: &Mutex<Option<Guarded>>, act: impl FnOnce(&mut Option<Guarded>) -> T) -> T {
+    act(&mut process.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
 impl Instance {
-    pub(crate) const fn new(command: Vec<String>, dir: TempDir) -> Self {
-        Self {
+    /// One that `start` starts by this command line.
+    pub(crate) const fn of_command(command: Vec<String>, dir: TempDir) -> Self {
+        Self(Kind::Process {
             process: Mutex::new(None),
             command,
             dir,
-        }
+        })
     }
 
-    pub(crate) fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
-    fn with<T>(&self, act: impl FnOnce(&mut Option<Guarded>) -> T) -> T {
-        act(&mut self.process.lock().unwrap_or_else(PoisonError::into_inner))
+    /// A container, which runs already.
+    #[cfg(feature = "docker")]
+    pub(crate) const fn of_container(container: Container) -> Self {
+        Self(Kind::Container(container))
     }
 
     /// Starts it, if it does not run, and waits until `is_ready` says so.
@@ -54,13 +66,9 @@ impl Instance {
     where
         R: Future<Output = Result<()>>,
     {
-        self.with(|process| {
-            if process.as_ref().is_none_or(|process| !process.is_running()) {
-                let log = self.dir().join("server.log");
-                *process = Some(Guarded::spawn(&self.command, self.dir(), &log)?);
-            }
-            anyhow::Ok(())
-        })?;
+        if !self.is_running() {
+            self.launch()?;
+        }
         let started = Instant::now();
         loop {
             let Err(error) = is_ready().await else {
@@ -81,47 +89,121 @@ impl Instance {
         }
     }
 
+    fn launch(&self) -> Result<()> {
+        match &self.0 {
+            Kind::Process {
+                process,
+                command,
+                dir,
+            } => with(process, |process| {
+                let log = dir.path().join("server.log");
+                // The old one, if there is one, is waited for first.
+                drop(process.take());
+                *process = Some(Guarded::spawn(command, dir.path(), &log)?);
+                Ok(())
+            }),
+            #[cfg(feature = "docker")]
+            Kind::Container(container) => container.order(Order::Start).map(drop),
+        }
+    }
+
     fn name(&self) -> String {
-        self.command.join(" ")
+        match &self.0 {
+            Kind::Process { command, .. } => command.join(" "),
+            #[cfg(feature = "docker")]
+            Kind::Container(_) => "the server in the container".to_owned(),
+        }
     }
 
     fn last_words(&self) -> String {
-        self.with(|process| process.as_ref().map(Guarded::last_words))
-            .unwrap_or_default()
+        match &self.0 {
+            Kind::Process { process, .. } => {
+                with(process, |process| process.as_ref().map(Guarded::last_words))
+                    .unwrap_or_default()
+            }
+            #[cfg(feature = "docker")]
+            Kind::Container(container) => container.order(Order::LastWords).unwrap_or_default(),
+        }
     }
 
     pub(crate) fn is_running(&self) -> bool {
-        self.with(|process| process.as_ref().is_some_and(Guarded::is_running))
+        match &self.0 {
+            Kind::Process { process, .. } => with(process, |process| {
+                process.as_ref().is_some_and(Guarded::is_running)
+            }),
+            #[cfg(feature = "docker")]
+            Kind::Container(container) => container
+                .order(Order::IsRunning)
+                .is_ok_and(|answer| answer == "true"),
+        }
     }
 
+    /// The process; none in a container.
     pub(crate) fn pid(&self) -> Option<u32> {
-        self.with(|process| process.as_ref().map(Guarded::pid))
+        match &self.0 {
+            Kind::Process { process, .. } => {
+                with(process, |process| process.as_ref().map(Guarded::pid))
+            }
+            #[cfg(feature = "docker")]
+            Kind::Container(_) => None,
+        }
     }
 
     /// kill −9; nothing if it does not run.
     pub(crate) fn kill(&self) {
-        if let Some(process) = self.with(Option::take) {
-            process.kill();
+        match &self.0 {
+            Kind::Process { process, .. } => {
+                if let Some(process) = with(process, Option::take) {
+                    process.kill();
+                }
+            }
+            #[cfg(feature = "docker")]
+            Kind::Container(container) => drop(container.order(Order::Kill)),
         }
     }
 
     /// Asks it to end and waits until it has; kills one that does not within a minute.
     pub(crate) async fn stop(&self) -> Result<()> {
-        let Some(process) = self.with(Option::take) else {
-            return Ok(());
-        };
-        let has_ended = process.signal(Signal::Term).is_err() || process.ended(END_MAX).await;
-        process.kill();
-        if !has_ended {
-            bail!("{} did not end by itself", self.name());
+        match &self.0 {
+            Kind::Process { process, .. } => {
+                let Some(process) = with(process, Option::take) else {
+                    return Ok(());
+                };
+                let has_ended =
+                    process.signal(Signal::Term).is_err() || process.ended(END_MAX).await;
+                process.kill();
+                if !has_ended {
+                    bail!("{} did not end by itself", self.name());
+                }
+                Ok(())
+            }
+            #[cfg(feature = "docker")]
+            Kind::Container(container) => container.order(Order::Stop).map(drop),
         }
-        Ok(())
     }
 
-    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
-        self.with(|process| {
-            let process = process.as_ref().context("the server does not run")?;
-            process.signal(signal)
-        })
+    /// SIGSTOP or its like.
+    pub(crate) fn pause(&self) -> Result<()> {
+        match &self.0 {
+            Kind::Process { process, .. } => signal(process, Signal::Stop),
+            #[cfg(feature = "docker")]
+            Kind::Container(container) => container.order(Order::Pause).map(drop),
+        }
     }
+
+    /// SIGCONT or its like.
+    pub(crate) fn resume(&self) -> Result<()> {
+        match &self.0 {
+            Kind::Process { process, .. } => signal(process, Signal::Continue),
+            #[cfg(feature = "docker")]
+            Kind::Container(container) => container.order(Order::Resume).map(drop),
+        }
+    }
+}
+
+fn signal(process: &Mutex<Option<Guarded>>, signal: Signal) -> Result<()> {
+    with(process, |process| {
+        let process = process.as_ref().context("the server does not run")?;
+        process.signal(signal)
+    })
 }

@@ -20,6 +20,8 @@
 
 mod binaries;
 mod cluster;
+#[cfg(feature = "docker")]
+mod docker;
 mod guard;
 mod instance;
 mod mysql;

@@ -2,7 +2,6 @@
 
 use crate::{
     binaries::{Program, variable},
-    guard::Signal,
     instance::{Instance, fresh_dir},
     ports::free_port,
     schema::{self, Database},
@@ -103,6 +102,16 @@ pub async fn mysql_server(engine: Engine) -> Result<Server> {
 /// # Errors
 /// There is none, or it does not start with these.
 pub async fn mysql_server_with(engine: Engine, more: &[&str]) -> Result<Server> {
+    #[cfg(feature = "docker")]
+    if variable(engine.binary_variable()).is_none() {
+        match start_contained(engine, more).await {
+            Ok(server) => return Ok(server),
+            Err(error) => {
+                let name = engine.name();
+                eprintln!("no {name} by Docker, so one of this machine: {error:#}");
+            }
+        }
+    }
     let program = engine.program()?.with_context(|| engine.how())?;
     let mut error = anyhow::anyhow!(engine.how());
     // Another process may take the port in between.
@@ -150,24 +159,70 @@ async fn start_own(engine: Engine, program: &Program, more: &[&str]) -> Result<S
         "--bind-address=127.0.0.1".to_owned(),
         format!("--socket={}", dir.path().join("s.sock").display()),
         format!("--pid-file={}", dir.path().join("server.pid").display()),
-        "--skip-name-resolve".to_owned(),
-        "--max-connections=600".to_owned(),
-        "--innodb-flush-log-at-trx-commit=1".to_owned(),
-        "--log-bin=binlog".to_owned(),
-        "--server-id=1".to_owned(),
-        "--sync-binlog=1".to_owned(),
     ]);
-    if engine == Engine::Mysql {
-        args.push("--mysqlx=OFF".to_owned());
-    }
-    args.extend(more.iter().map(|arg| (*arg).to_owned()));
+    args.extend(durable_arguments(engine, more));
     let server = Server {
         engine,
         addr: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
-        instance: Instance::new(program.command(args), dir),
+        instance: Instance::of_command(program.command(args), dir),
         version: program.version().to_owned(),
     };
     server.start().await?;
+    Ok(server)
+}
+
+/// What every server is given: a commit is on disk before it is answered.
+fn durable_arguments(engine: Engine, more: &[&str]) -> Vec<String> {
+    let mut args = vec![
+        "--max-connections=600",
+        "--innodb-flush-log-at-trx-commit=1",
+        "--log-bin=binlog",
+        "--server-id=1",
+        "--sync-binlog=1",
+    ];
+    if engine == Engine::Mysql {
+        args.push("--mysqlx=OFF");
+    }
+    args.extend(more);
+    args.into_iter().map(str::to_owned).collect()
+}
+
+#[cfg(feature = "docker")]
+async fn start_contained(engine: Engine, more: &[&str]) -> Result<Server> {
+    use crate::docker::{Container, Recipe};
+    let (setting, usual, environment): (_, _, &[(&str, &str)]) = match engine {
+        Engine::Mysql => (
+            "GUAFEN_TEST_MYSQL_IMAGE",
+            "mysql:8.4",
+            &[
+                ("MYSQL_ALLOW_EMPTY_PASSWORD", "yes"),
+                ("MYSQL_ROOT_HOST", "%"),
+            ],
+        ),
+        Engine::Mariadb => (
+            "GUAFEN_TEST_MARIADB_IMAGE",
+            "mariadb:10.11",
+            &[
+                ("MARIADB_ALLOW_EMPTY_ROOT_PASSWORD", "yes"),
+                ("MARIADB_ROOT_HOST", "%"),
+            ],
+        ),
+    };
+    let recipe = Recipe {
+        image: variable(setting).unwrap_or_else(|| usual.to_owned()),
+        port: 3306,
+        environment,
+        args: durable_arguments(engine, more),
+    };
+    let port = free_port()?;
+    let mut server = Server {
+        engine,
+        addr: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
+        instance: Instance::of_container(Container::start(recipe, port).await?),
+        version: String::new(),
+    };
+    server.start().await?;
+    server.version = schema::text(&server.url(), "SELECT VERSION()").await?;
     Ok(server)
 }
 
@@ -307,7 +362,7 @@ impl Server {
     /// # Errors
     /// It does not run.
     pub fn pause(&self) -> Result<()> {
-        self.instance.signal(Signal::Stop)
+        self.instance.pause()
     }
 
     /// SIGCONT.
@@ -315,7 +370,7 @@ impl Server {
     /// # Errors
     /// It does not run.
     pub fn resume(&self) -> Result<()> {
-        self.instance.signal(Signal::Continue)
+        self.instance.resume()
     }
 
     /// Whether its process runs.

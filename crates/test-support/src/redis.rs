@@ -2,7 +2,6 @@
 
 use crate::{
     binaries::{Program, variable},
-    guard::Signal,
     instance::{Instance, fresh_dir},
     ports::free_port,
     resp::{Access, Reply},
@@ -55,6 +54,13 @@ pub async fn redis() -> Result<Redis> {
 /// # Errors
 /// There is none; the message says how to get one.
 pub async fn private_redis() -> Result<Redis> {
+    #[cfg(feature = "docker")]
+    if variable("GUAFEN_TEST_REDIS_SERVER").is_none() {
+        match start_contained().await {
+            Ok(redis) => return Ok(redis),
+            Err(error) => eprintln!("no Redis by Docker, so one of this machine: {error:#}"),
+        }
+    }
     let program = program()?.context(HOW)?;
     let mut error = anyhow::anyhow!(HOW);
     // Another process may take the port in between.
@@ -70,8 +76,31 @@ pub async fn private_redis() -> Result<Redis> {
 async fn start_own(program: &Program) -> Result<Redis> {
     let port = free_port()?;
     let dir = fresh_dir("redis")?;
-    let own = Instance::new(program.command(arguments(port, dir.path())), dir);
-    let redis = Redis {
+    let own = Instance::of_command(program.command(arguments(port, dir.path())), dir);
+    let redis = of_instance(own, port);
+    redis.start().await?;
+    Ok(redis)
+}
+
+#[cfg(feature = "docker")]
+async fn start_contained() -> Result<Redis> {
+    use crate::docker::{Container, Recipe};
+    let args = ["redis-server", "--save", "", "--appendonly", "no"];
+    let recipe = Recipe {
+        image: variable("GUAFEN_TEST_REDIS_IMAGE").unwrap_or_else(|| "redis:8".to_owned()),
+        port: 6379,
+        environment: &[],
+        args: args.map(str::to_owned).to_vec(),
+    };
+    let port = free_port()?;
+    let own = Instance::of_container(Container::start(recipe, port).await?);
+    let redis = of_instance(own, port);
+    redis.start().await?;
+    Ok(redis)
+}
+
+fn of_instance(own: Instance, port: u16) -> Redis {
+    Redis {
         access: Access {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             credentials: Vec::new(),
@@ -79,9 +108,7 @@ async fn start_own(program: &Program) -> Result<Redis> {
         },
         url: format!("redis://127.0.0.1:{port}"),
         own: Some(own),
-    };
-    redis.start().await?;
-    Ok(redis)
+    }
 }
 
 /// What every server of ours is started with.
@@ -236,7 +263,7 @@ impl Redis {
     /// # Errors
     /// It is shared, or does not run.
     pub fn pause(&self) -> Result<()> {
-        self.own()?.signal(Signal::Stop)
+        self.own()?.pause()
     }
 
     /// SIGCONT.
@@ -244,7 +271,7 @@ impl Redis {
     /// # Errors
     /// It is shared, or does not run.
     pub fn resume(&self) -> Result<()> {
-        self.own()?.signal(Signal::Continue)
+        self.own()?.resume()
     }
 
     /// Its process, if it is a private one that runs.

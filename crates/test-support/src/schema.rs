@@ -114,7 +114,7 @@ pub async fn is_ready(url: &str) -> Result<()> {
     number(url, "SELECT 1").await.map(drop)
 }
 
-async fn text(url: &str, sql: &str) -> Result<String> {
+pub(crate) async fn text(url: &str, sql: &str) -> Result<String> {
     bounded(url, async {
         let mut connection = MySqlConnection::connect(url).await?;
         let found = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
