@@ -1,5 +1,5 @@
 //! Automation of the workspace: demo, play, bench, overload, stop, chaos, servers,
-//! test, ci, tidy and walk.
+//! matrix, test, ci, tidy and walk.
 
 mod api;
 mod bench;
@@ -11,6 +11,7 @@ mod demo;
 mod fuzz_api;
 mod glance;
 mod hex;
+mod matrix;
 mod overload;
 mod play;
 mod process;
@@ -67,6 +68,8 @@ enum Command {
     FuzzApi(fuzz_api::FuzzArgs),
     /// Run everything that proves the code: tests, examples, tidy, and short plays
     Test(steps::StepArgs),
+    /// Count the contract cases of each port on each engine: the table of both READMEs
+    Matrix(matrix::MatrixArgs),
     /// Start the servers that tests need and keep them until Ctrl-C; prints what to export
     Servers,
     /// Run what CI runs: format, lints, then everything of `test`
@@ -89,6 +92,7 @@ async fn main() -> ExitCode {
         Command::Chaos(args) => chaos::chaos(&args).await.map(Outcome::from),
         Command::FuzzApi(args) => fuzz_api::fuzz(&args).await,
         Command::Test(args) => steps::suite(Suite::Test, &args).await,
+        Command::Matrix(args) => matrix::run(&args).map(Outcome::from),
         Command::Servers => servers::keep().await,
         Command::Ci(args) => steps::suite(Suite::Ci, &args).await,
         Command::Tidy(args) => tidy::run(&args).map(Outcome::from),

@@ -7,7 +7,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 use test_support::Engine;
 
@@ -30,9 +30,10 @@ pub(super) fn install(need: Need) -> Result<()> {
     }
 }
 
-/// Runs with its output passed on.
+/// Runs; what it says beside errors would bury them.
 fn run(command: &mut Command) -> Result<()> {
     command.env("DEBIAN_FRONTEND", "noninteractive");
+    command.stdin(Stdio::null()).stdout(Stdio::null());
     crate::shell::run(command)
 }
 

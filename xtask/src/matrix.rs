@@ -1,0 +1,358 @@
+//! `cargo xtask matrix`: how many contract cases of each port run on each engine, as cargo lists
+//! them; the table stands in both READMEs.
+
+use crate::shell::{cargo, root};
+use anyhow::{Context, Result, bail};
+use clap::Args;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The pages with the table, and the lines that stand around it.
+const PAGES: [&str; 2] = ["README.md", "README.zh-CN.md"];
+const BEGIN: &str = "<!-- matrix: written by `cargo xtask matrix --write` -->";
+const END: &str = "<!-- /matrix -->";
+
+/// What is done with the table.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct MatrixArgs {
+    /// Write it into both READMEs
+    #[arg(long, conflicts_with = "check")]
+    write: bool,
+    /// Fail if a README has another one
+    #[arg(long)]
+    check: bool,
+}
+
+/// The columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Engine {
+    Memory,
+    Sqlite,
+    Mysql,
+    Mariadb,
+    Grpc,
+    Redis7,
+    Redis8,
+    Cluster,
+}
+
+impl Engine {
+    const ALL: [Self; 8] = [
+        Self::Memory,
+        Self::Sqlite,
+        Self::Mysql,
+        Self::Mariadb,
+        Self::Grpc,
+        Self::Redis7,
+        Self::Redis8,
+        Self::Cluster,
+    ];
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Sqlite => "SQLite",
+            Self::Mysql => "MySQL",
+            Self::Mariadb => "MariaDB",
+            Self::Grpc => "gRPC",
+            Self::Redis7 => "Redis 7",
+            Self::Redis8 => "Redis 8",
+            Self::Cluster => "Redis Cluster",
+        }
+    }
+}
+
+/// The tests that join suites on engines.
+struct Source {
+    package: &'static str,
+    target: &'static str,
+    /// Set where all of them are of one port.
+    port: Option<&'static str>,
+    /// The cases below each module are of these engines; the empty module has all cases.
+    modules: &'static [(&'static str, &'static [Engine])],
+}
+
+const SOURCES: &[Source] = &[
+    Source {
+        package: "adapters-memory",
+        target: "store",
+        port: None,
+        modules: &[("", &[Engine::Memory])],
+    },
+    Source {
+        package: "adapters-memory",
+        target: "funds",
+        port: Some("funds"),
+        modules: &[("", &[Engine::Memory])],
+    },
+    Source {
+        package: "adapters-sqlite",
+        target: "contract",
+        port: None,
+        modules: &[("", &[Engine::Sqlite])],
+    },
+    Source {
+        package: "adapters-mysql",
+        target: "contract_mysql",
+        port: None,
+        modules: &[("", &[Engine::Mysql])],
+    },
+    Source {
+        package: "adapters-mysql",
+        target: "contract_mariadb",
+        port: None,
+        modules: &[("", &[Engine::Mariadb])],
+    },
+    Source {
+        package: "adapters-ledger",
+        target: "contract",
+        port: Some("funds"),
+        modules: &[
+            ("sqlite", &[Engine::Sqlite]),
+            ("mysql", &[Engine::Mysql]),
+            ("mariadb", &[Engine::Mariadb]),
+        ],
+    },
+    Source {
+        package: "adapters-funds",
+        target: "contract",
+        port: Some("funds"),
+        modules: &[("", &[Engine::Grpc])],
+    },
+    // The steps run the same cases on both versions.
+    Source {
+        package: "adapters-redis",
+        target: "contract",
+        port: None,
+        modules: &[
+            ("single", &[Engine::Redis7, Engine::Redis8]),
+            ("cluster", &[Engine::Cluster]),
+        ],
+    },
+];
+
+/// The rows: each port, and the suites' modules that are of it.
+const PORTS: &[(&str, &[&str])] = &[
+    ("contests", &["contests"]),
+    ("signups", &["signups"]),
+    ("task events", &["events"]),
+    ("leaderboard", &["leaderboard"]),
+    ("outbox", &["outbox"]),
+    ("findings", &["findings"]),
+    ("leases", &["leases"]),
+    ("funds", &["funds"]),
+    ("record cache", &["record_cache", "records"]),
+    ("live tally", &["tallies", "tally"]),
+    ("ranking", &["ranking"]),
+    ("past pools", &["past_pools", "pools"]),
+];
+
+/// Cases by port and engine.
+type Counts = BTreeMap<(&'static str, Engine), u64>;
+
+/// Counts, and writes or checks the table; true unless a README has another one.
+pub(crate) fn run(args: &MatrixArgs) -> Result<bool> {
+    let mut counts = Counts::new();
+    let present = targets()?;
+    for source in SOURCES {
+        let name = (source.package.to_owned(), source.target.to_owned());
+        if !present.contains(&name) {
+            println!("{} has no tests {:?} yet", source.package, source.target);
+            continue;
+        }
+        add(source, &list(source)?, &mut counts)?;
+    }
+    let table = table(&counts);
+    print!("{table}");
+    let mut is_same = true;
+    for page in PAGES {
+        let path = root().join(page);
+        let text = std::fs::read_to_string(&path)?;
+        let new = replaced(&text, &table).with_context(|| page.to_owned())?;
+        if args.write {
+            std::fs::write(&path, &new)?;
+        } else if args.check && new != text {
+            println!("{page} has another table: run `cargo xtask matrix --write`");
+            is_same = false;
+        }
+    }
+    Ok(is_same)
+}
+
+/// Every test target of the workspace, with its package.
+fn targets() -> Result<BTreeSet<(String, String)>> {
+    let mut command = cargo();
+    command.args(["metadata", "--no-deps", "--locked", "--format-version", "1"]);
+    let output = command.output()?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let list = |value: &serde_json::Value, field: &str| -> Vec<serde_json::Value> {
+        let list = value.get(field).and_then(serde_json::Value::as_array);
+        list.cloned().unwrap_or_default()
+    };
+    let name = |value: &serde_json::Value| -> String {
+        let name = value.get("name").and_then(serde_json::Value::as_str);
+        name.unwrap_or_default().to_owned()
+    };
+    let mut targets = BTreeSet::new();
+    for package in list(&metadata, "packages") {
+        for target in list(&package, "targets") {
+            if list(&target, "kind").iter().any(|kind| kind == "test") {
+                targets.insert((name(&package), name(&target)));
+            }
+        }
+    }
+    Ok(targets)
+}
+
+fn list(source: &Source) -> Result<String> {
+    let output = cargo()
+        .args(["test", "--locked", "--quiet", "--package", source.package])
+        .args(["--test", source.target, "--", "--list", "--format", "terse"])
+        .stderr(std::process::Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        bail!(
+            "the tests {:?} of {} cannot be listed",
+            source.target,
+            source.package
+        );
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Adds the cases of a list. A case that no row has is an error: it would be missed in silence.
+fn add(source: &Source, listed: &str, counts: &mut Counts) -> Result<()> {
+    let mut seen = 0;
+    for case in listed
+        .lines()
+        .filter_map(|line| line.strip_suffix(": test"))
+    {
+        let Some((engines, rest)) = source.modules.iter().find_map(|(module, engines)| {
+            if module.is_empty() {
+                return Some((*engines, case));
+            }
+            let rest = case.strip_prefix(module)?.strip_prefix("::")?;
+            Some((*engines, rest))
+        }) else {
+            // A test of its own beside the suites.
+            continue;
+        };
+        let port = match source.port {
+            Some(port) => Some(port),
+            None => port_of(rest),
+        };
+        let Some(port) = port else {
+            if rest.contains("::") {
+                bail!(
+                    "{case} of {} is of no port that the table has: add it to xtask/src/matrix.rs",
+                    source.package
+                );
+            }
+            continue;
+        };
+        seen += 1;
+        for engine in engines {
+            *counts.entry((port, *engine)).or_default() += 1;
+        }
+    }
+    if seen == 0 {
+        bail!(
+            "the tests {:?} of {} have no case of a suite",
+            source.target,
+            source.package
+        );
+    }
+    Ok(())
+}
+
+/// `signups_paging::a_case` is of the port whose suite's name it begins with.
+fn port_of(case: &str) -> Option<&'static str> {
+    let (module, _) = case.split_once("::")?;
+    let is_of = |suite: &&str| {
+        module
+            .strip_prefix(*suite)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('_'))
+    };
+    PORTS
+        .iter()
+        .find(|(_, suites)| suites.iter().any(|suite| is_of(&suite)))
+        .map(|(port, _)| *port)
+}
+
+fn table(counts: &Counts) -> String {
+    let mut lines = Vec::new();
+    let names = Engine::ALL.map(Engine::name).join(" | ");
+    lines.push(format!("| | {names} |"));
+    lines.push(format!("| --- |{}", " ---: |".repeat(Engine::ALL.len())));
+    for (port, _) in PORTS {
+        let cells = Engine::ALL.map(|engine| {
+            counts
+                .get(&(*port, engine))
+                .map_or_else(|| "–".to_owned(), u64::to_string)
+        });
+        if cells.iter().any(|cell| cell != "–") {
+            lines.push(format!("| {port} | {} |", cells.join(" | ")));
+        }
+    }
+    lines.push(String::new());
+    lines.join("\n")
+}
+
+/// The page with this table between its markers.
+fn replaced(page: &str, table: &str) -> Result<String> {
+    let (before, rest) = page
+        .split_once(BEGIN)
+        .with_context(|| format!("has no line {BEGIN}"))?;
+    let (_, after) = rest
+        .split_once(END)
+        .with_context(|| format!("has no line {END}"))?;
+    Ok(format!("{before}{BEGIN}\n{table}{END}{after}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cases_are_counted_by_port_and_engine() {
+        let mut counts = Counts::new();
+        let store = &SOURCES[2];
+        let listed =
+            "contests::a: test\ncontests_counting::b: test\nsignups::c: test\n\nx: bench\n";
+        add(store, listed, &mut counts).expect("known ports");
+        assert_eq!(counts.get(&("contests", Engine::Sqlite)), Some(&2));
+        assert_eq!(counts.get(&("signups", Engine::Sqlite)), Some(&1));
+        assert!(add(store, "brand_new::a: test\n", &mut counts).is_err());
+        assert!(add(store, "", &mut counts).is_err(), "an empty list");
+        let ledger = SOURCES
+            .iter()
+            .find(|source| source.package == "adapters-ledger")
+            .expect("the ledger");
+        let listed = "mysql::a: test\nmysql::b: test\nmariadb::a: test\nbeside: test\n";
+        add(ledger, listed, &mut counts).expect("the funds");
+        assert_eq!(counts.get(&("funds", Engine::Mysql)), Some(&2));
+        assert_eq!(counts.get(&("funds", Engine::Mariadb)), Some(&1));
+        let table = table(&counts);
+        assert!(table.contains("| contests | – | 2 | – |"), "{table}");
+        assert!(!table.contains("ranking"), "{table}");
+    }
+
+    #[test]
+    fn the_table_stands_between_its_markers() {
+        let page = format!("a\n{BEGIN}\nold\n{END}\nb\n");
+        let new = replaced(&page, "new\n").expect("markers");
+        assert_eq!(new, format!("a\n{BEGIN}\nnew\n{END}\nb\n"));
+        assert_eq!(replaced(&new, "new\n").expect("markers"), new);
+        assert!(replaced("a\n", "new\n").is_err());
+    }
+
+    #[test]
+    fn both_pages_have_a_place_for_it() {
+        for page in PAGES {
+            let text = std::fs::read_to_string(root().join(page)).expect("a page");
+            replaced(&text, "").expect(page);
+        }
+    }
+}
