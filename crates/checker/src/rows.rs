@@ -81,11 +81,9 @@ impl Cell for String {
                 }
                 Ok(text)
             }
-            "order_id" | "fee_order_id" | "claim_order_id" | "draw_secret" | "sheet_sha256"
-                if is_binary =>
-            {
-                Ok(hex())
-            }
+            "order_id" | "fee_order_id" | "claim_order_id" if is_binary => Ok(hex()),
+            // Digests may stand there as bytes or as their digits.
+            "draw_secret" | "sheet_sha256" if is_binary && bytes.len() == 32 => Ok(hex()),
             _ => Ok(std::str::from_utf8(bytes)?.to_owned()),
         }
     }
