@@ -32,6 +32,8 @@ pub(crate) struct Script {
     pub(crate) list: Mutex<proto::ListResponse>,
     /// Calls so far, but `Capabilities`.
     pub(crate) calls: AtomicU64,
+    /// Calls that nobody broke off.
+    pub(crate) ended: AtomicU64,
     /// How many transfers each batch had.
     pub(crate) batches: Mutex<Vec<usize>>,
     /// Calls that are under way, and the most at once.
@@ -57,6 +59,7 @@ impl Script {
         self.open_max.fetch_max(now, Ordering::SeqCst);
         let delay = *self.delay.lock().expect("a lock");
         tokio::time::sleep(delay).await;
+        self.ended.fetch_add(1, Ordering::SeqCst);
         let status = self.status.lock().expect("a lock").clone();
         status.map_or(Ok(()), Err)
     }
