@@ -2,6 +2,9 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::expect_used, reason = "these are tests")]
 
+pub(crate) mod proxy;
+pub(crate) mod stub;
+
 use adapters_funds::{GrpcFunds, ServerTls, Settings, serve};
 use adapters_memory::{funds::MemoryFunds, system::ManualClock};
 use domain::{
