@@ -76,8 +76,9 @@ static COMMIT: LazyLock<String> = LazyLock::new(|| {
         .map(|column| format!("{column} = j.value ->> '{column}'"))
         .collect();
     format!(
-        "UPDATE contest SET {}, version = contest.version + 1 FROM json_each(?1) AS j \
-         WHERE contest.contest_id = j.value ->> 'contest_id' AND contest.version = ?2",
+        "UPDATE contest SET {}, version = contest.version + 1, fence = MAX(contest.fence, COALESCE(?3, 0)) \
+         FROM json_each(?1) AS j WHERE contest.contest_id = j.value ->> 'contest_id' \
+         AND contest.version = ?2 AND (?3 IS NULL OR contest.fence <= ?3)",
         set.join(", "),
     )
 });
@@ -208,13 +209,14 @@ pub(crate) async fn commit(
         window,
         contest,
         lines,
-        fence: _,
+        fence,
     } = commit;
     let now = transaction.now;
     if window.allows(now) {
         let done = sqlx::query(AssertSqlSafe(COMMIT.as_str()))
             .bind(json(&[write_of(contest)])?)
             .bind(column(*expected))
+            .bind(fence.map(|fence| column(fence.0)))
             .execute(&mut *transaction.connection)
             .await?;
         if done.rows_affected() > 0 {

@@ -7,11 +7,14 @@
 use crate::{
     SqliteStore, mismatched,
     rows::{failed, json},
+    signup_sql::OUTBOX,
+    signups::{self, OutboxLine},
     writer::{Command, Reply, Transaction},
 };
 use async_trait::async_trait;
 use domain::{
     contest::{Contest, PhaseKind},
+    effects::Effect,
     ids::SenderId,
     judge::Progress,
     signup::Signup,
@@ -27,7 +30,7 @@ use serde::Serialize;
 use sql_core::{record::Context, sqlite::NOW_MS};
 use sqlx::{AssertSqlSafe, Row};
 use std::{
-    collections::{BTreeMap, btree_map::Entry},
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     sync::LazyLock,
 };
 
@@ -101,6 +104,7 @@ fn row(sender: &SenderId, event: &TaskEvent) -> EventRow {
 pub(crate) async fn record(
     transaction: &mut Transaction<'_>,
     batches: &[(usize, &SenderId, &[TaskEvent])],
+    outbox_effects: &[Effect],
 ) -> Result<Vec<(usize, Vec<EventOutcome>)>, sqlx::Error> {
     let rows: Vec<_> = batches
         .iter()
@@ -143,11 +147,31 @@ pub(crate) async fn record(
         outcomes.push(outcome);
     }
     store(transaction, &kept, &progress).await?;
+    if outbox_effects.contains(&Effect::Rank) {
+        signups::append(transaction, OUTBOX, &ranks(&progress, now)).await?;
+    }
     let mut outcomes = outcomes.into_iter();
     Ok(batches
         .iter()
         .map(|(index, _, events)| (*index, outcomes.by_ref().take(events.len()).collect()))
         .collect())
+}
+
+/// One entry for each viewer and contest that something was accepted for.
+fn ranks(progress: &[ProgressRow<'_>], now: UnixMillis) -> Vec<OutboxLine> {
+    let ranked: BTreeSet<_> = progress
+        .iter()
+        .map(|row| (row.contest_id, row.user_id))
+        .collect();
+    let line = |(contest_id, user_id): (&str, &str)| OutboxLine {
+        effect: Effect::Rank.name(),
+        contest_id: contest_id.to_owned(),
+        signup_id: String::new(),
+        user_id: user_id.to_owned(),
+        version: 0,
+        due_at: now.0,
+    };
+    ranked.into_iter().map(line).collect()
 }
 
 fn fresh(row: &EventRow, fit: &Fit, now: UnixMillis) -> EventOutcome {

@@ -36,6 +36,7 @@ const MIGRATIONS: &[sqlite::Step] = &[
         include_str!("../migrations/0001_contests.sql"),
     ),
     (2, "rules", include_str!("../migrations/0002_rules.sql")),
+    (3, "fence", include_str!("../migrations/0003_fence.sql")),
 ];
 
 /// The most commands that share a transaction.

@@ -47,14 +47,15 @@ struct HistoryLine {
     state: &'static str,
 }
 
+/// One entry to be saved; no signup is an empty text.
 #[derive(Serialize)]
-struct OutboxLine {
-    effect: &'static str,
-    contest_id: String,
-    signup_id: String,
-    user_id: String,
-    version: i64,
-    due_at: i64,
+pub(crate) struct OutboxLine {
+    pub(crate) effect: &'static str,
+    pub(crate) contest_id: String,
+    pub(crate) signup_id: String,
+    pub(crate) user_id: String,
+    pub(crate) version: i64,
+    pub(crate) due_at: i64,
 }
 
 fn parse(row: &SqliteRow) -> Result<Signup, StoreError> {
@@ -169,7 +170,7 @@ async fn insert(
     Ok(inserted)
 }
 
-async fn append<T: Serialize>(
+pub(crate) async fn append<T: Serialize>(
     transaction: &mut Transaction<'_>,
     statement: &'static str,
     lines: &[T],

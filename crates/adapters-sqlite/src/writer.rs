@@ -142,7 +142,7 @@ async fn run_all(
     for (index, committed) in signups::commit(transaction, commits, outbox_effects).await? {
         replies[index] = Some(Reply::Committed(committed));
     }
-    for (index, outcomes) in events::record(transaction, &records).await? {
+    for (index, outcomes) in events::record(transaction, &records, outbox_effects).await? {
         replies[index] = Some(Reply::Recorded(outcomes));
     }
     let unanswered = || {

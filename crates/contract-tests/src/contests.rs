@@ -20,6 +20,7 @@ use domain::{
 };
 use ports::{
     contests::{ContestCommit, CreationKey, Inserted},
+    leases::Fence,
     store::Committed,
 };
 use std::sync::Arc;
@@ -37,6 +38,7 @@ crate::suite::suite! { contests_suite in contests:
     a_commit_outside_its_window_writes_nothing,
     a_commit_never_changes_terms_id_or_creation,
     of_many_commits_of_one_version_one_applies,
+    a_commit_under_an_older_fence_writes_nothing,
     a_read_sees_every_write_that_was_answered,
     what_was_written_survives_a_crash,
 }
@@ -458,6 +460,48 @@ async fn of_many_commits_of_one_version_one_applies<F: StoreFixture>(store: F) {
         (after.title, after.version),
         (format!("number {winner}"), 2)
     );
+}
+
+// clause 5
+// hazard: H4
+async fn a_commit_under_an_older_fence_writes_nothing<F: StoreFixture>(store: F) {
+    let contest = open_contest(&store).await;
+    // Without a fence, at one as high as before, or higher; never below.
+    let steps = [
+        (Some(5), Committed::Applied),
+        (Some(4), Committed::GuardFailed),
+        (Some(5), Committed::Applied),
+        (None, Committed::Applied),
+        (Some(4), Committed::GuardFailed),
+        (Some(9), Committed::Applied),
+        (Some(8), Committed::GuardFailed),
+    ];
+    for (number, (fence, expected)) in steps.into_iter().enumerate() {
+        let before = stored(&store, &contest).await;
+        let commit = ContestCommit {
+            fence: fence.map(Fence),
+            ..decided(&Contest {
+                title: format!("number {number}"),
+                ..before.clone()
+            })
+        };
+        let answer = store.contests().commit(commit).await.expect("an answer");
+        assert_eq!(answer, expected, "step {number} under {fence:?}");
+        let after = stored(&store, &contest).await;
+        assert_eq!(
+            after.version,
+            before.version + u64::from(expected == Committed::Applied)
+        );
+        assert_eq!(after.title != before.title, expected == Committed::Applied);
+    }
+    // A fence is kept through a crash.
+    let store = store.reopen().await;
+    let stale = ContestCommit {
+        fence: Some(Fence(8)),
+        ..decided(&stored(&store, &contest).await)
+    };
+    let answer = store.contests().commit(stale).await.expect("an answer");
+    assert_eq!(answer, Committed::GuardFailed);
 }
 
 // clause 2

@@ -11,6 +11,7 @@ use crate::{
 };
 use domain::{
     contest::{Contest, PhaseKind},
+    effects::Effect,
     ids::SenderId,
     judge::Progress,
     signup::{Signup, State},
@@ -32,6 +33,7 @@ crate::suite::suite! { events_suite in events:
     one_bad_event_does_not_touch_the_others,
     a_batch_may_repeat_itself,
     what_was_accepted_survives_a_crash,
+    whoever_something_was_accepted_for_is_ranked_once,
 }
 
 /// The sender of that name.
@@ -499,4 +501,49 @@ async fn what_was_accepted_survives_a_crash<F: StoreFixture>(store: F) {
         record(&store, &batch).await,
         vec![EventOutcome::Duplicate; batch.len()]
     );
+}
+
+// clause 6
+async fn whoever_something_was_accepted_for_is_ranked_once<F: StoreFixture>(store: F) {
+    let one = open_contest(&store).await;
+    let other = open_contest(&store).await;
+    // The second one opens a little later: from then on the events fit both.
+    let at = other.terms.signup_opens_at.plus(10);
+    let of_bob = TaskEvent {
+        user_id: user("bob"),
+        ..event("b1", &one, 1, at)
+    };
+    let batch = [
+        event("a1", &one, 1, at),
+        event("a2", &one, 1, at.plus(1)),
+        of_bob,
+        // Of no contest: nobody's place changes.
+        TaskEvent {
+            room_id: "elsewhere".parse().expect("a room id"),
+            ..event("x1", &one, 1, at)
+        },
+    ];
+    record(&store, &batch).await;
+    let taken = store.outbox().take(99).await.expect("read");
+    let mut ranked: Vec<_> = taken
+        .iter()
+        .map(|entry| {
+            assert_eq!(
+                (entry.effect, entry.signup_id, entry.version),
+                (Effect::Rank, None, 0)
+            );
+            (entry.contest_id, entry.user_id.clone())
+        })
+        .collect();
+    ranked.sort();
+    assert_eq!(other.terms.room_id, one.terms.room_id);
+    let both = [&one, &other].into_iter();
+    let mut expected: Vec<_> = both
+        .flat_map(|contest| ["ann", "bob"].map(|name| (contest.id, user(name))))
+        .collect();
+    expected.sort();
+    assert_eq!(ranked, expected);
+    // A repeat is accepted for nobody.
+    record(&store, &batch).await;
+    assert_eq!(store.outbox().take(99).await.expect("read"), taken);
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     events::{event, record},
-    fixture::{StoreFixture, insert, now, open_contest, put, put_all},
+    fixture::{StoreFixture, all_pages, insert, now, open_contest, put, put_all},
     samples::{Dice, HOUR, contest_in, receipt, state, user},
 };
 use domain::{
@@ -24,6 +24,7 @@ crate::suite::suite! { leaderboard_suite in leaderboard:
     only_what_counts_is_counted,
     every_state_that_has_paid_has_a_place,
     top_and_place_agree_for_a_crowd,
+    standings_and_pages_are_what_the_places_are_made_of,
 }
 
 async fn top<F: StoreFixture>(store: &F, contest: &Contest, limit: usize) -> Vec<Place> {
@@ -217,4 +218,44 @@ async fn top_and_place_agree_for_a_crowd<F: StoreFixture>(store: F) {
         let found = place(&store, &contest, name).await.expect("a place");
         assert_eq!((found.rank, found.signup_id), (rank, wanted.2));
     }
+}
+
+// clause 4
+async fn standings_and_pages_are_what_the_places_are_made_of<F: StoreFixture>(store: F) {
+    let contest = open_contest(&store).await;
+    let at = contest.terms.signup_opens_at.plus(10_000);
+    let names = ["ann", "bob", "cat", "dan", "eve"];
+    let mut events = Vec::new();
+    for (name, number) in names.into_iter().zip(1..) {
+        paid(&store, &contest, name).await;
+        let id = format!("e{number}");
+        events.push(done(&contest, &id, name, number, at.plus(1)));
+    }
+    events.push(done(&contest, "more", "ann", 9, at.plus(2)));
+    events.push(done(&contest, "stranger", "unpaid", 9, at));
+    // Eve has paid and done nothing that counts.
+    events.retain(|event| event.user_id != user("eve"));
+    record(&store, &events).await;
+    let unranked = |mut places: Vec<Place>| {
+        for place in &mut places {
+            place.rank = 0;
+        }
+        places.sort_by_key(|place| place.signup_id);
+        places
+    };
+    let all = unranked(top(&store, &contest, 99).await);
+    assert_eq!(all.len(), 4);
+    let board = store.leaderboard();
+    for limit in [1, 3, 4, 99] {
+        let pages = all_pages(limit, async |after| {
+            board.page(&contest, after, limit).await.expect("read")
+        });
+        assert_eq!(pages.await, all, "by {limit}");
+    }
+    let asked = ["dan", "ann", "eve", "unpaid", "nobody"].map(user);
+    let standings = board.standings(&contest, &asked).await.expect("read");
+    let mut expected = all;
+    expected.retain(|place| asked.contains(&place.user_id));
+    assert_eq!(unranked(standings), expected);
+    assert_eq!(board.standings(&contest, &[]).await.expect("read"), []);
 }

@@ -4,21 +4,25 @@
 //! Ingestion and the contest's phase are read under one lock, so an event is either part of every
 //! judgement of a contest or of none.
 
-use super::{MemoryStore, Tables};
+use super::{MemoryStore, Saved, Tables};
 use async_trait::async_trait;
 use domain::{
     contest::Contest,
-    ids::{ContestId, SenderId},
+    effects::Effect,
+    ids::{ContestId, SenderId, UserId},
     judge::Progress,
     signup::Signup,
     time::UnixMillis,
 };
 use ports::{
+    outbox::OutboxEntry,
     store::StoreError,
     tasks::{
         Assigned, EVENT_AGE_MS_MAX, EVENT_AHEAD_MS_MAX, EventOutcome, TaskEvent, TaskEvents, Tasks,
     },
 };
+
+use std::collections::BTreeSet;
 
 #[async_trait]
 impl Tasks for MemoryStore {
@@ -49,10 +53,17 @@ impl TaskEvents for MemoryStore {
     ) -> Result<Vec<EventOutcome>, StoreError> {
         let now = self.time();
         let mut tables = self.tables();
-        Ok(events
+        let mut ranked = BTreeSet::new();
+        let outcomes = events
             .iter()
-            .map(|event| tables.record(sender, event, now))
-            .collect())
+            .map(|event| tables.record(sender, event, now, &mut ranked))
+            .collect();
+        if self.taken.contains(&Effect::Rank) {
+            for (contest, user) in ranked {
+                tables.save_rank(contest, user, now);
+            }
+        }
+        Ok(outcomes)
     }
 }
 
@@ -105,7 +116,14 @@ impl Tables {
         progress
     }
 
-    fn record(&mut self, sender: &SenderId, event: &TaskEvent, now: UnixMillis) -> EventOutcome {
+    /// Stores one event; those whom it was accepted for join `ranked`.
+    fn record(
+        &mut self,
+        sender: &SenderId,
+        event: &TaskEvent,
+        now: UnixMillis,
+        ranked: &mut BTreeSet<(ContestId, UserId)>,
+    ) -> EventOutcome {
         let key = (sender.clone(), event.event_id.clone());
         if let Some(stored) = self.events.get(&key) {
             return if stored == event {
@@ -130,6 +148,7 @@ impl Tables {
         }
         let counting: Vec<ContestId> = counting.iter().map(|contest| contest.id).collect();
         for contest in counting {
+            ranked.insert((contest, event.user_id.clone()));
             let done = (event.occurred_at, sender.clone(), event.event_id.clone());
             self.progress
                 .entry((contest, event.user_id.clone()))
@@ -138,6 +157,22 @@ impl Tables {
         }
         self.events.insert(key, event.clone());
         EventOutcome::Accepted
+    }
+}
+
+impl Tables {
+    fn save_rank(&mut self, contest_id: ContestId, user_id: UserId, now: UnixMillis) {
+        self.last_sequence += 1;
+        let entry = OutboxEntry {
+            sequence: self.last_sequence,
+            effect: Effect::Rank,
+            contest_id,
+            signup_id: None,
+            user_id,
+            version: 0,
+        };
+        let saved = Saved { entry, due_at: now };
+        self.outbox.insert(self.last_sequence, saved);
     }
 }
 
