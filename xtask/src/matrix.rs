@@ -277,7 +277,7 @@ fn port_of(case: &str) -> Option<&'static str> {
     };
     PORTS
         .iter()
-        .find(|(_, suites)| suites.iter().any(|suite| is_of(&suite)))
+        .find(|(_, suites)| suites.iter().any(is_of))
         .map(|(port, _)| *port)
 }
 

@@ -117,16 +117,22 @@ fn sid() -> Result<()> {
         .args(["--variant=minbase", "sid"])
         .arg(&partial)
         .arg(mirror))?;
-    {
-        let _quiet = Quiet::new(&partial)?;
-        run(Command::new("chroot").arg(&partial).args([
-            "apt-get",
-            "install",
-            "--yes",
-            "--no-install-recommends",
-            "mysql-server",
-            "redis-server",
-        ]))?;
+    run(Command::new("chroot").arg(&partial).args([
+        "apt-get",
+        "install",
+        "--yes",
+        "--no-install-recommends",
+        "--download-only",
+        "mysql-server",
+        "redis-server",
+    ]))?;
+    // Files are all that is needed. What packages do when they are set up wants /proc and more.
+    for entry in fs::read_dir(partial.join("var/cache/apt/archives"))? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "deb") {
+            run(Command::new("dpkg-deb").arg("-x").arg(&path).arg(&partial))?;
+            fs::remove_file(&path)?;
+        }
     }
     fs::rename(&partial, &tree)
         .with_context(|| format!("cannot move the tree to {}", tree.display()))
