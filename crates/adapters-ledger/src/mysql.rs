@@ -3,7 +3,6 @@
 #[cfg(test)]
 mod plans;
 mod schema;
-mod session;
 mod sql;
 mod writer;
 
@@ -14,14 +13,17 @@ use domain::{
     transfer::Position,
 };
 use ports::funds::{Balance, Lookup, TransferPage};
-use sql_core::group::{GroupCommit, GroupError};
+use sql_core::{
+    group::{GroupCommit, GroupError},
+    mysql as session,
+};
 use sqlx::{Connection, MySqlConnection, MySqlPool};
 use std::{fmt, time::Duration};
 use tokio::time::{Instant, timeout, timeout_at};
 use writer::{Unanswered, Writer};
 
 pub use schema::migrate;
-pub use session::MysqlError;
+pub use sql_core::mysql::MysqlError;
 
 /// The longest that a caller waits for what it sent.
 const ANSWER: Duration = Duration::from_secs(5);

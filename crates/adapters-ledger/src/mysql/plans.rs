@@ -1,6 +1,7 @@
 //! Every statement is understood by both servers, and none of them reads a whole table.
 
-use super::{schema, session, sql};
+use super::{schema, sql};
+use sql_core::mysql as session;
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, Row, SqlSafeStr};
 
 const SERVERS: [&str; 2] = ["GUAFEN_TEST_MYSQL_URL", "GUAFEN_TEST_MARIADB_URL"];

@@ -8,14 +8,14 @@
 //! gets the lock only when the old one has ended, and reads what became of its orders before it
 //! decides anything.
 
-use super::{session, sql};
+use super::sql;
 use crate::{
     book::{Book, Changes, Command, Entry, Reply},
     named::Named,
 };
 use domain::{order::Account, time::UnixMillis};
 use ports::failpoint::{Failpoint, pass};
-use sql_core::group::Executor;
+use sql_core::{group::Executor, mysql as session};
 use sqlx::{MySqlConnection, mysql::MySqlConnectOptions};
 use std::{
     collections::HashMap,

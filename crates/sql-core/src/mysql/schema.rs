@@ -52,6 +52,19 @@ fn known(steps: &[Step]) -> i64 {
 pub async fn migrate(url: &str, steps: &[Step], later: Later) -> Result<(), MysqlError> {
     let mut connection = session::connect(&session::options(url)?).await?;
     session::leading(&mut connection).await?;
+    // The migrator has a lock of its own, without a limit; MariaDB takes that for no wait at all.
+    let locked: Option<i64> = sqlx::query_scalar(
+        "SELECT GET_LOCK(CONCAT('migrate ', LEFT(SHA2(DATABASE(), 256), 32)), 60)",
+    )
+    .fetch_one(&mut connection)
+    .await?;
+    if locked != Some(1) {
+        return Err(MysqlError::Silent);
+    }
+    // A step that waits for a table makes everybody behind it wait (hazard F13).
+    sqlx::raw_sql("SET SESSION lock_wait_timeout = 5")
+        .execute(&mut connection)
+        .await?;
     let mut migrator = Migrator::with_migrations(migrations(steps));
     migrator.set_ignore_missing(later == Later::Take);
     timeout(PATIENCE, migrator.run(&mut connection))
