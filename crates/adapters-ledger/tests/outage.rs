@@ -94,9 +94,10 @@ impl Server {
             .expect("MariaDB is installed");
         self.running = Some(child);
         let begun = Instant::now();
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
         while MySqlConnection::connect(&self.base()).await.is_err() {
             assert!(begun.elapsed() < START, "the server does not come up");
-            sleep(Duration::from_millis(50)).await;
+            ticks.tick().await;
         }
     }
 
@@ -153,12 +154,13 @@ fn grant(number: u64) -> TransferRequest {
 /// Sends until it is known what became of it, with a bound.
 async fn settled(ledger: &Ledger, request: &TransferRequest) -> Transfer {
     let begun = Instant::now();
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
     loop {
         if let TransferOutcome::Applied(transfer) = ledger.transfer(request).await {
             return transfer;
         }
         assert!(begun.elapsed() < START, "the ledger does not come back");
-        sleep(Duration::from_millis(20)).await;
+        ticks.tick().await;
     }
 }
 
@@ -192,8 +194,9 @@ async fn a_server_killed_in_the_middle_loses_nothing_and_the_ledger_comes_back_b
             })
         })
         .collect();
+    let mut ticks = tokio::time::interval(Duration::from_millis(1));
     while numbers.load(Ordering::SeqCst) < 200 {
-        sleep(Duration::from_millis(1)).await;
+        ticks.tick().await;
     }
     server.kill();
     let begun = Instant::now();
