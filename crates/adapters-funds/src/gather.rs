@@ -191,7 +191,9 @@ mod tests {
         began: Notify,
     }
 
-    fn gather(bounds: Bounds) -> (Arc<Probe>, Arc<Gather<u32, Option<u32>, ()>>) {
+    type Doubles = Arc<Gather<u32, Option<u32>, ()>>;
+
+    fn gather(bounds: Bounds) -> (Arc<Probe>, Doubles) {
         let probe = Arc::new(Probe {
             batches: Mutex::default(),
             go: Semaphore::new(0),

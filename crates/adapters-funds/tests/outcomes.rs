@@ -10,7 +10,7 @@ use common::{
     proxy::{Line, Proxy},
     settings,
     stub::{Stub, applied, as_of},
-    user,
+    until, user,
 };
 use domain::{order::OrderId, transfer::Position};
 use ports::funds::{Funds, FundsError, TransferOutcome};
@@ -94,12 +94,10 @@ async fn a_cut_line_is_unknown_and_the_look_up_tells() {
         let request = ask(order, &ann, 5);
         assert_eq!(client.transfer(&request).await, TransferOutcome::Unknown);
         proxy.set(Line::Pass);
-        let found = loop {
-            // The connection is made anew by itself.
-            if let Ok(lookup) = client.lookup(&[request.order_id]).await {
-                break lookup.found;
-            }
-        };
+        // The connection is made anew by itself.
+        until(async || client.lookup(&[]).await.is_ok()).await;
+        let lookup = client.lookup(&[request.order_id]).await;
+        let found = lookup.expect("an answer").found;
         assert_eq!(found[0].is_some(), applies, "{line:?}");
         let again = client.transfer(&request).await;
         assert!(matches!(again, TransferOutcome::Applied(_)), "{again:?}");
@@ -129,12 +127,7 @@ async fn a_stalled_line_ends_at_the_deadline_and_heals() {
     assert!(begun.elapsed() < Duration::from_secs(5));
     proxy.set(Line::Pass);
     // The stalled connection is given up by its pings, and a new one made.
-    let healed = async {
-        while client.lookup(&[]).await.is_err() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(WAIT, healed).await.expect("a line that heals");
+    until(async || client.lookup(&[]).await.is_ok()).await;
     proxy.delay(Duration::from_millis(30));
     let late = client.transfer(&ask(1, &ann, 5)).await;
     assert!(matches!(late, TransferOutcome::Applied(_)), "{late:?}");
@@ -406,15 +399,30 @@ async fn the_breaker_opens_tries_one_call_and_closes() {
     let kept = client.transfer(&ask(4, &user("ann"), 1)).await;
     assert_eq!(kept, TransferOutcome::NotSent, "it stayed here");
     assert_eq!(stub.script.calls(), before);
-    tokio::time::sleep(Duration::from_millis(250)).await;
-    let probe = client.transfer(&ask(4, &user("ann"), 1)).await;
-    assert_eq!(probe, TransferOutcome::Unknown, "one goes");
-    assert_eq!(stub.script.calls(), before + 1);
+    // After its time one call goes, and its failure keeps the others here.
+    let mut outcomes = Vec::new();
+    until(async || {
+        outcomes.push(client.transfer(&ask(4, &user("ann"), 1)).await);
+        stub.script.calls() > before
+    })
+    .await;
+    assert_eq!(outcomes.pop(), Some(TransferOutcome::Unknown), "the probe");
+    assert!(
+        outcomes
+            .iter()
+            .all(|kept| *kept == TransferOutcome::NotSent)
+    );
     assert_eq!(client.breaker(), BreakerState::Open);
+    let kept = client.transfer(&ask(4, &user("ann"), 1)).await;
+    assert_eq!(kept, TransferOutcome::NotSent);
+    assert_eq!(stub.script.calls(), before + 1);
     healed(&stub);
-    tokio::time::sleep(Duration::from_millis(250)).await;
-    let back = client.transfer(&ask(4, &user("ann"), 1)).await;
-    assert!(matches!(back, TransferOutcome::Applied(_)), "{back:?}");
+    until(async || {
+        let outcome = client.transfer(&ask(4, &user("ann"), 1)).await;
+        matches!(outcome, TransferOutcome::Applied(_))
+    })
+    .await;
+    assert_eq!(stub.script.calls(), before + 2);
     assert_eq!(client.breaker(), BreakerState::Closed);
 }
 
@@ -449,12 +457,7 @@ async fn what_was_sent_goes_on_when_its_caller_is_gone() {
     let request = ask(1, &user("ann"), 1);
     let gone = timeout(Duration::from_millis(50), client.transfer(&request)).await;
     assert!(gone.is_err());
-    let ends = async {
-        while stub.script.ended.load(Ordering::SeqCst) == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(WAIT, ends).await.expect("an end");
+    until(async || stub.script.ended.load(Ordering::SeqCst) == 1).await;
     assert_eq!(stub.script.calls(), 1);
     assert_eq!(client.breaker(), BreakerState::Closed);
 }

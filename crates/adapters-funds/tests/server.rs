@@ -7,14 +7,11 @@ use adapters_funds::{
     FaultPlan, Faulty,
     proto::{self, funds_client::FundsClient, transfer_outcome::Outcome},
 };
-use common::{Served, ask, connect, memory, settings, user};
+use common::{Served, ask, connect, memory, settings, until, user};
 use domain::order::OrderId;
 use ports::funds::{Funds, TransferOutcome};
 use std::{sync::Arc, time::Duration};
-use tokio::time::timeout;
 use tonic::{Code, Request, transport::Channel};
-
-const WAIT: Duration = Duration::from_secs(10);
 
 async fn raw(served: &Served) -> FundsClient<Channel> {
     let endpoint = Channel::from_shared(served.url()).expect("a url");
@@ -156,12 +153,7 @@ async fn a_transfer_goes_on_when_its_callers_deadline_passes() {
     request.set_timeout(Duration::from_millis(50));
     assert!(client.transfer(request).await.is_err());
     assert_eq!(memory.transfers().len(), 0, "not yet");
-    let applies = async {
-        while memory.transfers().is_empty() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(WAIT, applies).await.expect("it applies");
+    until(async || !memory.transfers().is_empty()).await;
 }
 
 async fn with(plan: FaultPlan) -> (Served, Arc<Faulty>, adapters_funds::GrpcFunds) {

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Server, ask, connect, user};
+use common::{Server, ask, connect, until, user};
 use domain::transfer::Transfer;
 use ports::funds::{Funds, TransferOutcome};
 use std::{
@@ -15,10 +15,9 @@ use std::{
     time::Duration,
 };
 use tempfile::TempDir;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 const CALLERS: u64 = 16;
-const WAIT: Duration = Duration::from_secs(30);
 
 // hazard: A1, A8
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -54,24 +53,14 @@ async fn what_was_acknowledged_before_a_kill_is_there_and_repeats_answer_the_sam
                 })
             })
             .collect();
-        let under_load = async {
-            while answered.load(Ordering::SeqCst) < 300 {
-                sleep(Duration::from_millis(1)).await;
-            }
-        };
-        timeout(WAIT, under_load).await.expect("some load");
+        until(async || answered.load(Ordering::SeqCst) >= 300).await;
         server.kill();
         for caller in callers {
             all.extend(caller.await.expect("a caller that ends"));
         }
         server = Server::start(&["--listen", &address, "--ledger", &ledger]);
         // The client that was there before finds the new process by itself.
-        let back = async {
-            while client.lookup(&[]).await.is_err() {
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        timeout(WAIT, back).await.expect("a client that is back");
+        until(async || client.lookup(&[]).await.is_ok()).await;
         println!("round {round}: {} acknowledged", all.len());
         for transfers in all.chunks(1_000) {
             let orders: Vec<_> = transfers.iter().map(|transfer| transfer.order_id).collect();
@@ -115,12 +104,15 @@ async fn a_signal_to_stop_lets_what_is_under_way_end() {
     let client = Arc::new(connect(&server.url).await);
     let ann = user("ann");
     client.open_account(&ann).await.expect("an account");
-    let slow = tokio::spawn({
+    let mut slow = tokio::spawn({
         let (client, request) = (Arc::clone(&client), ask(1, &ann, 5));
         async move { client.transfer(&request).await }
     });
     // It is under way for 700 ms; the signal comes within.
-    sleep(Duration::from_millis(300)).await;
+    tokio::select! {
+        ended = &mut slow => panic!("it ended before the signal: {ended:?}"),
+        () = sleep(Duration::from_millis(300)) => {}
+    }
     server.signal("TERM");
     let outcome = slow.await.expect("an end");
     assert!(

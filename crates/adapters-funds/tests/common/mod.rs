@@ -14,8 +14,8 @@ use domain::{
     transfer::Content,
 };
 use ports::funds::{Funds, TransferRequest};
-use std::{net::SocketAddr, sync::Arc};
-use tokio::{net::TcpListener, sync::oneshot};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 
 /// A server that ends with the value.
 pub(crate) struct Served {
@@ -93,4 +93,22 @@ pub(crate) fn ask(order: u64, to: &Account, amount: u64) -> TransferRequest {
         not_after: None,
         memo: String::new(),
     }
+}
+
+/// Waits until it is so, for a bounded time.
+pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let looking = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(10));
+        while !is_so().await {
+            ticks.tick().await;
+        }
+    };
+    timeout(Duration::from_secs(20), looking)
+        .await
+        .expect("within 20 s");
+}
+
+/// Takes that long.
+pub(crate) async fn take(time: Duration) {
+    let _ = timeout(time, std::future::pending::<()>()).await;
 }

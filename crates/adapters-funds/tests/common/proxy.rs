@@ -110,7 +110,7 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, state: &State, cu
             std::future::pending::<()>().await;
         }
         let delay = state.delay_ms.load(Ordering::SeqCst);
-        tokio::time::sleep(Duration::from_millis(delay)).await;
+        super::take(Duration::from_millis(delay)).await;
         if to.write_all(&buffer[..count]).await.is_err() {
             return;
         }

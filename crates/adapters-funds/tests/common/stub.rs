@@ -58,7 +58,7 @@ impl Script {
         let _open = Open(&self.open);
         self.open_max.fetch_max(now, Ordering::SeqCst);
         let delay = *self.delay.lock().expect("a lock");
-        tokio::time::sleep(delay).await;
+        super::take(delay).await;
         self.ended.fetch_add(1, Ordering::SeqCst);
         let status = self.status.lock().expect("a lock").clone();
         status.map_or(Ok(()), Err)

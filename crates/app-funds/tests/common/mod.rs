@@ -12,7 +12,9 @@ use ports::funds::TransferRequest;
 use std::{
     io::{BufRead, BufReader},
     process::{Child, ChildStdout, Command, Stdio},
+    time::Duration,
 };
+use tokio::time::timeout;
 
 /// A running server; killed with the value.
 pub(crate) struct Server {
@@ -97,4 +99,17 @@ pub(crate) fn ask(order: u64, to: &Account, amount: u64) -> TransferRequest {
         not_after: None,
         memo: String::new(),
     }
+}
+
+/// Waits until it is so, for a bounded time.
+pub(crate) async fn until(mut is_so: impl AsyncFnMut() -> bool) {
+    let looking = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(5));
+        while !is_so().await {
+            ticks.tick().await;
+        }
+    };
+    timeout(Duration::from_secs(30), looking)
+        .await
+        .expect("within 30 s");
 }
