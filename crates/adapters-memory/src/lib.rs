@@ -2,5 +2,6 @@
 
 pub mod faults;
 pub mod funds;
+pub mod shown;
 pub mod store;
 pub mod system;

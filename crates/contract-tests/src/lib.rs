@@ -6,6 +6,7 @@ pub mod findings;
 pub mod funds;
 pub mod leaderboard;
 pub mod outbox;
+pub mod shown;
 pub mod signups;
 
 pub mod fixture;
