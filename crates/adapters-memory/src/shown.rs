@@ -1,27 +1,26 @@
-//! What is only shown, in memory: every clause of [`ports::shown`] as plainly as it can be said.
-//! It can be told not to answer, and to lose everything.
+//! What is only shown, in memory: the reference behaviour, with a clock that can be set and a switch
+//! that takes it away.
 
 use async_trait::async_trait;
 use domain::{
     contest::Contest,
     ids::{ContestId, UserId},
+    money::CoinsOutOfRange,
     settlement::Advisory,
     signup::Signup,
-    terms::Terms,
     time::UnixMillis,
 };
 use ports::{
     leaderboard::{PLACES_MAX, Place},
     shown::{
-        ABSENT_MS_MAX, Cached, Count, Counted, Epoch, FILL_MS_MAX, Filled, Lifetimes,
-        Neighbourhood, PastPool, PastPools, Ranking, RecordCache, ShownError, Tallies, Tally,
+        ABSENT_MS_MAX, Cached, Count, Counted, Epoch, FILL_MS_MAX, Filled, Neighbourhood, PastPool,
+        PastPools, Ranking, RecordCache, ShownError, Tallies, Tally,
     },
     system::Clock,
 };
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, HashMap, HashSet},
-    hash::Hash,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -29,191 +28,205 @@ use std::{
 };
 
 /// How long a dropped version is remembered, in milliseconds.
-const DROPPED_MS: i64 = 3 * FILL_MS_MAX;
+const DROPPED_MS: i64 = 2 * FILL_MS_MAX;
+const DAY_MS: i64 = 86_400_000;
+/// How long after a contest's end its record, its unique keys, and its numbers live.
+const RECORD_MS: i64 = 3 * DAY_MS;
+const UNIQUE_MS: i64 = 2 * DAY_MS;
+const TOTALS_MS: i64 = 12 * DAY_MS;
 
-/// What is only shown, in memory. Its clock is the test's; what lives for days lives for ever.
-pub struct MemoryShown {
-    clock: Arc<dyn Clock>,
-    away: AtomicBool,
-    state: Mutex<State>,
+/// Something with the time at which it ends.
+#[derive(Clone, Debug)]
+struct Kept<T> {
+    item: T,
+    until: UnixMillis,
 }
 
-#[derive(Default)]
-struct State {
-    records: HashMap<(ContestId, UserId), Slot>,
-    tallies: HashMap<ContestId, Built<Counts>>,
-    rankings: HashMap<ContestId, Built<BTreeMap<UserId, Place>>>,
-    pools: HashMap<ContestId, PastPool>,
-    epoch: u64,
+impl<T> Kept<T> {
+    fn at(&self, now: UnixMillis) -> Option<&T> {
+        (now < self.until).then_some(&self.item)
+    }
 }
 
-/// One record: what is stored and until when, what was dropped and until when.
-#[derive(Default)]
-struct Slot {
-    stored: Option<(u64, Option<Signup>, UnixMillis)>,
-    dropped: Option<(u64, UnixMillis)>,
+/// One tally: its numbers, and what was counted.
+#[derive(Clone, Debug)]
+struct Book {
+    epoch: Epoch,
+    tally: Tally,
+    counted: BTreeSet<String>,
 }
 
-/// What is shown, and what is being built to be shown instead.
-struct Built<T> {
-    shown: Option<T>,
-    building: Option<(Epoch, T)>,
-}
-
-impl<T> Default for Built<T> {
-    fn default() -> Self {
+impl Book {
+    const fn new(epoch: Epoch) -> Self {
         Self {
-            shown: None,
-            building: None,
+            epoch,
+            tally: Tally::ZERO,
+            counted: BTreeSet::new(),
         }
     }
-}
 
-impl<T: Default> Built<T> {
-    fn begin(&mut self, epoch: Epoch) -> Epoch {
-        self.building = Some((epoch, T::default()));
-        epoch
-    }
-
-    fn attempt(&mut self, epoch: Epoch) -> Option<&mut T> {
-        self.building
-            .as_mut()
-            .filter(|(of, _)| *of == epoch)
-            .map(|(_, built)| built)
-    }
-
-    fn finish(&mut self, epoch: Epoch) -> bool {
-        if self.attempt(epoch).is_none() {
-            return false;
-        }
-        self.shown = self.building.take().map(|(_, built)| built);
-        true
-    }
-}
-
-/// A tally, and what was counted in it.
-#[derive(Clone, Default)]
-struct Counts {
-    unique: HashSet<String>,
-    finishers: u64,
-    weight: u64,
-    winners: u64,
-    prizes: u64,
-}
-
-impl Counts {
-    fn add(&mut self, counts: &[Count]) -> u64 {
+    /// How many of them were new.
+    fn add(&mut self, counts: &[Count]) -> Result<u64, CoinsOutOfRange> {
         let mut new = 0;
         for count in counts {
             let unique = match count {
-                Count::Finisher(signup, _) => format!("finisher {signup}"),
-                Count::Prize(order, _) => format!("prize {order}"),
+                Count::Finisher(signup, _) => format!("f:{signup}"),
+                Count::Prize(order, _) => format!("p:{order}"),
             };
-            if !self.unique.insert(unique) {
+            if !self.counted.insert(unique) {
                 continue;
             }
             new += 1;
             match count {
                 Count::Finisher(_, weight) => {
-                    self.finishers += 1;
-                    self.weight = self.weight.saturating_add(*weight);
+                    self.tally.finishers += 1;
+                    self.tally.weight = self.tally.weight.saturating_add(*weight);
                 }
-                Count::Prize(_, amount) => {
-                    self.winners += 1;
-                    self.prizes = self.prizes.saturating_add(amount.get());
+                Count::Prize(_, prize) => {
+                    self.tally.winners += 1;
+                    self.tally.prizes = self.tally.prizes.plus(*prize)?;
                 }
             }
         }
-        new
-    }
-
-    fn tally(&self) -> Result<Advisory<Tally>, ShownError> {
-        let prizes = domain::money::Coins::new(self.prizes).map_err(ShownError::unavailable)?;
-        Ok(Advisory(Tally {
-            finishers: self.finishers,
-            weight: self.weight,
-            winners: self.winners,
-            prizes,
-        }))
+        Ok(new)
     }
 }
 
-fn enter(ranking: &mut BTreeMap<UserId, Place>, places: &[Place]) {
-    for place in places {
-        let has_better = ranking
-            .get(&place.user_id)
-            .is_some_and(|old| old.quantity >= place.quantity);
-        if !has_better {
-            ranking.insert(place.user_id.clone(), place.clone());
+/// One ranking: every viewer's place, without its rank.
+#[derive(Clone, Debug)]
+struct Board {
+    epoch: Epoch,
+    places: BTreeMap<UserId, Place>,
+}
+
+impl Board {
+    const fn new(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            places: BTreeMap::new(),
+        }
+    }
+
+    fn enter(&mut self, places: &[Place]) {
+        for place in places {
+            let is_better = |old: &Place| place.quantity > old.quantity;
+            if self.places.get(&place.user_id).is_none_or(is_better) {
+                self.places.insert(place.user_id.clone(), place.clone());
+            }
+        }
+    }
+
+    fn sorted(&self) -> Vec<Place> {
+        let mut places: Vec<Place> = self.places.values().cloned().collect();
+        places.sort_by_key(|place| (Reverse(place.quantity), place.reached_at, place.signup_id));
+        for (place, rank) in places.iter_mut().zip(1..) {
+            place.rank = rank;
+        }
+        places
+    }
+}
+
+/// What is there, and what is being built.
+#[derive(Debug)]
+struct Built<T> {
+    live: Option<Kept<T>>,
+    building: Option<T>,
+}
+
+impl<T> Default for Built<T> {
+    fn default() -> Self {
+        Self {
+            live: None,
+            building: None,
         }
     }
 }
 
-fn in_order(ranking: &BTreeMap<UserId, Place>) -> Vec<Place> {
-    let mut places: Vec<_> = ranking.values().cloned().collect();
-    places.sort_by_key(|place| (Reverse(place.quantity), place.reached_at, place.signup_id));
-    for (place, rank) in places.iter_mut().zip(1..) {
-        place.rank = rank;
+impl<T> Built<T> {
+    fn live(&mut self, now: UnixMillis) -> Option<&mut T> {
+        let kept = self.live.as_mut()?;
+        (now < kept.until).then_some(&mut kept.item)
     }
-    places
+
+    /// What is being built, if it is that attempt.
+    fn attempt(&mut self, epoch: Epoch, of: impl Fn(&T) -> Epoch) -> Option<&mut T> {
+        self.building.as_mut().filter(|built| of(built) == epoch)
+    }
+
+    /// Puts what is being built in the old one's place.
+    fn finish(&mut self, epoch: Epoch, of: impl Fn(&T) -> Epoch, until: UnixMillis) -> bool {
+        match self.building.take_if(|built| of(built) == epoch) {
+            Some(item) => {
+                self.live = Some(Kept { item, until });
+                true
+            }
+            None => false,
+        }
+    }
 }
 
-fn of<K: Eq + Hash, T: Default>(map: &mut HashMap<K, T>, key: K) -> &mut T {
-    map.entry(key).or_default()
+#[derive(Debug, Default)]
+struct State {
+    records: BTreeMap<(ContestId, UserId), Kept<(u64, Cached)>>,
+    dropped: BTreeMap<(ContestId, UserId), Kept<u64>>,
+    tallies: BTreeMap<ContestId, Built<Book>>,
+    rankings: BTreeMap<ContestId, Built<Board>>,
+    pools: BTreeMap<ContestId, Kept<PastPool>>,
+    epochs: u64,
+}
+
+/// What is only shown, in memory.
+pub struct MemoryShown {
+    clock: Arc<dyn Clock>,
+    is_away: AtomicBool,
+    state: Mutex<State>,
 }
 
 impl MemoryShown {
-    /// An empty one that answers.
+    /// Nothing is in it.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             clock,
-            away: AtomicBool::new(false),
+            is_away: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
 
-    /// From now on it answers nothing, or everything again.
-    pub fn set_away(&self, away: bool) {
-        self.away.store(away, Ordering::SeqCst);
+    /// From now on it does not answer, or answers again.
+    pub fn set_away(&self, is_away: bool) {
+        self.is_away.store(is_away, Ordering::SeqCst);
     }
 
-    /// Everything that it holds is lost.
-    pub fn lose(&self) {
+    /// Loses everything.
+    pub fn flush(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let epoch = state.epoch;
         *state = State {
-            epoch,
+            epochs: state.epochs,
             ..State::default()
         };
     }
 
-    fn state(&self) -> Result<MutexGuard<'_, State>, ShownError> {
-        if self.away.load(Ordering::SeqCst) {
-            return Err(ShownError::unavailable("the test took it away"));
+    fn state(&self) -> Result<(MutexGuard<'_, State>, UnixMillis), ShownError> {
+        if self.is_away.load(Ordering::SeqCst) {
+            return Err(ShownError::Open);
         }
-        Ok(self.state.lock().unwrap_or_else(PoisonError::into_inner))
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok((state, self.clock.now()))
     }
 }
 
-impl Lifetimes for MemoryShown {
-    fn check(&self, _: &Terms, _: UnixMillis) -> Result<(), u32> {
-        Ok(())
-    }
+fn too_much(error: CoinsOutOfRange) -> ShownError {
+    ShownError::unavailable(error)
 }
 
 #[async_trait]
 impl RecordCache for MemoryShown {
     async fn get(&self, contest: ContestId, user: &UserId) -> Result<Option<Cached>, ShownError> {
-        let now = self.clock.now();
-        let state = self.state()?;
-        let slot = state.records.get(&(contest, user.clone()));
-        let stored = slot.and_then(|slot| slot.stored.as_ref());
-        let alive = stored.filter(|(_, _, ends_at)| now < *ends_at);
-        Ok(alive.map(|(_, signup, _)| match signup {
-            None => Cached::Absent,
-            Some(signup) => Cached::Record(Box::new(signup.clone())),
-        }))
+        let (state, now) = self.state()?;
+        let kept = state.records.get(&(contest, user.clone()));
+        let found = kept.and_then(|kept| kept.at(now));
+        Ok(found.map(|(_, cached)| cached.clone()))
     }
 
     async fn fill<'a>(
@@ -222,25 +235,25 @@ impl RecordCache for MemoryShown {
         user: &UserId,
         signup: Option<&'a Signup>,
     ) -> Result<Filled, ShownError> {
-        let now = self.clock.now();
-        let mut state = self.state()?;
-        let slot = of(&mut state.records, (contest.id, user.clone()));
-        let version = signup.map_or(0, |signup| signup.version);
-        let is_dropped = slot
-            .dropped
-            .is_some_and(|(dropped, ends_at)| now < ends_at && version < dropped);
-        let is_older = slot
-            .stored
-            .as_ref()
-            .is_some_and(|(stored, _, ends_at)| now < *ends_at && version < *stored);
-        if is_dropped || is_older {
+        let (mut state, now) = self.state()?;
+        let key = (contest.id, user.clone());
+        let (version, item, until) = match signup {
+            None => (0, Cached::Absent, now.plus(ABSENT_MS_MAX)),
+            Some(signup) => (
+                signup.version,
+                Cached::Record(Box::new(signup.clone())),
+                contest.terms.claim_closes_at.plus(RECORD_MS),
+            ),
+        };
+        let dropped = state.dropped.get(&key).and_then(|kept| kept.at(now));
+        let stored = state.records.get(&key).and_then(|kept| kept.at(now));
+        if dropped.is_some_and(|dropped| version < *dropped)
+            || stored.is_some_and(|(stored, _)| version < *stored)
+        {
             return Ok(Filled::Stale);
         }
-        let ends_at = match signup {
-            None => now.plus(ABSENT_MS_MAX),
-            Some(_) => UnixMillis(i64::MAX),
-        };
-        slot.stored = Some((version, signup.cloned(), ends_at));
+        let item = (version, item);
+        state.records.insert(key, Kept { item, until });
         Ok(Filled::Stored)
     }
 
@@ -250,15 +263,16 @@ impl RecordCache for MemoryShown {
         user: &UserId,
         version: u64,
     ) -> Result<(), ShownError> {
-        let now = self.clock.now();
-        let mut state = self.state()?;
-        let slot = of(&mut state.records, (contest.id, user.clone()));
-        let remembered = slot
-            .dropped
-            .filter(|(_, ends_at)| now < *ends_at)
-            .map_or(version, |(dropped, _)| dropped.max(version));
-        slot.dropped = Some((remembered, now.plus(DROPPED_MS)));
-        slot.stored.take_if(|(stored, ..)| *stored < version);
+        let (mut state, now) = self.state()?;
+        let key = (contest.id, user.clone());
+        let before = state.dropped.get(&key).and_then(|kept| kept.at(now));
+        let item = before.map_or(version, |before| version.max(*before));
+        let until = now.plus(DROPPED_MS);
+        state.dropped.insert(key.clone(), Kept { item, until });
+        let is_older = |kept: &Kept<(u64, Cached)>| kept.item.0 < version;
+        if state.records.get(&key).is_some_and(is_older) {
+            state.records.remove(&key);
+        }
         Ok(())
     }
 }
@@ -266,29 +280,34 @@ impl RecordCache for MemoryShown {
 #[async_trait]
 impl Tallies for MemoryShown {
     async fn count(&self, contest: &Contest, counts: &[Count]) -> Result<Counted, ShownError> {
-        let mut state = self.state()?;
-        let built = of(&mut state.tallies, contest.id);
-        if let Some((_, building)) = &mut built.building {
-            building.add(counts);
+        let (mut state, now) = self.state()?;
+        let built = state.tallies.entry(contest.id).or_default();
+        if let Some(building) = &mut built.building {
+            building.add(counts).map_err(too_much)?;
         }
-        let Some(shown) = &mut built.shown else {
-            return Ok(Counted::Rebuild);
-        };
-        let new = shown.add(counts);
-        Ok(Counted::Now(shown.tally()?, new))
+        // The numbers outlive the unique keys, and are not counted on without them.
+        let can_count = now < contest.terms.claim_closes_at.plus(UNIQUE_MS);
+        match built.live(now).filter(|_| can_count) {
+            Some(book) => {
+                let new = book.add(counts).map_err(too_much)?;
+                Ok(Counted::Now(Advisory(book.tally), new))
+            }
+            None => Ok(Counted::Rebuild),
+        }
     }
 
     async fn read(&self, contest: &Contest) -> Result<Option<Advisory<Tally>>, ShownError> {
-        let mut state = self.state()?;
-        let shown = &of(&mut state.tallies, contest.id).shown;
-        shown.as_ref().map(Counts::tally).transpose()
+        let (mut state, now) = self.state()?;
+        let built = state.tallies.entry(contest.id).or_default();
+        Ok(built.live(now).map(|book| Advisory(book.tally)))
     }
 
     async fn begin(&self, contest: &Contest) -> Result<Epoch, ShownError> {
-        let mut state = self.state()?;
-        state.epoch += 1;
-        let epoch = Epoch(state.epoch);
-        Ok(of(&mut state.tallies, contest.id).begin(epoch))
+        let (mut state, _) = self.state()?;
+        state.epochs += 1;
+        let epoch = Epoch(state.epochs);
+        state.tallies.entry(contest.id).or_default().building = Some(Book::new(epoch));
+        Ok(epoch)
     }
 
     async fn put(
@@ -297,36 +316,44 @@ impl Tallies for MemoryShown {
         epoch: Epoch,
         counts: &[Count],
     ) -> Result<bool, ShownError> {
-        let mut state = self.state()?;
-        let attempt = of(&mut state.tallies, contest.id).attempt(epoch);
-        Ok(attempt.map(|building| building.add(counts)).is_some())
+        let (mut state, _) = self.state()?;
+        let built = state.tallies.entry(contest.id).or_default();
+        match built.attempt(epoch, |book| book.epoch) {
+            Some(book) => book.add(counts).map_err(too_much).map(|_| true),
+            None => Ok(false),
+        }
     }
 
     async fn finish(&self, contest: &Contest, epoch: Epoch) -> Result<bool, ShownError> {
-        Ok(of(&mut self.state()?.tallies, contest.id).finish(epoch))
+        let (mut state, _) = self.state()?;
+        let until = contest.terms.claim_closes_at.plus(TOTALS_MS);
+        let built = state.tallies.entry(contest.id).or_default();
+        Ok(built.finish(epoch, |book| book.epoch, until))
     }
 }
 
 #[async_trait]
 impl Ranking for MemoryShown {
     async fn put(&self, contest: &Contest, places: &[Place]) -> Result<bool, ShownError> {
-        let mut state = self.state()?;
-        let built = of(&mut state.rankings, contest.id);
-        if let Some((_, building)) = &mut built.building {
-            enter(building, places);
+        let (mut state, now) = self.state()?;
+        let built = state.rankings.entry(contest.id).or_default();
+        if let Some(building) = &mut built.building {
+            building.enter(places);
         }
-        Ok(built
-            .shown
-            .as_mut()
-            .map(|shown| enter(shown, places))
-            .is_some())
+        match built.live(now) {
+            Some(board) => {
+                board.enter(places);
+                Ok(true)
+            }
+            None => Ok(false),
+        }
     }
 
     async fn top(&self, contest: &Contest, limit: usize) -> Result<Option<Vec<Place>>, ShownError> {
-        let mut state = self.state()?;
-        let shown = &of(&mut state.rankings, contest.id).shown;
-        Ok(shown.as_ref().map(|shown| {
-            let mut places = in_order(shown);
+        let (mut state, now) = self.state()?;
+        let built = state.rankings.entry(contest.id).or_default();
+        Ok(built.live(now).map(|board| {
+            let mut places = board.sorted();
             places.truncate(limit.min(PLACES_MAX));
             places
         }))
@@ -338,25 +365,27 @@ impl Ranking for MemoryShown {
         user: &UserId,
         around: usize,
     ) -> Result<Option<Option<Neighbourhood>>, ShownError> {
-        let mut state = self.state()?;
-        let shown = &of(&mut state.rankings, contest.id).shown;
-        Ok(shown.as_ref().map(|shown| {
-            let places = in_order(shown);
+        let (mut state, now) = self.state()?;
+        let built = state.rankings.entry(contest.id).or_default();
+        Ok(built.live(now).map(|board| {
+            let places = board.sorted();
             let own = places.iter().position(|place| place.user_id == *user)?;
             let around = around.min(PLACES_MAX);
-            let end = (own + around + 1).min(places.len());
+            let first = own.saturating_sub(around);
+            let last = own.saturating_add(around).min(places.len() - 1);
             Some(Neighbourhood {
                 place: places[own].clone(),
-                around: places[own.saturating_sub(around)..end].to_vec(),
+                around: places[first..=last].to_vec(),
             })
         }))
     }
 
     async fn begin(&self, contest: &Contest) -> Result<Epoch, ShownError> {
-        let mut state = self.state()?;
-        state.epoch += 1;
-        let epoch = Epoch(state.epoch);
-        Ok(of(&mut state.rankings, contest.id).begin(epoch))
+        let (mut state, _) = self.state()?;
+        state.epochs += 1;
+        let epoch = Epoch(state.epochs);
+        state.rankings.entry(contest.id).or_default().building = Some(Board::new(epoch));
+        Ok(epoch)
     }
 
     async fn build(
@@ -365,24 +394,32 @@ impl Ranking for MemoryShown {
         epoch: Epoch,
         places: &[Place],
     ) -> Result<bool, ShownError> {
-        let mut state = self.state()?;
-        let attempt = of(&mut state.rankings, contest.id).attempt(epoch);
-        Ok(attempt.map(|building| enter(building, places)).is_some())
+        let (mut state, _) = self.state()?;
+        let built = state.rankings.entry(contest.id).or_default();
+        let attempt = built.attempt(epoch, |board| board.epoch);
+        Ok(attempt.map(|board| board.enter(places)).is_some())
     }
 
     async fn finish(&self, contest: &Contest, epoch: Epoch) -> Result<bool, ShownError> {
-        Ok(of(&mut self.state()?.rankings, contest.id).finish(epoch))
+        let (mut state, _) = self.state()?;
+        let until = contest.terms.claim_closes_at.plus(TOTALS_MS);
+        let built = state.rankings.entry(contest.id).or_default();
+        Ok(built.finish(epoch, |board| board.epoch, until))
     }
 }
 
 #[async_trait]
 impl PastPools for MemoryShown {
     async fn get(&self, contest: ContestId) -> Result<Option<PastPool>, ShownError> {
-        Ok(self.state()?.pools.get(&contest).copied())
+        let (state, now) = self.state()?;
+        let kept = state.pools.get(&contest);
+        Ok(kept.and_then(|kept| kept.at(now)).copied())
     }
 
     async fn put(&self, contest: &Contest, pool: PastPool) -> Result<(), ShownError> {
-        self.state()?.pools.insert(contest.id, pool);
+        let (mut state, _) = self.state()?;
+        let until = contest.terms.claim_closes_at.plus(TOTALS_MS);
+        state.pools.insert(contest.id, Kept { item: pool, until });
         Ok(())
     }
 }

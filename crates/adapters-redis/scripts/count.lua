@@ -2,7 +2,7 @@
 -- KEYS: marker, numbers, unique, building, building numbers, building unique.
 -- ARGV: when the unique keys end, when the numbers end, then for each: field of the count, field of the
 -- sum, unique id, amount. Amounts are added by Redis itself, in 64 bits: Lua's numbers are doubles.
--- Answers 'rebuild', or the number of counts that were new.
+-- Answers 'rebuild', or how many of the counts were new, the epoch and the numbers.
 local function add(numbers, unique)
   local new = 0
   for i = 3, #ARGV, 4 do
@@ -14,19 +14,21 @@ local function add(numbers, unique)
   end
   return new
 end
-if redis.call('EXISTS', KEYS[4]) == 1 then
-  -- A tally is being built: it must not miss what comes after the rows that it is built from.
-  add(KEYS[5], KEYS[6])
-  redis.call('PEXPIREAT', KEYS[5], ARGV[2])
-  redis.call('PEXPIREAT', KEYS[6], ARGV[1])
+-- Half a tally is none: numbers and unique keys are there, of one epoch, or nothing is counted.
+local function is_whole(epoch, numbers, unique)
+  return epoch and redis.call('HGET', numbers, 'e') == epoch
+    and redis.call('SISMEMBER', unique, 'e:' .. epoch) == 1
 end
+-- A tally that is being built must not miss what comes after the rows that it is built from.
+local building = redis.call('GET', KEYS[4])
+if building and is_whole(building, KEYS[5], KEYS[6]) then add(KEYS[5], KEYS[6]) end
 local epoch = redis.call('GET', KEYS[1])
--- Half a tally is none: all three are there, of one epoch, or nothing is counted.
-if not epoch or redis.call('HGET', KEYS[2], 'e') ~= epoch or redis.call('SISMEMBER', KEYS[3], 'e:' .. epoch) == 0 then
-  return 'rebuild'
-end
+if not is_whole(epoch, KEYS[2], KEYS[3]) then return { 'rebuild' } end
 local new = add(KEYS[2], KEYS[3])
 redis.call('PEXPIREAT', KEYS[1], ARGV[1])
 redis.call('PEXPIREAT', KEYS[2], ARGV[2])
 redis.call('PEXPIREAT', KEYS[3], ARGV[1])
-return tostring(new)
+local numbers = redis.call('HMGET', KEYS[2], 'e', 'f', 'w', 'k', 'p')
+for i = 1, 5 do numbers[i] = numbers[i] or '0' end
+table.insert(numbers, 1, tostring(new))
+return numbers

@@ -1,6 +1,9 @@
 -- Stores a record or an absence, unless something newer is there or was dropped lately.
--- KEYS: record, tombstone. ARGV: version, payload ('' is an absence), unit ('at' or 'in'), milliseconds.
--- Answers 1 if stored, 0 if stale. Versions are compared as numbers: they stay far below 2^53.
+-- KEYS: record, tombstone. ARGV: version, payload ('' is an absence), unit ('at' or 'in'), milliseconds,
+-- the last moment at which it may be stored.
+-- Answers 1 if stored, 0 if stale, 2 if late. Versions are compared as numbers: they stay far below 2^53.
+local clock = redis.call('TIME')
+if clock[1] * 1000 + clock[2] / 1000 > tonumber(ARGV[5]) then return 2 end
 local version = tonumber(ARGV[1])
 local dropped = redis.call('GET', KEYS[2])
 if dropped and version < tonumber(dropped) then return 0 end

@@ -5,6 +5,8 @@ if not epoch or redis.call('HGET', KEYS[3], '') ~= epoch
   or redis.call('ZCARD', KEYS[2]) + 1 ~= redis.call('HLEN', KEYS[3]) then
   return { 'rebuild' }
 end
-local places = redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1)
+-- To ask for none is not to ask up to the last, which is -1.
+local places = {}
+if tonumber(ARGV[1]) > 0 then places = redis.call('ZRANGE', KEYS[2], 0, ARGV[1] - 1) end
 table.insert(places, 1, '0')
 return places

@@ -37,6 +37,7 @@ pub(crate) struct Breaker(Mutex<Inner>);
 /// A call that was let through. Dropped without a word, it counts as failed.
 pub(crate) struct Admission<'a> {
     breaker: &'a Breaker,
+    is_probe: bool,
     is_told: bool,
 }
 
@@ -63,16 +64,21 @@ impl Breaker {
             }
             inner.is_probing = true;
         }
+        let is_probe = inner.is_probing;
         drop(inner);
         Some(Admission {
             breaker: self,
+            is_probe,
             is_told: false,
         })
     }
 
-    fn told(&self, answered: bool) {
+    fn told(&self, answered: bool, is_probe: bool) {
         let mut inner = self.inner();
-        inner.is_probing = false;
+        // One that was let through before it opened says nothing about the probe.
+        if is_probe {
+            inner.is_probing = false;
+        }
         if answered {
             if inner.probe_at.is_some() {
                 tracing::info!("Redis answers again");
@@ -95,19 +101,19 @@ impl Breaker {
 impl Admission<'_> {
     pub(crate) fn answered(mut self) {
         self.is_told = true;
-        self.breaker.told(true);
+        self.breaker.told(true, self.is_probe);
     }
 
     pub(crate) fn failed(mut self) {
         self.is_told = true;
-        self.breaker.told(false);
+        self.breaker.told(false, self.is_probe);
     }
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         if !self.is_told {
-            self.breaker.told(false);
+            self.breaker.told(false, self.is_probe);
         }
     }
 }
@@ -120,6 +126,7 @@ mod tests {
     #[test]
     fn it_opens_after_some_failures_and_lets_one_probe_through_at_a_time() {
         let breaker = Breaker::default();
+        let early = breaker.admit().expect("closed");
         for _ in 0..FAILURES_MAX {
             assert_eq!(breaker.state(), BreakerState::Closed);
             breaker.admit().expect("closed").failed();
@@ -130,6 +137,9 @@ mod tests {
         assert_eq!(breaker.state(), BreakerState::HalfOpen);
         let probe = breaker.admit().expect("a probe");
         assert!(breaker.admit().is_none(), "one at a time");
+        early.failed();
+        breaker.inner().probe_at = Some(Instant::now());
+        assert!(breaker.admit().is_none(), "still one at a time");
         probe.failed();
         assert_eq!(breaker.state(), BreakerState::Open);
         breaker.inner().probe_at = Some(Instant::now());

@@ -7,6 +7,7 @@
 
 mod breaker;
 mod codec;
+mod hash;
 mod keys;
 mod lifetimes;
 mod past_pools;
@@ -36,6 +37,9 @@ const POOL: usize = 4;
 const QUEUE_MAX: usize = 2_000;
 /// The longest that connecting, and finding out about a cluster, may take.
 const CONNECT: Duration = Duration::from_secs(2);
+/// How much later than the client we stop waiting: the client, which goes first, then never sends a
+/// command that still lay in its queue.
+const LATER: Duration = Duration::from_millis(5);
 /// The pauses between tries to connect, the first and the longest, in milliseconds.
 const RECONNECT_MS: (u32, u32) = (50, 2_000);
 
@@ -95,7 +99,9 @@ impl RedisShown {
         if !(1..=64).contains(&settings.shards) {
             return Err(SetupError::Shards);
         }
-        let config = Config::from_url(&settings.url).map_err(|_| SetupError::Url)?;
+        let mut config = Config::from_url(&settings.url).map_err(|_| SetupError::Url)?;
+        // The first connection is tried for ever, as every later one is.
+        config.fail_fast = false;
         let budget = settings.budget;
         let pool = Builder::from_config(config)
             .with_connection_config(|connection| {
@@ -149,7 +155,7 @@ impl RedisShown {
             count("open");
             return Err(ShownError::Open);
         };
-        match tokio::time::timeout(self.budget, call).await {
+        match tokio::time::timeout(self.budget + LATER, call).await {
             Ok(Ok(value)) => {
                 admission.answered();
                 count("ok");

@@ -6,7 +6,7 @@ use crate::{
     lifetimes::Kind,
     places,
     record_cache::now,
-    scripts::{BEGIN, FINISH_RANKING, PLACE, RANK, TOP},
+    scripts::{BEGIN_RANKING, FINISH_RANKING, PLACE, RANK, TOP},
     tallies::{ATTEMPT_MS, new_epoch},
 };
 use async_trait::async_trait;
@@ -35,7 +35,7 @@ impl RedisShown {
             .to_string();
         let epoch = epoch.map_or_else(String::new, |epoch| epoch.0.to_string());
         for chunk in entered.chunks(CHUNK) {
-            let mut arguments = vec![epoch.clone(), ends_at.clone()];
+            let mut arguments = vec![epoch.clone(), ends_at.clone(), ATTEMPT_MS.to_string()];
             for place in chunk {
                 arguments.extend([place.user_id.to_string(), places::member(place)]);
             }
@@ -97,10 +97,8 @@ impl Ranking for RedisShown {
     async fn begin(&self, contest: &Contest) -> Result<Epoch, ShownError> {
         let epoch = new_epoch();
         let keys = keys::ranking(contest.id).split_off(3);
-        let until = now().plus(ATTEMPT_MS).0.to_string();
-        let _: i64 = self
-            .run("begin", &BEGIN, keys, vec![epoch.0.to_string(), until])
-            .await?;
+        let arguments = vec![epoch.0.to_string(), ATTEMPT_MS.to_string()];
+        let _: i64 = self.run("begin", &BEGIN_RANKING, keys, arguments).await?;
         Ok(epoch)
     }
 

@@ -2,7 +2,7 @@
 //! was dropped lately, is refused (hazards E1 to E4, E8).
 
 use crate::{
-    RedisShown, codec, keys,
+    RedisShown, codec, hash, keys,
     scripts::{DROP, FILL},
 };
 use async_trait::async_trait;
@@ -13,20 +13,22 @@ use domain::{
 };
 use fred::interfaces::HashesInterface;
 use ports::shown::{ABSENT_MS_MAX, Cached, FILL_MS_MAX, Filled, RecordCache, ShownError};
-use std::hash::{DefaultHasher, Hash, Hasher};
 
 /// How long a dropped version is remembered: longer than any fill takes, in milliseconds.
-const DROPPED_MS: i64 = 3 * FILL_MS_MAX;
+const DROPPED_MS: i64 = 60_000;
+/// A fill that reaches the server later than this, by the server's clock, is refused, in
+/// milliseconds: it may have lain in a queue or in a paused server while what was dropped was
+/// forgotten. What is left of [`DROPPED_MS`] is how far a node's clock may be behind the server's.
+const LATE_MS: i64 = 2 * FILL_MS_MAX;
+const _: () = assert!(FILL_MS_MAX + LATE_MS < DROPPED_MS);
 
 fn count(outcome: &'static str) {
     metrics::counter!("guafen_cache_total", "outcome" => outcome).increment(1);
 }
 
-/// A number that is different for every record.
+/// A number of its own for every record.
 fn number(contest: ContestId, user: &UserId) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (contest, user).hash(&mut hasher);
-    hasher.finish()
+    hash::number(&format!("{contest}:{user}"))
 }
 
 #[async_trait]
@@ -38,7 +40,10 @@ impl RecordCache for RedisShown {
         let cached = match found {
             None => None,
             Some(text) if text.is_empty() => Some(Cached::Absent),
-            Some(text) => codec::decode(&text).map(|signup| Cached::Record(Box::new(signup))),
+            // What cannot be read, or is somebody else's, is filled again.
+            Some(text) => codec::decode(&text)
+                .filter(|signup| signup.contest_id == contest && signup.user_id == *user)
+                .map(|signup| Cached::Record(Box::new(signup))),
         };
         count(if cached.is_some() { "hit" } else { "miss" });
         Ok(cached)
@@ -67,16 +72,20 @@ impl RecordCache for RedisShown {
             payload,
             unit.to_owned(),
             time.to_string(),
+            now().plus(LATE_MS).0.to_string(),
         ];
         let stored: i64 = self
             .run("fill", &FILL, keys::record(contest.id, user), arguments)
             .await?;
         if stored == 1 {
-            Ok(Filled::Stored)
-        } else {
-            count("stale_fill");
-            Ok(Filled::Stale)
+            return Ok(Filled::Stored);
         }
+        count(if stored == 0 {
+            "stale_fill"
+        } else {
+            "late_fill"
+        });
+        Ok(Filled::Stale)
     }
 
     async fn drop_record(

@@ -32,6 +32,7 @@ pub(crate) static COUNT: Source = Source::new(include_str!("../scripts/count.lua
 pub(crate) static BEGIN: Source = Source::new(include_str!("../scripts/begin.lua"));
 pub(crate) static BUILD: Source = Source::new(include_str!("../scripts/build.lua"));
 pub(crate) static FINISH: Source = Source::new(include_str!("../scripts/finish.lua"));
+pub(crate) static BEGIN_RANKING: Source = Source::new(include_str!("../scripts/begin_ranking.lua"));
 pub(crate) static RANK: Source = Source::new(include_str!("../scripts/rank.lua"));
 pub(crate) static FINISH_RANKING: Source =
     Source::new(include_str!("../scripts/finish_ranking.lua"));

@@ -1,7 +1,7 @@
 //! The live tally: a count is added once, by a script that looks at its unique key first.
 
 use crate::{
-    RedisShown, keys,
+    RedisShown, hash, keys,
     lifetimes::Kind,
     record_cache::now,
     scripts::{BEGIN, BUILD, COUNT, FINISH},
@@ -9,14 +9,14 @@ use crate::{
 use async_trait::async_trait;
 use domain::{contest::Contest, money::Coins, settlement::Advisory, time::UnixMillis};
 use fred::interfaces::HashesInterface;
+use futures_util::future::try_join_all;
 use ports::shown::{Count, Counted, Epoch, ShownError, Tallies, Tally};
 use std::{
     collections::BTreeMap,
-    hash::{DefaultHasher, Hash, Hasher},
     sync::atomic::{AtomicU64, Ordering},
 };
 
-/// An attempt to build anew that nobody ends is given up after this, in milliseconds.
+/// An attempt to build anew in which nothing happens is given up after this, in milliseconds.
 pub(crate) const ATTEMPT_MS: i64 = 600_000;
 /// The most counts of one script: it keeps the server from nobody else for long (hazard D11).
 const CHUNK: usize = 500;
@@ -43,6 +43,33 @@ fn fields(count: &Count) -> [String; 4] {
     [number, sum, unique, amount]
 }
 
+/// One part of a tally.
+struct Part {
+    epoch: String,
+    tally: Tally,
+}
+
+impl Part {
+    /// From the fields e, f, w, k and p; none where there is none.
+    fn parse(fields: Vec<Option<String>>) -> Result<Option<Self>, ShownError> {
+        let mut fields = fields.into_iter();
+        let Some(Some(epoch)) = fields.next() else {
+            return Ok(None);
+        };
+        let mut number = || match fields.next().flatten() {
+            Some(text) => text.parse::<u64>().or_else(|_| uncounted("part")),
+            None => Ok(0),
+        };
+        let tally = Tally {
+            finishers: number()?,
+            weight: number()?,
+            winners: number()?,
+            prizes: Coins::new(number()?).or_else(|_| uncounted("sum of prizes"))?,
+        };
+        Ok(Some(Self { epoch, tally }))
+    }
+}
+
 fn uncounted<T>(what: &str) -> Result<T, ShownError> {
     Err(ShownError::unavailable(format!(
         "the tally's {what} is no number of ours"
@@ -51,9 +78,7 @@ fn uncounted<T>(what: &str) -> Result<T, ShownError> {
 
 impl RedisShown {
     fn shard(&self, unique: &str) -> u16 {
-        let mut hasher = DefaultHasher::new();
-        unique.hash(&mut hasher);
-        u16::try_from(hasher.finish() % u64::from(self.shards)).unwrap_or(0)
+        u16::try_from(hash::number(unique) % u64::from(self.shards)).unwrap_or(0)
     }
 
     /// Counts by their part of the tally, and as a script takes them.
@@ -69,6 +94,42 @@ impl RedisShown {
         parts
     }
 
+    /// The sum of all parts, of which some are known already; none where one is missing or they are
+    /// of two attempts.
+    async fn sum(
+        &self,
+        contest: &Contest,
+        mut known: BTreeMap<u16, Part>,
+    ) -> Result<Option<Advisory<Tally>>, ShownError> {
+        let missing = (0..self.shards).filter(|shard| !known.contains_key(shard));
+        let reads = missing.map(|shard| {
+            let numbers = keys::tally(contest.id, self.shards, shard).swap_remove(1);
+            async move {
+                let fields = vec!["e", "f", "w", "k", "p"];
+                let client = self.pool.next();
+                let read = self.call("read", client.hmget(&numbers, fields)).await?;
+                Ok::<_, ShownError>((shard, Part::parse(read)?))
+            }
+        });
+        for (shard, part) in try_join_all(reads).await? {
+            let Some(part) = part else { return Ok(None) };
+            known.insert(shard, part);
+        }
+        let mut sum = Tally::ZERO;
+        let mut epoch = None;
+        for part in known.values() {
+            if *epoch.get_or_insert(&part.epoch) != &part.epoch {
+                return Ok(None);
+            }
+            sum.finishers = sum.finishers.saturating_add(part.tally.finishers);
+            sum.weight = sum.weight.saturating_add(part.tally.weight);
+            sum.winners = sum.winners.saturating_add(part.tally.winners);
+            let prizes = sum.prizes.plus(part.tally.prizes);
+            sum.prizes = prizes.or_else(|_| uncounted("sum of prizes"))?;
+        }
+        Ok(Some(Advisory(sum)))
+    }
+
     fn ends(&self, contest: &Contest) -> (UnixMillis, UnixMillis) {
         let now = now();
         let unique = self.lifetimes.ends_at(Kind::Unique, contest, now);
@@ -82,71 +143,54 @@ impl RedisShown {
 impl Tallies for RedisShown {
     async fn count(&self, contest: &Contest, counts: &[Count]) -> Result<Counted, ShownError> {
         let (unique, totals) = self.ends(contest);
-        let mut added = 0;
-        for (shard, parts) in self.by_shard(counts) {
-            for chunk in parts.chunks(CHUNK) {
-                let mut arguments = vec![unique.0.to_string(), totals.0.to_string()];
-                arguments.extend(chunk.iter().flatten().cloned());
-                let keys = keys::tally(contest.id, self.shards, shard);
-                let answer: String = self.run("count", &COUNT, keys, arguments).await?;
-                match answer.parse::<u64>() {
-                    Ok(new) => added += new,
-                    Err(_) => return Ok(Counted::Rebuild),
+        let scripts = self.by_shard(counts).into_iter().map(|(shard, fields)| {
+            let (unique, totals) = (unique.0.to_string(), totals.0.to_string());
+            async move {
+                let mut part = None;
+                let mut added = 0;
+                for chunk in fields.chunks(CHUNK) {
+                    let mut arguments = vec![unique.clone(), totals.clone()];
+                    arguments.extend(chunk.iter().flatten().cloned());
+                    let keys = keys::tally(contest.id, self.shards, shard);
+                    let answer: Vec<String> = self.run("count", &COUNT, keys, arguments).await?;
+                    let Some((new, numbers)) = answer.split_first() else {
+                        return Ok(None);
+                    };
+                    // It says 'rebuild' instead of a number.
+                    let Ok(new) = new.parse::<u64>() else {
+                        return Ok(None);
+                    };
+                    added += new;
+                    let numbers = numbers.iter().cloned().map(Some).collect();
+                    part = Part::parse(numbers)?;
                 }
+                Ok::<_, ShownError>(part.map(|part| (shard, part, added)))
             }
+        });
+        let mut parts = BTreeMap::new();
+        let mut added = 0;
+        for counted in try_join_all(scripts).await? {
+            let Some((shard, part, new)) = counted else {
+                return Ok(Counted::Rebuild);
+            };
+            parts.insert(shard, part);
+            added += new;
         }
-        Ok(match self.read(contest).await? {
+        Ok(match self.sum(contest, parts).await? {
             Some(tally) => Counted::Now(tally, added),
             None => Counted::Rebuild,
         })
     }
 
     async fn read(&self, contest: &Contest) -> Result<Option<Advisory<Tally>>, ShownError> {
-        let mut tally = Tally::ZERO;
-        let mut epoch: Option<String> = None;
-        for shard in 0..self.shards {
-            let numbers = keys::tally(contest.id, self.shards, shard).swap_remove(1);
-            let client = self.pool.next();
-            let fields = vec!["e", "f", "w", "k", "p"];
-            let read: Vec<Option<String>> =
-                self.call("read", client.hmget(&numbers, fields)).await?;
-            let Some(Some(of)) = read.first() else {
-                return Ok(None);
-            };
-            // Parts of two attempts are no tally.
-            if epoch.as_ref().is_some_and(|epoch| epoch != of) {
-                return Ok(None);
-            }
-            epoch = Some(of.clone());
-            let number = |index: usize| -> Option<u64> {
-                match read.get(index)? {
-                    Some(text) => text.parse().ok(),
-                    None => Some(0),
-                }
-            };
-            let (Some(finishers), Some(weight), Some(winners), Some(prizes)) =
-                (number(1), number(2), number(3), number(4))
-            else {
-                return uncounted("part");
-            };
-            tally.finishers += finishers;
-            tally.weight = tally.weight.saturating_add(weight);
-            tally.winners += winners;
-            let sum = Coins::new(prizes).and_then(|prizes| tally.prizes.plus(prizes));
-            let Ok(sum) = sum else {
-                return uncounted("sum of prizes");
-            };
-            tally.prizes = sum;
-        }
-        Ok(Some(Advisory(tally)))
+        self.sum(contest, BTreeMap::new()).await
     }
 
     async fn begin(&self, contest: &Contest) -> Result<Epoch, ShownError> {
         let epoch = new_epoch();
-        let until = now().plus(ATTEMPT_MS).0.to_string();
         for shard in 0..self.shards {
             let keys = keys::tally(contest.id, self.shards, shard).split_off(3);
-            let arguments = vec![epoch.0.to_string(), until.clone()];
+            let arguments = vec![epoch.0.to_string(), ATTEMPT_MS.to_string()];
             let _: i64 = self.run("begin", &BEGIN, keys, arguments).await?;
         }
         Ok(epoch)
@@ -160,7 +204,7 @@ impl Tallies for RedisShown {
     ) -> Result<bool, ShownError> {
         for (shard, parts) in self.by_shard(counts) {
             for chunk in parts.chunks(CHUNK) {
-                let mut arguments = vec![epoch.0.to_string()];
+                let mut arguments = vec![epoch.0.to_string(), ATTEMPT_MS.to_string()];
                 arguments.extend(chunk.iter().flatten().cloned());
                 let keys = keys::tally(contest.id, self.shards, shard).split_off(3);
                 let put: i64 = self.run("build", &BUILD, keys, arguments).await?;
