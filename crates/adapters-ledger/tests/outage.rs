@@ -23,7 +23,6 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::time::sleep;
 
 /// No caller waits longer, whatever the server does.
 const PATIENCE: Duration = Duration::from_secs(10);

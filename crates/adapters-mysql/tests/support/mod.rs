@@ -13,92 +13,55 @@ use ports::{
     signups::SignupRepository,
     tasks::{TaskEvents, Tasks},
 };
-use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
+use sqlx::{Connection, MySqlConnection};
 use std::{marker::PhantomData, sync::Arc};
-use uuid::Uuid;
 
 /// Which server.
-pub trait Engine: Send + Sync + 'static {
-    /// The variable that has its address.
-    const VARIABLE: &'static str;
+pub(crate) trait Engine: Send + Sync + 'static {
+    /// Its name for test-support.
+    const ENGINE: test_support::Engine;
 }
 
-pub struct Mysql;
-pub struct Mariadb;
+pub(crate) struct Mysql;
+pub(crate) struct Mariadb;
 
 impl Engine for Mysql {
-    const VARIABLE: &'static str = "GUAFEN_TEST_MYSQL_URL";
+    const ENGINE: test_support::Engine = test_support::Engine::Mysql;
 }
 
 impl Engine for Mariadb {
-    const VARIABLE: &'static str = "GUAFEN_TEST_MARIADB_URL";
+    const ENGINE: test_support::Engine = test_support::Engine::Mariadb;
 }
 
 /// An empty schema; gone when the value is.
-pub struct Schema {
-    server: String,
-    pub name: String,
-}
+pub(crate) struct Schema(test_support::Database);
 
 impl Schema {
-    pub async fn create<E: Engine>() -> Self {
-        let server = std::env::var(E::VARIABLE).unwrap_or_else(|_| {
-            panic!(
-                "{} is not set: `cargo xtask test` starts a server and sets it",
-                E::VARIABLE
-            )
-        });
-        let name = format!("guafen_{}", Uuid::now_v7().simple());
-        run(&server, &format!("CREATE DATABASE {name}")).await;
-        Self { server, name }
+    pub(crate) async fn create<E: Engine>() -> Self {
+        let database = test_support::database(E::ENGINE).await;
+        Self(database.expect("a test server"))
     }
 
-    pub fn url(&self) -> String {
-        format!("{}/{}", self.server.trim_end_matches('/'), self.name)
+    pub(crate) fn url(&self) -> String {
+        self.0.url().to_owned()
     }
 
-    pub async fn connect(&self) -> MySqlConnection {
+    pub(crate) async fn connect(&self) -> MySqlConnection {
         MySqlConnection::connect(&self.url())
             .await
             .expect("a connection")
     }
 }
 
-async fn run(server: &str, statement: &str) {
-    let mut connection = MySqlConnection::connect(server)
-        .await
-        .expect("the test server answers");
-    sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
-        .execute(&mut connection)
-        .await
-        .expect("a statement");
-    let _ = connection.close().await;
-}
-
-impl Drop for Schema {
-    fn drop(&mut self) {
-        let (server, statement) = (self.server.clone(), format!("DROP DATABASE {}", self.name));
-        // The test's own runtime is busy dropping this.
-        let dropping = std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .expect("a runtime");
-            runtime.block_on(run(&server, &statement));
-        });
-        let _ = dropping.join();
-    }
-}
-
 /// A store on a schema of its own.
-pub struct Fixture<E: Engine> {
-    pub schema: Schema,
-    pub effects: &'static [Effect],
-    pub store: Arc<MysqlStore>,
+pub(crate) struct Fixture<E: Engine> {
+    pub(crate) schema: Schema,
+    pub(crate) effects: &'static [Effect],
+    pub(crate) store: Arc<MysqlStore>,
     engine: PhantomData<E>,
 }
 
-pub async fn open_at(url: String, effects: &[Effect]) -> MysqlStore {
+pub(crate) async fn open_at(url: String, effects: &[Effect]) -> MysqlStore {
     let settings = Settings {
         readers: 2,
         weak_durability: true,
