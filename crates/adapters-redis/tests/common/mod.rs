@@ -70,21 +70,23 @@ pub(crate) fn place(name: &str, quantity: u64, reached_at: UnixMillis) -> Place 
 /// Asks until there is an answer that is wanted; fails when it does not come.
 pub(crate) async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> T {
     let bound = Instant::now() + PATIENCE;
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
     loop {
+        ticks.tick().await;
         if let Some(answer) = ask().await {
             return answer;
         }
         assert!(Instant::now() < bound, "{what} does not come");
-        tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
 
 /// Waits until it answers.
 pub(crate) async fn answers(shown: &Arc<RedisShown>, contest: &Contest) {
     let bound = Instant::now() + PATIENCE;
+    let mut ticks = tokio::time::interval(Duration::from_millis(10));
     while let Err(error) = shown.read(contest).await {
         assert!(Instant::now() < bound, "no answer: {error:?}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        ticks.tick().await;
     }
 }
 
