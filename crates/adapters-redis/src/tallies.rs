@@ -9,7 +9,7 @@ use crate::{
 use async_trait::async_trait;
 use domain::{contest::Contest, money::Coins, settlement::Advisory, time::UnixMillis};
 use fred::interfaces::HashesInterface;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use ports::shown::{Count, Counted, Epoch, ShownError, Tallies, Tally};
 use std::{
     collections::BTreeMap,
@@ -111,7 +111,8 @@ impl RedisShown {
                 Ok::<_, ShownError>((shard, Part::parse(read)?))
             }
         });
-        for (shard, part) in try_join_all(reads).await? {
+        for read in join_all(reads).await {
+            let (shard, part) = read?;
             let Some(part) = part else { return Ok(None) };
             known.insert(shard, part);
         }
@@ -169,8 +170,10 @@ impl Tallies for RedisShown {
         });
         let mut parts = BTreeMap::new();
         let mut added = 0;
-        for counted in try_join_all(scripts).await? {
-            let Some((shard, part, new)) = counted else {
+        // All are waited for: the first may be the probe of an open breaker, and the others are told so
+        // at once.
+        for counted in join_all(scripts).await {
+            let Some((shard, part, new)) = counted? else {
                 return Ok(Counted::Rebuild);
             };
             parts.insert(shard, part);

@@ -104,14 +104,19 @@ pub(crate) async fn count_at_last(
     counts: &[Count],
     rows: &[Count],
 ) {
-    until("a count", async || {
-        match shown.count(contest, counts).await {
-            Ok(Counted::Now(..)) => Some(()),
-            Ok(Counted::Rebuild) => rebuild(shown, contest, rows).await.ok(),
-            Err(_) => None,
+    let bound = Instant::now() + PATIENCE;
+    loop {
+        let is_counted = match shown.count(contest, counts).await {
+            Ok(Counted::Now(..)) => true,
+            Ok(Counted::Rebuild) => rebuild(shown, contest, rows).await.is_ok(),
+            Err(_) => false,
+        };
+        if is_counted {
+            return;
         }
-    })
-    .await;
+        assert!(Instant::now() < bound, "a count does not come");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 /// A rebuild that may fail.
