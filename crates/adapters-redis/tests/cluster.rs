@@ -70,7 +70,7 @@ async fn load(
                 assert_eq!(is_refusal(&error), None);
                 seen.failed += 1;
                 // As the relay: not at once again.
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                test_support::later(Duration::from_millis(5)).await;
             }
         }
         number += 1;
@@ -99,7 +99,7 @@ async fn under_failover(harm: impl AsyncFnOnce(&Cluster)) {
             tokio::spawn(load(shown, contest, rows, Arc::clone(&stop)))
         })
         .collect();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    test_support::later(Duration::from_millis(500)).await;
     let began = Instant::now();
     harm(&cluster).await;
     // Every part and every kind of key is used again.

@@ -102,7 +102,7 @@ async fn flushed_in_the_middle_of_the_load_it_is_rebuilt_and_equal() {
     build(&tallies(&shown), &contest, &[]).await;
     let harm = async {
         for _ in 0..3 {
-            tokio::time::sleep(Duration::from_millis(60)).await;
+            test_support::later(Duration::from_millis(60)).await;
             redis.flush().await.expect("flushed");
         }
     };
@@ -125,7 +125,7 @@ async fn killed_and_started_empty_in_the_middle_of_the_load_it_is_rebuilt_and_eq
     answers(&shown, &contest).await;
     build(&tallies(&shown), &contest, &[]).await;
     let harm = async {
-        tokio::time::sleep(Duration::from_millis(60)).await;
+        test_support::later(Duration::from_millis(60)).await;
         redis.stop().expect("killed");
         redis.start().await.expect("started");
     };

@@ -40,3 +40,9 @@ pub use proxy::{Counters, Mode, Proxy};
 pub use redis::{Redis, private_redis, redis};
 pub use resp::{Reply, command};
 pub use schema::{Database, database, is_ready};
+
+/// Comes back after a while: the pace of callers, and the moment of a harm in the middle of a load.
+/// Never to wait for a thing: that is looked at, with a bound.
+pub async fn later(after: std::time::Duration) {
+    tokio::time::sleep_until(tokio::time::Instant::now() + after).await;
+}

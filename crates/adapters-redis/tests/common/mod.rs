@@ -115,7 +115,7 @@ pub(crate) async fn count_at_last(
             return;
         }
         assert!(Instant::now() < bound, "a count does not come");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        test_support::later(Duration::from_millis(10)).await;
     }
 }
 
