@@ -31,6 +31,9 @@ use ports::shown::ShownError;
 use scripts::Source;
 use std::{future::Future, time::Duration};
 
+/// The schemes of addresses; those that begin with `rediss` mean TLS, checked by the system's
+/// certificates.
+const SCHEMES: [&str; 4] = ["redis", "rediss", "redis-cluster", "rediss-cluster"];
 /// Connections.
 const POOL: usize = 4;
 /// The most commands that wait to be sent on one connection.
@@ -46,7 +49,8 @@ const RECONNECT_MS: (u32, u32) = (50, 2_000);
 /// How Redis is used.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// `redis://…`, `rediss://…` or `redis-cluster://…`.
+    /// `redis://…`, `redis-cluster://host:port?node=host:port&node=…`, or with TLS `rediss://…` and
+    /// `rediss-cluster://…`.
     pub url: String,
     /// The longest that one call may take.
     pub budget: Duration,
@@ -73,7 +77,9 @@ impl Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SetupError {
     /// The address is none.
-    #[error("must be redis://…, rediss://… or redis-cluster://host:port?node=host:port")]
+    #[error(
+        "must be redis://…, rediss://…, redis-cluster://host:port?node=host:port or rediss-cluster://…"
+    )]
     Url,
     /// The number of parts is out of range.
     #[error("a tally has 1 to 64 parts")]
@@ -98,6 +104,15 @@ impl RedisShown {
     pub fn connect(settings: &Settings) -> Result<Self, SetupError> {
         if !(1..=64).contains(&settings.shards) {
             return Err(SetupError::Shards);
+        }
+        // The client takes any scheme, and what it does not know for a connection in clear text.
+        let (scheme, _) = settings.url.split_once("://").ok_or(SetupError::Url)?;
+        if !SCHEMES.contains(&scheme) {
+            return Err(SetupError::Url);
+        }
+        if scheme.starts_with("rediss") {
+            // Fails where the process has chosen one already, which serves as well.
+            let _ = rustls::crypto::ring::default_provider().install_default();
         }
         let mut config = Config::from_url(&settings.url).map_err(|_| SetupError::Url)?;
         // The first connection is tried for ever, as every later one is.
