@@ -1,6 +1,7 @@
 -- Who does which work, and until when. A row stays: its fence rises for ever.
 CREATE TABLE lease (
-    name       VARCHAR(100) NOT NULL PRIMARY KEY,
+    -- bytes: as text, "a" and "a " were one name
+    name       VARBINARY(100) NOT NULL PRIMARY KEY,
     owner      BINARY(16)   NOT NULL,
     fence      BIGINT       NOT NULL,
     ends_at    BIGINT       NOT NULL
