@@ -102,7 +102,10 @@ impl From<sqlx::Error> for MysqlError {
 /// [`MysqlError::Url`].
 pub fn options(url: &str) -> Result<MySqlConnectOptions, MysqlError> {
     // The parser takes any scheme.
-    if !url.starts_with("mysql://") {
+    if !["mysql://", "mariadb://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
+    {
         return Err(MysqlError::Url);
     }
     // The parser's own error may repeat the address, and with it a password.
