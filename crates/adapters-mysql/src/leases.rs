@@ -17,7 +17,7 @@ const PROBE: &str = "probe";
 
 // Columns are set from left to right, and each sees what those before it were set to: `fence` and
 // `owner` look at the old end, `ends_at` at the new owner.
-static TAKE: LazyLock<String> = LazyLock::new(|| {
+pub(crate) static TAKE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "INSERT INTO lease (name, owner, fence, ends_at) VALUES (?, ?, 1, {NOW_MS} + ?) \
          ON DUPLICATE KEY UPDATE \

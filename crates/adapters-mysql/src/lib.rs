@@ -16,6 +16,8 @@ mod findings;
 mod leaderboard;
 mod leases;
 mod outbox;
+#[cfg(test)]
+mod plans;
 mod reader;
 mod rows;
 mod session;

@@ -169,7 +169,8 @@ async fn names_are_different_where_any_byte_is<E: Engine>() {
     let too_long = "ö".repeat(LEASE_NAME_MAX / 2) + "n";
     for name in ["", too_long.as_str()] {
         let answer = nodes.of(0).take(name, Uuid::now_v7(), LONG).await;
-        let error = answer.expect_err("a name that is none").to_string();
+        let error = answer.expect_err("a name that is none");
+        let error = format!("{error:?}");
         assert!(error.contains("1 to 100 bytes"), "{error}");
     }
 }

@@ -101,6 +101,13 @@ impl From<sqlx::Error> for MysqlError {
 /// # Errors
 /// [`MysqlError::Url`].
 pub fn options(url: &str) -> Result<MySqlConnectOptions, MysqlError> {
+    // The parser takes any scheme.
+    if !["mysql://", "mariadb://"]
+        .iter()
+        .any(|scheme| url.starts_with(scheme))
+    {
+        return Err(MysqlError::Url);
+    }
     // The parser's own error may repeat the address, and with it a password.
     let options = MySqlConnectOptions::from_str(url).map_err(|_| MysqlError::Url)?;
     if options.get_database().is_none_or(str::is_empty) {

@@ -1,0 +1,219 @@
+//! Every statement is understood by both servers, and none of them reads a whole table.
+#![allow(clippy::expect_used, reason = "these are tests")]
+
+use crate::{contest_sql, enroll, events, leaderboard, leases, migrate, sheet, signup_sql};
+use domain::signup::StateKind;
+use sql_core::mysql as session;
+use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, Row, SqlSafeStr};
+
+const SERVERS: [&str; 2] = ["GUAFEN_TEST_MYSQL_URL", "GUAFEN_TEST_MARIADB_URL"];
+/// The one contest with many signups.
+const CONTEST: &str = "UNHEX('00000000000000000000000000000001')";
+
+async fn run(connection: &mut MySqlConnection, statement: String) {
+    sqlx::raw_sql(AssertSqlSafe(statement))
+        .execute(connection)
+        .await
+        .expect("an answer");
+}
+
+/// With enough rows that a scan would cost more than an index; a tenth of them in one contest.
+async fn filled(connection: &mut MySqlConnection) {
+    let values = |row: fn(usize) -> String| (0..2_000).map(row).collect::<Vec<_>>().join(", ");
+    let signups = values(|n| {
+        let contest = n % 10 + 1;
+        let (state, parked) = [
+            ("in_progress", "NULL"),
+            ("completed", "NULL"),
+            ("refunding", "1"),
+        ][if n % 50 == 0 { 2 } else { n % 2 }];
+        format!(
+            "(UNHEX('{contest:032x}'), UNHEX('{n:032x}'), 'user-{n}', 10, UNHEX('{n:032x}'), '{state}', \
+             0, {n}, 5, 1, 1, 1, {n}, {parked}, NULL)"
+        )
+    });
+    run(
+        connection,
+        format!(
+            "INSERT INTO signup (contest_id, signup_id, user_id, fee, fee_order_id, state, tries, paid_at, \
+             weight, version, created_at, updated_at, wake_at, is_parked, is_provisional) VALUES {signups}"
+        ),
+    )
+    .await;
+    let events =
+        values(|n| format!("('game', 'event-{n}', 'user-{n}', 'room', 'kind', 1, {n}, {n})"));
+    run(
+        connection,
+        format!(
+            "INSERT INTO task_event (sender_id, event_id, user_id, room_id, kind, quantity, occurred_at, \
+             received_at) VALUES {events}"
+        ),
+    )
+    .await;
+    let progress = values(|n| {
+        let contest = n % 10 + 1;
+        format!("(UNHEX('{contest:032x}'), 'user-{n}', {n}, 'game', 'event-{n}', 1)")
+    });
+    run(
+        connection,
+        format!(
+            "INSERT INTO task_progress (contest_id, user_id, occurred_at, sender_id, event_id, quantity) \
+             VALUES {progress}"
+        ),
+    )
+    .await;
+    let leases = values(|n| format!("('work-{n}', UNHEX('{n:032x}'), 1, {n})"));
+    let leases = format!("INSERT INTO lease (name, owner, fence, ends_at) VALUES {leases}");
+    run(connection, leases).await;
+    run(
+        connection,
+        "ANALYZE TABLE signup, task_event, task_progress, lease".to_owned(),
+    )
+    .await;
+}
+
+/// A statement and what stands for its question marks, in their order; the last for all that
+/// follow.
+struct Case {
+    name: &'static str,
+    statement: String,
+    values: Vec<&'static str>,
+}
+
+fn case(name: &'static str, statement: impl Into<String>, values: &[&'static str]) -> Case {
+    Case {
+        name,
+        statement: statement.into(),
+        values: values.to_vec(),
+    }
+}
+
+const JSON: &str = r#"'[{"n": 0, "user_id": "user-1", "paid_at": 0}]'"#;
+const USER: &str = "'user-10'";
+const ID: &str = "UNHEX('0000000000000000000000000000000a')";
+const ZERO: &str = "UNHEX('00000000000000000000000000000000')";
+const LAST: &str = "UNHEX('ffffffffffffffffffffffffffffffff')";
+
+fn cases() -> Vec<Case> {
+    let states: Vec<_> = StateKind::ALL.iter().map(|state| state.name()).collect();
+    vec![
+        case(
+            "find_many",
+            signup_sql::find_many(2),
+            &[CONTEST, USER, CONTEST, "'user-20'"],
+        ),
+        case(
+            "lock",
+            signup_sql::lock(2),
+            &[CONTEST, ID, CONTEST, CONTEST],
+        ),
+        case("GET", signup_sql::GET.as_str(), &[ID]),
+        case("AWAKE", signup_sql::AWAKE.as_str(), &["10"]),
+        case("PAGE", signup_sql::PAGE.as_str(), &[CONTEST, ZERO, "10"]),
+        case(
+            "PAGE_OF_STATE",
+            signup_sql::PAGE_OF_STATE.as_str(),
+            &[CONTEST, "'completed'", ZERO, "10"],
+        ),
+        case("OF_USER", signup_sql::OF_USER.as_str(), &[USER, LAST, "10"]),
+        case(
+            "PARKED_ROWS",
+            signup_sql::PARKED_ROWS.as_str(),
+            &[ZERO, "10"],
+        ),
+        case("presence", contest_sql::presence(&states), &[CONTEST]),
+        case("CENSUS", contest_sql::CENSUS, &[CONTEST]),
+        case("COUNTS", contest_sql::COUNTS, &[CONTEST]),
+        case("FINISHERS", contest_sql::FINISHERS, &[CONTEST, ZERO, "10"]),
+        case("get_many", contest_sql::get_many(2), &[CONTEST, ID]),
+        case("contests AWAKE", contest_sql::AWAKE.as_str(), &["10"]),
+        case("by_id", enroll::by_id(2), &[CONTEST, ID]),
+        case(
+            "by_room",
+            enroll::by_room(2),
+            &["'room'", "'kind'", "'room'", "'other'", "5"],
+        ),
+        case(
+            "stored",
+            events::stored_sql(2),
+            &["'game'", "'event-1'", "'game'", "'event-2'"],
+        ),
+        case(
+            "PROGRESS",
+            events::PROGRESS.as_str(),
+            &["3", JSON, CONTEST, "100000"],
+        ),
+        case("sheet PAGE", sheet::PAGE, &[CONTEST, ZERO, "10"]),
+        case("TAKE", leases::TAKE.as_str(), &["'work-1'", ID, "1000"]),
+        case(
+            "standings",
+            leaderboard::standings(2),
+            &["100000", CONTEST, USER, "'user-20'"],
+        ),
+        case(
+            "places PAGE",
+            leaderboard::PAGE.as_str(),
+            &["100000", CONTEST, ZERO, "10"],
+        ),
+        case(
+            "PLACES",
+            leaderboard::PLACES.as_str(),
+            &["100000", CONTEST, "NULL", "NULL", "10"],
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn both_servers_prepare_every_statement_and_scan_no_table() {
+    for variable in SERVERS {
+        let base = std::env::var(variable).expect("the variable names a server");
+        let name = format!("store_plans_{}", std::process::id());
+        let mut outside = MySqlConnection::connect(&base).await.expect("a server");
+        run(&mut outside, format!("CREATE DATABASE {name}")).await;
+        let url = format!("{base}/{name}");
+        migrate(&url).await.expect("a migrated database");
+        let options = session::options(&url).expect("an address");
+        let mut connection = session::connect(&options).await.expect("a connection");
+        if variable == "GUAFEN_TEST_MYSQL_URL" {
+            let classic = "SET SESSION explain_format = 'TRADITIONAL'";
+            run(&mut connection, classic.to_owned()).await;
+        }
+        filled(&mut connection).await;
+        let mut wrong = Vec::new();
+        for Case {
+            name,
+            statement,
+            values,
+        } in cases()
+        {
+            (&mut connection)
+                .prepare(AssertSqlSafe(statement.clone()).into_sql_str())
+                .await
+                .unwrap_or_else(|error| panic!("{variable}: {name}: {error}"));
+            let mut explain = "EXPLAIN ".to_owned();
+            for (place, part) in statement.split('?').enumerate() {
+                if place > 0 {
+                    explain.push_str(values[(place - 1).min(values.len() - 1)]);
+                }
+                explain.push_str(part);
+            }
+            let rows = sqlx::raw_sql(AssertSqlSafe(explain))
+                .fetch_all(&mut connection)
+                .await
+                .unwrap_or_else(|error| panic!("{variable}: {name}: {error}"));
+            for row in rows {
+                let table: String = row.get::<Option<_>, _>("table").unwrap_or_default();
+                let access: String = row.get::<Option<_>, _>("type").unwrap_or_default();
+                let key: String = row.get::<Option<_>, _>("key").unwrap_or_default();
+                // `j` is the parameter, `<…>` what another row of the plan comes to; `c` is that
+                // too. The target of an insert is listed as if it were read.
+                let is_small = table.starts_with('<') || table == "j" || name == "TAKE";
+                if ["ALL", "index"].contains(&access.as_str()) && !is_small {
+                    wrong.push(format!("{name} scans {table} by {access} {key}"));
+                }
+            }
+        }
+        run(&mut outside, format!("DROP DATABASE {name}")).await;
+        assert!(wrong.is_empty(), "{variable}: {wrong:#?}");
+    }
+}
