@@ -118,7 +118,7 @@ async fn is_quiet(nodes: &Nodes) -> bool {
         "SELECT COUNT(*) FROM information_schema.innodb_trx AS t \
          JOIN information_schema.processlist AS p ON p.id = t.trx_mysql_thread_id \
          WHERE p.db = '{}' AND p.id <> CONNECTION_ID()",
-        nodes.schema.name
+        nodes.schema.name()
     );
     let mut connection = nodes.schema.connect().await;
     let open: Result<i64, _> = sqlx::query_scalar(AssertSqlSafe(query))

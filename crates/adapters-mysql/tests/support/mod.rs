@@ -48,6 +48,10 @@ impl Schema {
         Self(database.expect("a test server"))
     }
 
+    pub fn name(&self) -> &str {
+        self.0.name()
+    }
+
     pub fn url(&self) -> String {
         self.0.url().to_owned()
     }
