@@ -21,10 +21,11 @@ const BOUND: Duration = Duration::from_secs(15);
 const EFFECTS: &[Effect] = &[Effect::DropCachedAgain];
 
 /// A proxy in front of the server, and a store behind it.
-async fn behind_proxy<E: Engine>(nodes: &Nodes) -> (Proxy, adapters_mysql::MysqlStore) {
-    let server = std::env::var(E::VARIABLE).expect("checked before");
+async fn behind_proxy(nodes: &Nodes) -> (Proxy, adapters_mysql::MysqlStore) {
+    let server = nodes.schema.url();
     let address = server.rsplit('@').next().expect("an address");
-    let address: SocketAddr = address.trim_end_matches('/').parse().expect("IP and port");
+    let address = address.split('/').next().expect("IP and port");
+    let address: SocketAddr = address.parse().expect("IP and port");
     let proxy = Proxy::start(address).await.expect("a proxy");
     let store = open_at(proxy.through(&nodes.schema.url()), EFFECTS).await;
     (proxy, store)
@@ -44,7 +45,7 @@ async fn warm(store: &adapters_mysql::MysqlStore, nodes: &Nodes) {
 // hazard: A8
 async fn a_lost_answer_never_makes_two_of_anything<E: Engine>() {
     let nodes = Nodes::open::<E>(EFFECTS).await;
-    let (proxy, store) = behind_proxy::<E>(&nodes).await;
+    let (proxy, store) = behind_proxy(&nodes).await;
     let contest = nodes.contest().await;
     let now = nodes.of(0).now().await.expect("the clock");
     let fee = samples::receipt(5, now);
@@ -164,7 +165,7 @@ async fn warm_again(store: &adapters_mysql::MysqlStore) {
 // hazard: A8, F2
 async fn connections_cut_in_the_middle_of_batches<E: Engine>() {
     let nodes = Nodes::open::<E>(EFFECTS).await;
-    let (proxy, store) = behind_proxy::<E>(&nodes).await;
+    let (proxy, store) = behind_proxy(&nodes).await;
     warm(&store, &nodes).await;
     let contest = nodes.contest().await;
     let at = nodes.of(0).now().await.expect("the clock");
