@@ -105,7 +105,6 @@ async fn main() {
     let (parted, parted_contest) = opened(&url, 4).await;
     let tag = format!("guafen:tally:1:{{{}:0}}", contest.id);
     let keys: Vec<String> = [
-        "marker",
         "numbers",
         "unique",
         "building",
@@ -115,7 +114,6 @@ async fn main() {
     .iter()
     .map(|part| format!("{tag}:{part}"))
     .collect();
-    let end = contest.terms.claim_closes_at.0.to_string();
     let names = ["SET", "count script", "count, 1 part", "count, 4 parts"];
     let mut rates: [Vec<f64>; 4] = Default::default();
     for round in 0..=ROUNDS {
@@ -132,12 +130,12 @@ async fn main() {
             }
         })
         .await;
-        let (client, keys, end, sha) = (pool.clone(), keys.clone(), end.clone(), sha.clone());
+        let (client, keys, sha) = (pool.clone(), keys.clone(), sha.clone());
         let script = rate(move || {
-            let (client, keys, end, sha) = (client.clone(), keys.clone(), end.clone(), sha.clone());
+            let (client, keys, sha) = (client.clone(), keys.clone(), sha.clone());
             async move {
                 let id = format!("f:{}", signup_id());
-                let arguments = vec![end.clone(), end, "f".into(), "w".into(), id, "1000".into()];
+                let arguments = vec!["f".into(), "w".into(), id, "1000".into()];
                 let answer: Vec<String> = client
                     .next()
                     .evalsha(sha, keys, arguments)

@@ -1,6 +1,6 @@
 -- Adds rows to the tally that is being built.
 -- KEYS: building, building numbers, building unique. ARGV: epoch, how long the attempt lives from now on,
--- then as for count.lua from the third on. Answers 0 if the attempt is void or has lost what it built.
+-- then as for count.lua. Answers 0 if the attempt is void or has lost what it built.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 if redis.call('HGET', KEYS[2], 'e') ~= ARGV[1] or redis.call('SISMEMBER', KEYS[3], 'e:' .. ARGV[1]) == 0 then
   redis.call('UNLINK', KEYS[1])

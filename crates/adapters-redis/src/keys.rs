@@ -9,12 +9,12 @@ pub(crate) fn record(contest: ContestId, user: &UserId) -> Vec<String> {
     vec![format!("{tag}:value"), format!("{tag}:dropped")]
 }
 
-/// Marker, numbers and unique keys of one part of a tally, and the same that are being built.
+/// Numbers and unique keys of one part of a tally, each with the epoch of both as its marker; and
+/// what is being built.
 pub(crate) fn tally(contest: ContestId, shards: u16, shard: u16) -> Vec<String> {
     // The number of parts is in the name: after it was changed, all parts are built anew.
     let tag = format!("guafen:tally:{shards}:{{{contest}:{shard}}}");
     [
-        "marker",
         "numbers",
         "unique",
         "building",

@@ -103,7 +103,7 @@ impl RedisShown {
     ) -> Result<Option<Advisory<Tally>>, ShownError> {
         let missing = (0..self.shards).filter(|shard| !known.contains_key(shard));
         let reads = missing.map(|shard| {
-            let numbers = keys::tally(contest.id, self.shards, shard).swap_remove(1);
+            let numbers = keys::tally(contest.id, self.shards, shard).swap_remove(0);
             async move {
                 let fields = vec!["e", "f", "w", "k", "p"];
                 let client = self.pool.next();
@@ -143,15 +143,14 @@ impl RedisShown {
 #[async_trait]
 impl Tallies for RedisShown {
     async fn count(&self, contest: &Contest, counts: &[Count]) -> Result<Counted, ShownError> {
-        let (unique, totals) = self.ends(contest);
-        let scripts = self.by_shard(counts).into_iter().map(|(shard, fields)| {
-            let (unique, totals) = (unique.0.to_string(), totals.0.to_string());
-            async move {
+        let scripts = self
+            .by_shard(counts)
+            .into_iter()
+            .map(|(shard, fields)| async move {
                 let mut part = None;
                 let mut added = 0;
                 for chunk in fields.chunks(CHUNK) {
-                    let mut arguments = vec![unique.clone(), totals.clone()];
-                    arguments.extend(chunk.iter().flatten().cloned());
+                    let arguments = chunk.iter().flatten().cloned().collect();
                     let keys = keys::tally(contest.id, self.shards, shard);
                     let answer: Vec<String> = self.run("count", &COUNT, keys, arguments).await?;
                     let Some((new, numbers)) = answer.split_first() else {
@@ -162,12 +161,10 @@ impl Tallies for RedisShown {
                         return Ok(None);
                     };
                     added += new;
-                    let numbers = numbers.iter().cloned().map(Some).collect();
-                    part = Part::parse(numbers)?;
+                    part = Part::parse(numbers.iter().cloned().map(Some).collect())?;
                 }
                 Ok::<_, ShownError>(part.map(|part| (shard, part, added)))
-            }
-        });
+            });
         let mut parts = BTreeMap::new();
         let mut added = 0;
         // All are waited for: the first may be the probe of an open breaker, and the others are told so
@@ -192,7 +189,7 @@ impl Tallies for RedisShown {
     async fn begin(&self, contest: &Contest) -> Result<Epoch, ShownError> {
         let epoch = new_epoch();
         for shard in 0..self.shards {
-            let keys = keys::tally(contest.id, self.shards, shard).split_off(3);
+            let keys = keys::tally(contest.id, self.shards, shard).split_off(2);
             let arguments = vec![epoch.0.to_string(), ATTEMPT_MS.to_string()];
             let _: i64 = self.run("begin", &BEGIN, keys, arguments).await?;
         }
@@ -209,7 +206,7 @@ impl Tallies for RedisShown {
             for chunk in parts.chunks(CHUNK) {
                 let mut arguments = vec![epoch.0.to_string(), ATTEMPT_MS.to_string()];
                 arguments.extend(chunk.iter().flatten().cloned());
-                let keys = keys::tally(contest.id, self.shards, shard).split_off(3);
+                let keys = keys::tally(contest.id, self.shards, shard).split_off(2);
                 let put: i64 = self.run("build", &BUILD, keys, arguments).await?;
                 if put == 0 {
                     return Ok(false);

@@ -91,21 +91,12 @@ async fn every_key_ends_when_its_kind_does() {
     build(&tallies(&shown), &contest, &finishers(50)).await;
     build_ranking(&ranking(&shown), &contest, &[ann]).await;
     for _ in 0..2 {
-        for kind in [":unique", ":marker"] {
-            let of: Vec<i64> = ends(&redis, "guafen:tally").await;
-            assert_eq!(
-                of.len(),
-                12,
-                "four parts of three keys, and nothing of the building"
-            );
-            for end_of in ends(&redis, kind).await {
-                let days = (end_of - end) / DAY;
-                assert!(
-                    [2, 12].contains(&days) && (end_of - end) % DAY == 0,
-                    "{kind}"
-                );
-            }
-        }
+        let of = ends(&redis, "guafen:tally").await;
+        assert_eq!(
+            of.len(),
+            8,
+            "four parts of two keys, and nothing of the building"
+        );
         for end_of in ends(&redis, ":numbers").await {
             assert_eq!(end_of, end + 12 * DAY);
         }
