@@ -7,7 +7,7 @@ use crate::{
     places,
     record_cache::now,
     scripts::{BEGIN_RANKING, FINISH_RANKING, PLACE, RANK, TOP},
-    tallies::{ATTEMPT_MS, new_epoch},
+    tallies::{ATTEMPT_MS, chunks, new_epoch},
 };
 use async_trait::async_trait;
 use domain::{contest::Contest, ids::UserId};
@@ -33,8 +33,10 @@ impl RedisShown {
             .ends_at(Kind::Totals, contest, now())
             .0
             .to_string();
+        let is_building = epoch.is_some();
+        let mut is_entered = true;
         let epoch = epoch.map_or_else(String::new, |epoch| epoch.0.to_string());
-        for chunk in entered.chunks(CHUNK) {
+        for chunk in chunks(entered, CHUNK) {
             let mut arguments = vec![epoch.clone(), ends_at.clone(), ATTEMPT_MS.to_string()];
             for place in chunk {
                 arguments.extend([place.user_id.to_string(), places::member(place)]);
@@ -43,10 +45,14 @@ impl RedisShown {
                 .run("rank", &RANK, keys::ranking(contest.id), arguments)
                 .await?;
             if done == 0 {
-                return Ok(false);
+                is_entered = false;
+                if is_building {
+                    break;
+                }
+                // What is being built must not miss the places that follow.
             }
         }
-        Ok(true)
+        Ok(is_entered)
     }
 }
 

@@ -70,6 +70,12 @@ impl Part {
     }
 }
 
+/// Slices of at most `size`; of nothing, an empty one.
+pub(crate) fn chunks<T>(items: &[T], size: usize) -> impl Iterator<Item = &[T]> {
+    let none = items.is_empty().then_some(items);
+    none.into_iter().chain(items.chunks(size))
+}
+
 fn uncounted<T>(what: &str) -> Result<T, ShownError> {
     Err(ShownError::unavailable(format!(
         "the tally's {what} is no number of ours"
@@ -149,6 +155,7 @@ impl Tallies for RedisShown {
             .map(|(shard, fields)| async move {
                 let mut part = None;
                 let mut added = 0;
+                let mut is_gone = false;
                 for chunk in fields.chunks(CHUNK) {
                     let arguments = chunk.iter().flatten().cloned().collect();
                     let keys = keys::tally(contest.id, self.shards, shard);
@@ -156,13 +163,16 @@ impl Tallies for RedisShown {
                     let Some((new, numbers)) = answer.split_first() else {
                         return Ok(None);
                     };
-                    // It says 'rebuild' instead of a number.
+                    // It says 'rebuild' instead of a number. The other chunks are sent all the same:
+                    // what is being built must not miss them.
                     let Ok(new) = new.parse::<u64>() else {
-                        return Ok(None);
+                        is_gone = true;
+                        continue;
                     };
                     added += new;
                     part = Part::parse(numbers.iter().cloned().map(Some).collect())?;
                 }
+                let part = part.filter(|_| !is_gone);
                 Ok::<_, ShownError>(part.map(|part| (shard, part, added)))
             });
         let mut parts = BTreeMap::new();
@@ -202,8 +212,13 @@ impl Tallies for RedisShown {
         epoch: Epoch,
         counts: &[Count],
     ) -> Result<bool, ShownError> {
-        for (shard, parts) in self.by_shard(counts) {
-            for chunk in parts.chunks(CHUNK) {
+        let mut parts = self.by_shard(counts);
+        if parts.is_empty() {
+            // Whether the attempt is void is asked all the same.
+            parts.insert(0, Vec::new());
+        }
+        for (shard, parts) in parts {
+            for chunk in chunks(&parts, CHUNK) {
                 let mut arguments = vec![epoch.0.to_string(), ATTEMPT_MS.to_string()];
                 arguments.extend(chunk.iter().flatten().cloned());
                 let keys = keys::tally(contest.id, self.shards, shard).split_off(2);
