@@ -9,6 +9,7 @@ use crate::{
     meter::MeteredFunds,
     node::Node,
     ready::Readiness,
+    state::Offers,
 };
 use adapters_ledger::Ledger;
 use adapters_sqlite::SqliteStore;
@@ -125,7 +126,10 @@ pub(crate) async fn serve(data_dir: &Path, settings: Settings) -> anyhow::Result
             store: dir.path.join(STORE),
             ledger: dir.path.join(LEDGER),
         }),
-        sandbox: true,
+        offers: Offers {
+            sandbox: true,
+            events: true,
+        },
         kept_in: format!("data in {}", dir.path.display()),
     };
     node.serve(settings, background::start).await

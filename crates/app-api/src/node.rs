@@ -10,7 +10,7 @@ use crate::{
     ready::Readiness,
     routes,
     server::{self, Keep},
-    state::App,
+    state::{App, Offers},
 };
 use anyhow::Context;
 use hyper::service::Service;
@@ -42,8 +42,8 @@ pub(crate) struct Node {
     pub(crate) stopping: CancellationToken,
     /// What the board's checker reads; none: no board.
     pub(crate) files: Option<board::Files>,
-    /// Whether coins for trying things out may be granted.
-    pub(crate) sandbox: bool,
+    /// What it serves beside contests.
+    pub(crate) offers: Offers,
     /// What the line that says where it listens ends with.
     pub(crate) kept_in: String,
 }
@@ -64,7 +64,7 @@ impl Node {
             readiness,
             stopping,
             files,
-            sandbox,
+            offers,
             kept_in,
         } = self;
         let listener = bind(settings.server.listen.unwrap_or(LISTEN)).await?;
@@ -88,7 +88,7 @@ impl Node {
             readiness: Arc::new(readiness),
             live: Arc::new(Live::new(stopping.clone())),
             leaders: Arc::default(),
-            sandbox,
+            offers,
         };
         let flows = app.flows.clone();
         tracing::info!(%address, "listening");

@@ -7,6 +7,7 @@ use crate::{
     meter::MeteredFunds,
     node::Node,
     ready::{Probe, Readiness},
+    state::Offers,
 };
 use async_trait::async_trait;
 use domain::order::OrderId;
@@ -62,7 +63,10 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         readiness,
         stopping,
         files: None,
-        sandbox: configured.funds.sandbox,
+        offers: Offers {
+            sandbox: configured.funds.sandbox,
+            events: configured.tasks.url.is_none(),
+        },
         kept_in: "on MySQL".to_owned(),
     };
     // What is settled, compensated and relayed is the reconcilers' work.

@@ -28,8 +28,17 @@ pub(crate) struct App {
     pub(crate) live: Arc<Live>,
     /// Leaderboards that were counted lately.
     pub(crate) leaders: Arc<Leaders>,
-    /// Whether coins for trying things out may be granted.
+    /// What is served beside contests.
+    pub(crate) offers: Offers,
+}
+
+/// What a node serves beside contests, because of what is behind it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Offers {
+    /// Coins for trying things out, out of a ledger that is ours.
     pub(crate) sandbox: bool,
+    /// Events are pushed here; a task system of somebody else keeps its own.
+    pub(crate) events: bool,
 }
 
 impl App {
@@ -38,12 +47,26 @@ impl App {
     /// # Errors
     /// 404: as if the path were not there.
     pub(crate) fn in_sandbox(&self) -> Result<(), Problem> {
-        if self.sandbox {
+        if self.offers.sandbox {
             return Ok(());
         }
         Err(Problem::new(
             Code::NotFound,
             "coins for trying things out are off here (funds.sandbox)",
+        ))
+    }
+
+    /// Refuses events that nobody would read.
+    ///
+    /// # Errors
+    /// 404: as if the path were not there.
+    pub(crate) fn takes_events(&self) -> Result<(), Problem> {
+        if self.offers.events {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Code::NotFound,
+            "events belong to the task system here (tasks.url), which is asked for progress",
         ))
     }
 

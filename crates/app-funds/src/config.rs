@@ -235,4 +235,31 @@ mod tests {
         let none = settings("").expect("settings");
         assert!(none.faults(false).expect("none").is_none());
     }
+
+    #[test]
+    fn the_documentation_has_every_key_and_no_other() {
+        let text = include_str!("../../../docs/configuration.md");
+        let (_, text) = text.split_once("\n## The reference ledger").expect("ours");
+        let documented: Vec<&str> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
+            .collect();
+        for key in &documented {
+            let said = fault(&format!("{key} = [[1]]\n"));
+            assert!(!said.contains("unknown field"), "{key}: {said}");
+        }
+        let faults = Some(Faults::default());
+        let debug = format!(
+            "{:?}",
+            Settings {
+                faults,
+                ..Settings::default()
+            }
+        );
+        let fields = debug
+            .split([' ', '{', ',', '('])
+            .filter_map(|word| word.strip_suffix(':'))
+            .filter(|name| !["server", "ledger", "tls", "log", "faults"].contains(name));
+        assert_eq!(fields.count(), documented.len(), "{debug}");
+    }
 }

@@ -6,8 +6,10 @@ pub mod settings;
 use adapters_funds::GrpcFunds;
 use adapters_mysql::MysqlStore;
 use adapters_redis::{Lifetimes, RedisShown};
+use adapters_tasks::GrpcTasks;
 use anyhow::Context;
 use domain::effects::Effect;
+use ports::tasks::Tasks;
 use runtime::system::{RandomIds, SystemClock};
 use settings::{Profile, RedisSettings, Settings};
 use std::{sync::Arc, time::Duration};
@@ -67,6 +69,10 @@ pub async fn open(settings: &Settings) -> anyhow::Result<Stack> {
         .await
         .context("the funds system")?;
     let own = Arc::new(store.clone());
+    let tasks: Arc<dyn Tasks> = match settings.tasks.grpc() {
+        Some(settings) => Arc::new(GrpcTasks::open(&settings).context("the task system")?),
+        None => Arc::clone(&own) as _,
+    };
     let shared = shown.map(|shown| Shown {
         records: Arc::clone(&shown) as _,
         tallies: Arc::clone(&shown) as _,
@@ -78,7 +84,7 @@ pub async fn open(settings: &Settings) -> anyhow::Result<Stack> {
     let ports = Ports {
         contests: Arc::clone(&own) as _,
         signups: Arc::clone(&own) as _,
-        tasks: Arc::clone(&own) as _,
+        tasks,
         events: Arc::clone(&own) as _,
         findings: Arc::clone(&own) as _,
         leaderboard: Arc::clone(&own) as _,

@@ -237,6 +237,20 @@ impl FundsSettings {
     }
 }
 
+impl TasksSettings {
+    /// How the client of somebody else's task system is set; none: there is none.
+    pub(crate) fn grpc(&self) -> Option<adapters_tasks::Settings> {
+        self.url.as_ref().map(|url| adapters_tasks::Settings {
+            ca_file: self.ca_file.clone(),
+            cert_file: self.cert_file.clone(),
+            key_file: self.key_file.clone(),
+            domain: self.domain.clone(),
+            deadline_ms: self.deadline_ms,
+            ..adapters_tasks::Settings::new("tasks", url)
+        })
+    }
+}
+
 impl StoreSettings {
     /// The rules of this section alone.
     ///

@@ -198,6 +198,9 @@ fn no_message_and_no_debug_form_holds_the_secret() {
 #[test]
 fn the_documentation_has_every_key_and_no_other() {
     let text = include_str!("../../../../docs/configuration.md");
+    let (text, _) = text
+        .split_once("\n## The reference ledger")
+        .expect("app-funds comes after us");
     let documented: Vec<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split('`').next())
@@ -207,15 +210,47 @@ fn the_documentation_has_every_key_and_no_other() {
         let said = refused(file(&format!("{key} = [[1]]\n")));
         assert!(!said.contains("unknown field"), "{key}: {said}");
     }
-    let debug = format!("{:?}", Settings::default());
+    let debug = format!(
+        "{:?}",
+        Settings {
+            store: Some(StoreSettings::default()),
+            redis: Some(RedisSettings::default()),
+            funds: Some(FundsSettings::default()),
+            tasks: Some(TasksSettings::default()),
+            ..Settings::default()
+        }
+    );
     let fields = debug
-        .split([' ', '{', ','])
+        .split([' ', '{', ',', '('])
         .filter_map(|word| word.strip_suffix(':'));
-    let sections = ["auth", "limits", "server", "log"];
+    let sections = [
+        "auth", "limits", "server", "log", "store", "redis", "funds", "tasks",
+    ];
     let fields: Vec<&str> = fields.filter(|name| !sections.contains(name)).collect();
     assert_eq!(fields.len(), documented.len());
     for name in fields {
         let ends = format!(".{name}");
         assert!(documented.iter().any(|key| key.ends_with(&ends)), "{name}");
     }
+}
+
+/// The file that deployments begin with: as it is, and with every line that it leaves to be filled
+/// in.
+#[test]
+fn the_example_configuration_is_taken() {
+    let text = include_str!("../../../../deploy/guafen.example.toml");
+    file(text).expect("the example");
+    let whole: String = text
+        .lines()
+        .map(|line| {
+            let left_out = line.strip_prefix("# ").filter(|rest| {
+                let key = rest.split(" = ").next().unwrap_or_default();
+                rest.contains(" = ") && key.chars().all(|c| c.is_ascii_lowercase() || c == '_')
+            });
+            let line = left_out.unwrap_or(line).replace('…', SECRET);
+            format!("{}\n", line.replace("\"http://", "\"https://"))
+        })
+        .collect();
+    let settings = file(&whole).expect("the example, filled in");
+    settings.production().expect("a node's configuration");
 }

@@ -33,6 +33,7 @@ pub(crate) async fn record(
     Sender(sender): Sender,
     Body(batch): Body<Vec<EventBody>>,
 ) -> Result<Json<Recorded>, Problem> {
+    app.takes_events()?;
     let events = parse_events(batch)?;
     let recorded = app
         .run(|contests| async move {
