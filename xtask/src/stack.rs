@@ -108,6 +108,7 @@ impl Stack {
                 None,
             )?);
         }
+        funds.run_once("migrate").await?;
         funds.start().await?;
         apis[0].run_once("migrate").await?;
         for node in apis.iter().chain(&reconcilers) {

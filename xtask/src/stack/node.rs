@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use std::{
-    fs,
+    fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
     process::Stdio,
@@ -144,7 +144,11 @@ impl Node {
     }
 
     fn has_greeted(&self, said_before: u64) -> Result<bool> {
-        let log = fs::read(&self.log)?;
+        // The guard makes the log, a moment after it was started.
+        let log = match fs::read(&self.log) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            log => log?,
+        };
         let new = log.get(usize::try_from(said_before)?..).unwrap_or_default();
         Ok(String::from_utf8_lossy(new).contains(self.greeting))
     }
