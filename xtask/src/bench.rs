@@ -1,21 +1,28 @@
-//! `cargo xtask bench`: complete signups and claims per second on the embedded default, everything
-//! on one machine, the client included.
+//! `cargo xtask bench`: complete signups and claims per second, everything on one machine, the
+//! client included; on the embedded default, or on a whole production stack.
+
+mod cpu;
+mod redis;
 
 use crate::{
+    api::Api,
     clock,
     play::{plan::FEE, run::Keys},
-    server::{Server, Spec, Treatment, free_port},
+    server::{Server, Spec, Treatment, data_files, free_port},
     shell,
+    stack::{Stack, Through},
     token::Signer,
     wire::Wire,
 };
 use anyhow::{Context, Result, bail};
+use checker::{Books, Source};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde_json::json;
 use std::{
+    collections::BTreeMap,
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -36,6 +43,12 @@ pub(crate) struct BenchArgs {
     /// How many viewers there are at most; all are given coins before the start
     #[arg(long, default_value_t = 60_000)]
     viewers: usize,
+    /// On a production stack of our own: MySQL, Redis, app-funds, two APIs, two reconcilers
+    #[arg(long)]
+    stack: bool,
+    /// Signups with Redis, with Redis paused and with Redis stopped, in turns in one run, as ratios
+    #[arg(long, requires = "stack")]
+    without_redis: bool,
     /// The form of the result
     #[arg(long, value_enum, default_value = "table")]
     format: Format,
@@ -67,7 +80,22 @@ struct Outcome {
     signup_alone: Measured,
     signups: Measured,
     claims: Measured,
+    /// Processor time of each program in microseconds per signup.
+    cpu_us_per_signup: BTreeMap<String, u128>,
+    /// Likewise per claim.
+    cpu_us_per_claim: BTreeMap<String, u128>,
     invariants_green: bool,
+}
+
+/// What is measured.
+struct Place {
+    api: Api,
+    /// Where the nodes listen; connections are dealt out among them.
+    ports: Vec<u16>,
+    keys: Keys,
+    books: Books,
+    /// On the device that what is answered is written to.
+    dir: PathBuf,
 }
 
 /// How many signups one user's latency is taken from.
@@ -79,6 +107,53 @@ const CLAIMS_MS: i64 = 120_000;
 
 /// Measures and prints; true if every invariant is green.
 pub(crate) async fn bench(args: &BenchArgs) -> Result<bool> {
+    if args.stack {
+        on_stack(args).await
+    } else {
+        embedded(args).await
+    }
+}
+
+async fn on_stack(args: &BenchArgs) -> Result<bool> {
+    let stack = Stack::start(Through::default()).await?;
+    let bases = stack.bases();
+    let place = Place {
+        api: Api::of_nodes(&bases, 64),
+        ports: stack
+            .apis
+            .iter()
+            .filter_map(|api| api.addr().map(|addr| addr.port()))
+            .collect(),
+        keys: Keys::new(stack.signer()?)?,
+        books: stack.books()?,
+        dir: stack.dir.clone(),
+    };
+    place.api.wait_ready(crate::play::READY_MAX).await?;
+    let result = if args.without_redis {
+        redis::measure(args, &place, &stack.redis).await
+    } else {
+        let measured = measure(args, &place).await;
+        measured.and_then(|(outcome, report)| show(args, &outcome, &report))
+    };
+    let dir = stack.dir.display();
+    let green = result.with_context(|| format!("see the logs in {dir}"))?;
+    let faults: Vec<String> = stack
+        .stop()
+        .await
+        .into_iter()
+        .chain(stack.panics())
+        .collect();
+    faults.iter().for_each(|fault| println!("FAULT  {fault}"));
+    let well = green && faults.is_empty();
+    if well {
+        std::fs::remove_dir_all(&stack.dir)?;
+    } else {
+        println!("configurations and logs are kept in {dir}");
+    }
+    Ok(well)
+}
+
+async fn embedded(args: &BenchArgs) -> Result<bool> {
     let binary = shell::build_api()?;
     let dir = shell::fresh_dir("bench")?;
     let spec = Spec {
@@ -88,30 +163,75 @@ pub(crate) async fn bench(args: &BenchArgs) -> Result<bool> {
         failpoint: None,
     };
     let server = Server::start(spec, Treatment::Steady, 64).await?;
-    let result = measure(args, &server, &dir)
+    let (store, ledger) = data_files(&dir);
+    let place = Place {
+        api: Api::new(server.api.base(), 64),
+        ports: vec![server.spec.port],
+        keys: Keys::new(Signer::from_data_dir(&dir)?)?,
+        books: Books {
+            store: Source::parse(&store.to_string_lossy())?,
+            ledger: Source::parse(&ledger.to_string_lossy())?,
+        },
+        dir: dir.clone(),
+    };
+    let result = measure(args, &place)
         .await
         .with_context(|| format!("see {}", server.log().display()));
     server.stop().await;
     let (outcome, report) = result?;
-    match args.format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(&outcome)?),
-        Format::Table => table(&outcome),
-    }
-    if report.is_green() {
+    let green = show(args, &outcome, &report)?;
+    if green {
         std::fs::remove_dir_all(&dir)?;
     } else {
-        println!("{report}\ndata and log are kept in {}", dir.display());
+        println!("data and log are kept in {}", dir.display());
+    }
+    Ok(green)
+}
+
+fn show(args: &BenchArgs, outcome: &Outcome, report: &checker::report::Report) -> Result<bool> {
+    match args.format {
+        Format::Json => println!("{}", serde_json::to_string_pretty(outcome)?),
+        Format::Table => table(outcome),
+    }
+    if !report.is_green() {
+        println!("{report}");
     }
     Ok(report.is_green())
 }
 
-async fn measure(
-    args: &BenchArgs,
-    server: &Server,
-    dir: &Path,
-) -> Result<(Outcome, checker::report::Report)> {
-    let keys = Keys::new(Signer::from_data_dir(dir)?)?;
-    let port = server.spec.port;
+/// Gives so many viewers the coins for one signup; their names.
+async fn give_coins(place: &Place, connections: usize, viewers: usize) -> Result<Vec<String>> {
+    let names: Vec<String> = (0..viewers).map(|number| format!("b{number}")).collect();
+    let grants = names.iter().map(|user| {
+        let body = json!({ "amount": FEE, "grant_id": format!("g-{user}") }).to_string();
+        Wire::request(
+            "POST",
+            &format!("/v1/sandbox/accounts/{user}/grant"),
+            &place.keys.operator,
+            &body,
+        )
+    });
+    let grants = Arc::new(grants.collect());
+    drive(&place.ports, connections, grants, None, b"").await?;
+    Ok(names)
+}
+
+fn tokens(place: &Place, names: &[String]) -> Result<Vec<String>> {
+    let signer = &place.keys.signer;
+    names
+        .iter()
+        .map(|user| signer.token(user, "player"))
+        .collect()
+}
+
+async fn measure(args: &BenchArgs, place: &Place) -> Result<(Outcome, checker::report::Report)> {
+    let Place {
+        api,
+        ports,
+        keys,
+        books,
+        dir,
+    } = place;
     let say = |line: String| {
         if args.format == Format::Table {
             println!("{line}");
@@ -122,35 +242,13 @@ async fn measure(
         "giving coins to {} viewers ...",
         args.viewers + ALONE
     ));
-    let names: Vec<String> = (0..args.viewers + ALONE)
-        .map(|number| format!("b{number}"))
-        .collect();
-    let grants = names.iter().map(|user| {
-        let body = json!({ "amount": FEE, "grant_id": format!("g-{user}") }).to_string();
-        Wire::request(
-            "POST",
-            &format!("/v1/sandbox/accounts/{user}/grant"),
-            &keys.operator,
-            &body,
-        )
-    });
-    drive(
-        port,
-        args.connections,
-        Arc::new(grants.collect()),
-        None,
-        b"",
-    )
-    .await?;
+    let names = give_coins(place, args.connections, args.viewers + ALONE).await?;
     let start = clock::now_ms() + 300;
     let closes = start + i64::try_from(args.seconds)? * 1_000 + SLACK_MS + 3_000;
     let ends = closes + 6_000;
-    let contest = create(server, &keys, start, closes, ends).await?;
+    let contest = create(api, keys, start, closes, ends).await?;
     let path = format!("/v1/contests/{contest}/signup");
-    let tokens: Vec<String> = names
-        .iter()
-        .map(|user| keys.signer.token(user, "player"))
-        .collect::<Result<_>>()?;
+    let tokens = tokens(place, &names)?;
     let signups: Vec<Vec<u8>> = tokens
         .iter()
         .map(|token| Wire::request("PUT", &path, token, ""))
@@ -158,41 +256,51 @@ async fn measure(
     let (alone, crowd) = signups.split_at(ALONE);
     clock::until(start + 50).await;
     say("signups, one user alone ...".to_owned());
-    let signup_alone = drive(port, 1, Arc::new(alone.to_vec()), None, br#""in_progress""#)
-        .await?
-        .0;
+    let signup_alone = drive(
+        ports,
+        1,
+        Arc::new(alone.to_vec()),
+        None,
+        br#""in_progress""#,
+    )
+    .await?
+    .0;
     syncs.push(device_syncs(dir)?);
     say(format!("signups, {} connections ...", args.connections));
     let bound = Some(Duration::from_secs(args.seconds));
+    let before = cpu::by_program();
     let (signups, joined) = drive(
-        port,
+        ports,
         args.connections,
         Arc::new(crowd.to_vec()),
         bound,
         br#""in_progress""#,
     )
     .await?;
+    let cpu_us_per_signup = cpu::each(&before, &cpu::by_program(), joined);
     say(format!("{} signups; now their tasks ...", signups.done));
-    finish_tasks(port, &keys, &names[..ALONE + joined]).await?;
+    finish_tasks(ports, keys, &names[..ALONE + joined]).await?;
     syncs.push(device_syncs(dir)?);
-    wait_claimable(server, &keys, &contest, ends + 60_000).await?;
+    wait_claimable(api, keys, &contest, ends + 60_000).await?;
     let path = format!("/v1/contests/{contest}/claim");
     let claims: Vec<_> = tokens[..ALONE + joined]
         .iter()
         .map(|token| Wire::request("PUT", &path, token, ""))
         .collect();
     say(format!("claims, {} connections ...", args.connections));
-    let (claims, _) = drive(
-        port,
+    let before = cpu::by_program();
+    let (claims, claimed) = drive(
+        ports,
         args.connections,
         Arc::new(claims),
         None,
         br#""shared""#,
     )
     .await?;
+    let after = cpu::by_program();
     syncs.push(device_syncs(dir)?);
-    let (store, ledger) = server.files();
-    let report = crate::books::check(&store, &ledger, None, false).await?;
+    let cpu_us_per_claim = cpu::each(&before, &after, claimed);
+    let report = crate::books::check_named(books, None, false).await?;
     let connections = args.connections;
     let invariants_green = report.is_green();
     Ok((
@@ -202,19 +310,15 @@ async fn measure(
             signup_alone,
             signups,
             claims,
+            cpu_us_per_signup,
+            cpu_us_per_claim,
             invariants_green,
         },
         report,
     ))
 }
 
-async fn create(
-    server: &Server,
-    keys: &Keys,
-    start: i64,
-    closes: i64,
-    ends: i64,
-) -> Result<String> {
+async fn create(api: &Api, keys: &Keys, start: i64, closes: i64, ends: i64) -> Result<String> {
     let at = clock::rfc3339;
     let body = json!({
         "title": "bench", "room_id": "bench", "fee": FEE,
@@ -222,8 +326,7 @@ async fn create(
         "signup_opens_at": at(start)?, "signup_closes_at": at(closes)?,
         "tasks_end_at": at(ends)?, "claim_closes_at": at(ends + CLAIMS_MS)?,
     });
-    let made = server
-        .api
+    let made = api
         .insist(
             hyper::Method::POST,
             "/v1/admin/contests",
@@ -238,7 +341,7 @@ async fn create(
 }
 
 /// One event for everybody, a thousand at a time.
-async fn finish_tasks(port: u16, keys: &Keys, users: &[String]) -> Result<()> {
+async fn finish_tasks(ports: &[u16], keys: &Keys, users: &[String]) -> Result<()> {
     let occurred_at = clock::rfc3339(clock::now_ms())?;
     let batch = |users: &[String]| {
         let event = |user: &String| {
@@ -249,14 +352,14 @@ async fn finish_tasks(port: u16, keys: &Keys, users: &[String]) -> Result<()> {
         Wire::request("POST", "/v1/task-events", &keys.service, &body)
     };
     let batches: Vec<_> = users.chunks(1_000).map(batch).collect();
-    drive(port, 4, Arc::new(batches), None, br#""rejected":[]"#).await?;
+    drive(ports, 4, Arc::new(batches), None, br#""rejected":[]"#).await?;
     Ok(())
 }
 
-async fn wait_claimable(server: &Server, keys: &Keys, contest: &str, until: i64) -> Result<()> {
+async fn wait_claimable(api: &Api, keys: &Keys, contest: &str, until: i64) -> Result<()> {
     let path = format!("/v1/contests/{contest}");
     while clock::now_ms() < until {
-        if server.api.get(&path, &keys.operator).await.text("phase") == "claimable" {
+        if api.get(&path, &keys.operator).await.text("phase") == "claimable" {
             return Ok(());
         }
         clock::pause(50).await;
@@ -268,7 +371,7 @@ async fn wait_claimable(server: &Server, keys: &Keys, contest: &str, until: i64)
 /// connection was answered, until all are sent or the time is up. Every answer must be a 200 that
 /// contains `expected`. Returns the figures and how many were sent.
 async fn drive(
-    port: u16,
+    ports: &[u16],
     connections: usize,
     requests: Arc<Vec<Vec<u8>>>,
     bound: Option<Duration>,
@@ -277,8 +380,8 @@ async fn drive(
     let next = Arc::new(AtomicUsize::new(0));
     let mut workers = JoinSet::new();
     let mut wires = Vec::with_capacity(connections);
-    for _ in 0..connections.min(requests.len()) {
-        wires.push(Wire::connect(port).await?);
+    for port in ports.iter().cycle().take(connections.min(requests.len())) {
+        wires.push(Wire::connect(*port).await?);
     }
     let started = Instant::now();
     for mut wire in wires {
@@ -364,6 +467,17 @@ fn table(outcome: &Outcome) {
         "device syncs per second, between the runs: {:?}",
         outcome.device_syncs_per_second
     );
+    for (what, each) in [
+        ("signup", &outcome.cpu_us_per_signup),
+        ("claim", &outcome.cpu_us_per_claim),
+    ] {
+        let sum: u128 = each.values().sum();
+        let parts: Vec<String> = each
+            .iter()
+            .map(|(program, us)| format!("{program} {us}"))
+            .collect();
+        println!("processor us per {what}: {sum} ({})", parts.join(", "));
+    }
     println!(
         "invariants: {}",
         if outcome.invariants_green {

@@ -242,6 +242,7 @@ struct Shared {
 }
 
 impl Shared {
+    /// One writer for each node: all share two cores, and fewer, larger batches cost less.
     fn reconciler(&self) -> String {
         let Self {
             store,
@@ -249,7 +250,7 @@ impl Shared {
             funds,
         } = self;
         format!(
-            "[store]\nurl = \"{store}\"\nprofile = \"production\"\n\n[redis]\nurl = \"{redis}\"\n\n\
+            "[store]\nurl = \"{store}\"\nprofile = \"production\"\nwriters = 1\n\n[redis]\nurl = \"{redis}\"\n\n\
              [funds]\nurl = \"{funds}\"\nsandbox = true\n"
         )
     }
