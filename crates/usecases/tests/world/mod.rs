@@ -6,6 +6,8 @@
 )]
 
 pub mod meddled;
+pub mod nodes;
+pub mod watched;
 
 use adapters_memory::{
     faults::Faults,
