@@ -356,3 +356,58 @@ async fn nodes_that_rebuild_one_tally_at_once_end_with_a_right_one() {
     );
     assert_eq!(world.counted(contest).finishers, 48);
 }
+
+/// A pass that takes longer than a lease keeps it, step by step.
+// hazard: H3
+#[tokio::test]
+async fn a_long_pass_keeps_its_lease() {
+    let world = World::new();
+    let shown = world.empty_shown();
+    let (one, other) = (world.node(&shown), world.node(&shown));
+    let contest = all_due(&world, &one).await.swap_remove(0);
+    let step = one
+        .watch
+        .hold_before_about("ContestRepository::commit", &contest.to_string());
+    let process = Arc::clone(&one.process);
+    let round = tokio::spawn(async move { process.run_contests().await });
+    let mut steps = 0;
+    while world.phase(contest) != PhaseKind::Claimable {
+        step.reached().await;
+        world.clock.advance(LEASE_MS / 3);
+        let stood = world.contest(contest);
+        other.process.run_contests().await.expect("a round");
+        assert_eq!(world.contest(contest), stood, "step {steps}");
+        step.let_one();
+        until("it is written", || {
+            world.contest(contest).version > stood.version
+        })
+        .await;
+        steps += 1;
+    }
+    assert!(steps > 3, "longer than a lease: {steps} steps");
+    step.open();
+    round.await.expect("a task").expect("a round");
+}
+
+// hazard: H4
+#[tokio::test]
+async fn whose_lease_lapsed_begins_anew_though_nobody_came() {
+    let world = World::new();
+    let shown = world.empty_shown();
+    let (one, other) = (world.node(&shown), world.node(&shown));
+    let contest = all_due(&world, &one).await.swap_remove(0);
+    let step = one
+        .watch
+        .hold_after_about("ContestRepository::commit", &contest.to_string());
+    let process = Arc::clone(&one.process);
+    let round = tokio::spawn(async move { process.run_contests().await });
+    step.reached().await;
+    world.clock.advance(LEASE_MS);
+    let stood = world.contest(contest);
+    step.open();
+    round.await.expect("a task").expect("a round");
+    assert_eq!(world.contest(contest), stood, "what was read may be old");
+    // It holds nothing that it does not use.
+    other.process.run_contests().await.expect("a round");
+    assert!(world.contest(contest).version > stood.version);
+}

@@ -40,6 +40,8 @@ use tokio::sync::Semaphore;
 
 /// How long a call that hangs is waited for, on the runtime's clock, as an adapter would.
 const BUDGET: Duration = Duration::from_millis(50);
+/// How long a test waits for a call.
+const BOUND: Duration = Duration::from_secs(60);
 
 /// Where calls wait for the test.
 pub struct Gate {
@@ -64,7 +66,9 @@ impl Gate {
 
     /// Waits until one more call waits here.
     pub async fn reached(&self) {
-        self.arrived.acquire().await.expect("never closed").forget();
+        let arrived = tokio::time::timeout(BOUND, self.arrived.acquire()).await;
+        let arrived = arrived.expect("a call comes here");
+        arrived.expect("never closed").forget();
     }
 
     /// Lets one call through.
