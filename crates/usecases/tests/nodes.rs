@@ -308,6 +308,44 @@ async fn a_rebuild_whose_node_is_gone_is_taken_up_by_another() {
     assert_eq!(expected, world.counted(contest));
 }
 
+/// The relay need not wait for the one that builds: what it counts is added to what is built.
+// hazard: D5
+#[tokio::test]
+async fn what_is_counted_during_a_rebuild_is_in_what_was_built() {
+    let world = World::new();
+    let builder = world.node(&world.empty_shown());
+    let contest = world.create(&builder.process, terms()).await;
+    // Signed up before all others, so that their row has been passed when they finish.
+    world.grant("late", 100);
+    world.sign_up(&builder.process, contest, "late").await;
+    world.finishers(&builder, contest, &names(600)).await;
+    let shown = world.empty_shown();
+    let nodes = [world.node(&shown), world.node(&shown)];
+    nodes[1].process.relay().await.expect("a pass");
+    shown.flush();
+    let gate = nodes[0].watch.hold_before("SignupRepository::page");
+    all_look(&world, &nodes[..1], contest, 600).await;
+    gate.let_one();
+    until("the second page", || {
+        nodes[0].watch.calls("SignupRepository::page") > 1
+    })
+    .await;
+    world.complete(&nodes[1], contest, "late").await;
+    world.clock.advance(1_000);
+    assert!(nodes[1].process.relay().await.expect("a pass") > 0);
+    assert_eq!(world.saved().await, [], "it is done");
+    assert_eq!(world.tally(&shown, contest).await, None);
+    gate.open();
+    others_go_on().await;
+    let tally = world.tally(&shown, contest).await;
+    assert_eq!(tally, Some(world.counted(contest)));
+    assert_eq!(tally.map(|tally| tally.finishers), Some(601));
+    let contest = world.contest(contest);
+    let late = nodes[1].process.place_of(&contest, &user("late")).await;
+    let stores = Leaderboard::place_of(&*world.store, &contest, &user("late")).await;
+    assert_eq!(late.expect("an answer"), stores.expect("an answer"));
+}
+
 // hazard: D3, D5
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nodes_that_rebuild_one_tally_at_once_end_with_a_right_one() {
