@@ -8,13 +8,14 @@ use domain::{
     money::CoinsOutOfRange,
     settlement::Advisory,
     signup::Signup,
+    terms::Terms,
     time::UnixMillis,
 };
 use ports::{
     leaderboard::{PLACES_MAX, Place},
     shown::{
-        ABSENT_MS_MAX, Cached, Count, Counted, Epoch, FILL_MS_MAX, Filled, Neighbourhood, PastPool,
-        PastPools, Ranking, RecordCache, ShownError, Tallies, Tally,
+        ABSENT_MS_MAX, Cached, Count, Counted, Epoch, FILL_MS_MAX, Filled, Lifetimes,
+        Neighbourhood, PastPool, PastPools, Ranking, RecordCache, ShownError, Tallies, Tally,
     },
     system::Clock,
 };
@@ -34,6 +35,8 @@ const DAY_MS: i64 = 86_400_000;
 const RECORD_MS: i64 = 3 * DAY_MS;
 const UNIQUE_MS: i64 = 2 * DAY_MS;
 const TOTALS_MS: i64 = 12 * DAY_MS;
+/// The longest contest, in days.
+pub const CONTEST_DAYS_MAX: u32 = 366;
 
 /// Something with the time at which it ends.
 #[derive(Clone, Debug)]
@@ -213,6 +216,16 @@ impl MemoryShown {
         }
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         Ok((state, self.clock.now()))
+    }
+}
+
+impl Lifetimes for MemoryShown {
+    fn check(&self, terms: &Terms, now: UnixMillis) -> Result<(), u32> {
+        let latest = now.plus(i64::from(CONTEST_DAYS_MAX) * DAY_MS);
+        if terms.claim_closes_at > latest {
+            return Err(CONTEST_DAYS_MAX);
+        }
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ mod contests;
 mod faulty;
 mod findings;
 mod leaderboard;
+mod leases;
 mod outbox;
 mod signups;
 mod tasks;
@@ -66,6 +67,8 @@ struct Tables {
     /// By sequence.
     outbox: BTreeMap<u64, Saved>,
     last_sequence: u64,
+    /// By name; a lease that ended stays.
+    leases: BTreeMap<String, leases::Held>,
 }
 
 #[derive(Debug)]

@@ -81,6 +81,7 @@ impl StoreFixture for Memory {
 }
 
 contract_tests::store_suite!(Memory);
+contract_tests::leases_suite!(Memory, |memory| memory.store.clone());
 
 /// The same store through a wrapper that does nothing passes too.
 mod without_faults {

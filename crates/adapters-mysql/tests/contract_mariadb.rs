@@ -4,3 +4,6 @@
 mod support;
 
 contract_tests::store_suite!(crate::support::Fixture<crate::support::Mariadb>);
+contract_tests::leases_suite!(crate::support::Fixture<crate::support::Mariadb>, |it| it
+    .store
+    .clone());

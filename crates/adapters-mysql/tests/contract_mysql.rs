@@ -3,3 +3,6 @@
 mod support;
 
 contract_tests::store_suite!(crate::support::Fixture<crate::support::Mysql>);
+contract_tests::leases_suite!(crate::support::Fixture<crate::support::Mysql>, |it| it
+    .store
+    .clone());

@@ -5,6 +5,7 @@ pub mod events;
 pub mod findings;
 pub mod funds;
 pub mod leaderboard;
+pub mod leases;
 pub mod outbox;
 pub mod shown;
 pub mod signups;

@@ -1,8 +1,12 @@
 //! A lease that is held while some work is done.
 
-use crate::{Contests, Failure};
+use crate::{Contests, Failure, Ports};
 use domain::time::UnixMillis;
-use ports::leases::{Fence, Lease};
+use ports::{
+    leases::{Fence, Lease},
+    store::StoreError,
+};
+use uuid::Uuid;
 
 /// How long a lease lasts unless it is extended, in milliseconds: what a dead node held is taken
 /// up by another after this.
@@ -16,6 +20,18 @@ pub(crate) struct Hold {
 }
 
 impl Hold {
+    /// Takes a lease for `owner`; none while another holds it.
+    pub(crate) async fn take(
+        ports: &Ports,
+        name: String,
+        owner: Uuid,
+    ) -> Result<Option<Self>, StoreError> {
+        // Before the call: the lease then lasts at least as long as is believed.
+        let since = ports.clock.now();
+        let lease = ports.leases.take(&name, owner, LEASE_MS).await?;
+        Ok(lease.map(|lease| Self { lease, since }))
+    }
+
     /// When it is to be extended or given back, by this node's clock.
     pub(crate) fn renewal(&self) -> UnixMillis {
         self.since.plus(LEASE_MS / 3)
@@ -25,44 +41,51 @@ impl Hold {
     pub(crate) const fn fence(&self) -> Fence {
         self.lease.fence
     }
-}
 
-impl Contests {
-    /// Takes a lease; none while another node holds it.
-    pub(crate) async fn lease(&self, name: String) -> Result<Option<Hold>, Failure> {
-        // Before the call: the lease then lasts at least as long as is believed.
-        let since = self.ports.clock.now();
-        let lease = self.ports.leases.take(&name, self.node, LEASE_MS).await?;
-        Ok(lease.map(|lease| Hold { lease, since }))
-    }
-
-    /// Extends a lease of which a third is gone; false if another node has taken it.
-    pub(crate) async fn keep(&self, hold: &mut Hold) -> Result<bool, Failure> {
-        if self.ports.clock.now() < hold.renewal() {
+    /// Extends it once a third is gone; false if another has taken it.
+    pub(crate) async fn keep(&mut self, ports: &Ports) -> Result<bool, StoreError> {
+        if ports.clock.now() < self.renewal() {
             return Ok(true);
         }
-        match self.lease(hold.lease.name.clone()).await? {
-            Some(fresh) if fresh.lease.fence == hold.lease.fence => {
-                *hold = fresh;
+        match Self::take(ports, self.lease.name.clone(), self.lease.owner).await? {
+            Some(fresh) if fresh.lease.fence == self.lease.fence => {
+                *self = fresh;
                 Ok(true)
             }
             // It was over in between: what was read under it may be old.
             Some(fresh) => {
-                self.let_go(fresh).await;
+                fresh.let_go(ports).await;
                 Ok(false)
             }
             None => Ok(false),
         }
     }
 
-    /// Gives a lease back. One that cannot be given back ends by itself.
-    pub(crate) async fn let_go(&self, hold: Hold) {
-        if let Err(error) = self.ports.leases.release(&hold.lease).await {
+    /// Gives it back. One that cannot be given back ends by itself.
+    pub(crate) async fn let_go(self, ports: &Ports) {
+        if let Err(error) = ports.leases.release(&self.lease).await {
             tracing::debug!(
-                lease = hold.lease.name,
+                lease = self.lease.name,
                 error = &error as &dyn std::error::Error,
                 "a lease could not be given back"
             );
         }
+    }
+}
+
+impl Contests {
+    /// Takes a lease for this node; none while another node holds it.
+    pub(crate) async fn lease(&self, name: String) -> Result<Option<Hold>, Failure> {
+        Ok(Hold::take(&self.ports, name, self.node).await?)
+    }
+
+    /// Extends a lease of which a third is gone; false if another node has taken it.
+    pub(crate) async fn keep(&self, hold: &mut Hold) -> Result<bool, Failure> {
+        Ok(hold.keep(&self.ports).await?)
+    }
+
+    /// Gives a lease back.
+    pub(crate) async fn let_go(&self, hold: Hold) {
+        hold.let_go(&self.ports).await;
     }
 }

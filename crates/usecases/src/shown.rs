@@ -1,7 +1,7 @@
 //! What is only shown: read before the store where it is there, filled and rebuilt from the store
 //! where it is not. Whatever it answers or fails to answer changes no flow.
 
-use crate::{Contests, Failure};
+use crate::{Contests, Failure, Ports, hold::Hold};
 use async_trait::async_trait;
 use domain::{
     contest::Contest,
@@ -268,15 +268,38 @@ pub(crate) enum RebuildError {
     Shown(#[from] ShownError),
 }
 
-/// Builds tally and ranking of a contest anew from the store.
-pub(crate) async fn rebuild(ports: &crate::Ports, contest: &Contest) -> Result<(), RebuildError> {
+/// Builds tally and ranking of a contest anew from the store, unless somebody is at it: a second
+/// one that began meanwhile would void the first, and a third one the second, for as long as
+/// somebody looks.
+pub(crate) async fn rebuild(ports: &Ports, contest: &Contest) -> Result<(), RebuildError> {
     let Some(shown) = &ports.shown else {
         return Ok(());
     };
+    // An owner of its own: no other call of this node joins in either.
+    let (name, owner) = (format!("tally/{}", contest.id), ports.ids.next());
+    let Some(mut hold) = Hold::take(ports, name, owner).await? else {
+        // What is counted while another builds is added to what it builds; if it dies, whoever
+        // looks next begins again, from rows that are as new.
+        return Ok(());
+    };
+    let built = build(ports, shown, contest, &mut hold).await;
+    hold.let_go(ports).await;
+    built
+}
+
+async fn build(
+    ports: &Ports,
+    shown: &Shown,
+    contest: &Contest,
+    hold: &mut Hold,
+) -> Result<(), RebuildError> {
     // Counts that are saved from here on are added to the new one too: nothing is missed between.
     let epoch = shown.tallies.begin(contest).await?;
     let mut after = None;
     loop {
+        if !hold.keep(ports).await? {
+            return Ok(());
+        }
         let page = ports
             .signups
             .page(contest.id, &FINISHED, after, CHUNK)
@@ -302,6 +325,9 @@ pub(crate) async fn rebuild(ports: &crate::Ports, contest: &Contest) -> Result<(
     let epoch = shown.ranking.begin(contest).await?;
     let mut after = None;
     loop {
+        if !hold.keep(ports).await? {
+            return Ok(());
+        }
         let page = ports.leaderboard.page(contest, after, CHUNK).await?;
         if !shown.ranking.build(contest, epoch, &page.items).await? {
             return Ok(());

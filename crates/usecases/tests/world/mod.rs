@@ -6,6 +6,8 @@
 )]
 
 pub mod meddled;
+pub mod nodes;
+pub mod watched;
 
 use adapters_memory::{
     faults::Faults,
@@ -253,6 +255,15 @@ impl World {
             }
         }
         panic!("the system does not come to rest");
+    }
+
+    /// Runs the loops for a while, whatever fails.
+    pub async fn settle_down_but(&self, process: &Contests) {
+        for _ in 0..10 {
+            self.clock.advance(600);
+            process.run_contests().await.expect("a round of contests");
+            process.compensate().await.expect("a round of compensation");
+        }
     }
 
     /// Runs the loops far past the end of every window.

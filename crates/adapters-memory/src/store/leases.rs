@@ -1,0 +1,65 @@
+//! Leases, by the store's clock. One that ended stays as a line, so that its fence rises for ever.
+
+use super::MemoryStore;
+use async_trait::async_trait;
+use domain::time::UnixMillis;
+use ports::{
+    leases::{Fence, LEASE_NAME_MAX, Lease, Leases},
+    store::StoreError,
+};
+use uuid::Uuid;
+
+/// Who held a name last, and until when.
+#[derive(Debug)]
+pub(super) struct Held {
+    owner: Uuid,
+    fence: Fence,
+    ends_at: UnixMillis,
+}
+
+#[async_trait]
+impl Leases for MemoryStore {
+    async fn take(
+        &self,
+        name: &str,
+        owner: Uuid,
+        for_ms: i64,
+    ) -> Result<Option<Lease>, StoreError> {
+        if name.is_empty() || name.len() > LEASE_NAME_MAX {
+            return Err(StoreError::unavailable(format!(
+                "a lease's name has 1 to {LEASE_NAME_MAX} bytes"
+            )));
+        }
+        let now = self.time();
+        let ends_at = now.plus(for_ms);
+        let mut tables = self.tables();
+        let held = tables.leases.entry(name.to_owned()).or_insert(Held {
+            owner,
+            fence: Fence(0),
+            ends_at: now,
+        });
+        if held.ends_at <= now {
+            held.fence.0 += 1;
+            held.owner = owner;
+        } else if held.owner != owner {
+            return Ok(None);
+        }
+        held.ends_at = ends_at;
+        Ok(Some(Lease {
+            name: name.to_owned(),
+            owner,
+            fence: held.fence,
+        }))
+    }
+
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        let now = self.time();
+        let mut tables = self.tables();
+        if let Some(held) = tables.leases.get_mut(&lease.name)
+            && (held.owner, held.fence) == (lease.owner, lease.fence)
+        {
+            held.ends_at = held.ends_at.min(now);
+        }
+        Ok(())
+    }
+}
