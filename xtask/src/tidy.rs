@@ -19,7 +19,7 @@ pub(crate) struct TidyArgs {
     /// Add new migrations to the list; a line that is there is never changed
     #[arg(long)]
     bless_migrations: bool,
-    /// Write docs/hazards.md anew from the marks above the tests
+    /// Write docs/hazards.md anew from the marks above the tests and from docs/hazards-reasons.txt
     #[arg(long)]
     bless_hazards: bool,
 }
@@ -30,7 +30,8 @@ pub(crate) fn run(args: &TidyArgs) -> Result<bool> {
         bless()?;
     }
     if args.bless_hazards {
-        let table = hazards::render(&hazard_marks()?);
+        let (reasons, _) = hazard_reasons();
+        let table = hazards::render(&hazard_marks()?, &reasons);
         std::fs::write(root().join(hazards::TABLE), table).context("cannot write the hazards")?;
     }
     tidy()
@@ -49,7 +50,11 @@ pub(crate) fn tidy() -> Result<bool> {
         faults.extend(files::check(path, &text));
     }
     let table = std::fs::read_to_string(root().join(hazards::TABLE)).unwrap_or_default();
-    if table != hazards::render(&hazard_marks()?) {
+    let marks = hazard_marks()?;
+    let (reasons, unreadable) = hazard_reasons();
+    faults.extend(unreadable);
+    faults.extend(hazards::check(&marks, &reasons));
+    if table != hazards::render(&marks, &reasons) {
         let file = hazards::TABLE;
         faults.push(format!(
             "{file} is out of date: cargo xtask tidy --bless-hazards"
@@ -57,6 +62,13 @@ pub(crate) fn tidy() -> Result<bool> {
     }
     let listed = std::fs::read_to_string(root().join(migrations::LIST)).unwrap_or_default();
     faults.extend(migrations::check(&migrations::parse(&listed), &hashes()?));
+    for path in found(&["crates"], "sql")? {
+        if migrations::is_shared(&path) {
+            let text = std::fs::read_to_string(root().join(&path))
+                .with_context(|| format!("cannot read {path}"))?;
+            faults.extend(migrations::check_shared(&path, &text));
+        }
+    }
     for fault in &faults {
         println!("{fault}");
     }
@@ -71,12 +83,17 @@ pub(crate) fn tidy() -> Result<bool> {
 
 fn hazard_marks() -> Result<hazards::Marks> {
     let mut marks = hazards::Marks::new();
-    for path in found(&["crates"], "rs")? {
+    for path in found(&["crates", "xtask"], "rs")? {
         let text = std::fs::read_to_string(root().join(&path))
             .with_context(|| format!("cannot read {path}"))?;
         hazards::collect(&path, &text, &mut marks);
     }
     Ok(marks)
+}
+
+fn hazard_reasons() -> (hazards::Reasons, Vec<String>) {
+    let text = std::fs::read_to_string(root().join(hazards::REASONS));
+    hazards::reasons(&text.unwrap_or_default())
 }
 
 fn metadata() -> Result<edges::Metadata> {
@@ -213,6 +230,18 @@ mod tests {
         assert!(opts_into_lints("[package]\n\n[lints]\nworkspace = true\n"));
         assert!(!opts_into_lints("[package]\nworkspace = true\n"));
         assert!(!opts_into_lints("[lints]\n[other]\nworkspace = true\n"));
+    }
+
+    // hazard: G8
+    #[test]
+    fn the_lints_that_nothing_else_stands_for_are_on_and_an_overflow_is_never_silent() {
+        let manifest = std::fs::read_to_string(root().join("Cargo.toml")).expect("a manifest");
+        let has = |line: &str| manifest.lines().any(|found| found == line);
+        // A lock of the standard library that is held while something is waited for.
+        assert!(has("await_holding_lock = \"warn\""));
+        assert!(has("unsafe_code = \"forbid\""));
+        assert!(has("float_arithmetic = \"warn\""));
+        assert!(has("overflow-checks = true"));
     }
 
     #[test]

@@ -239,6 +239,43 @@ mod tests {
         assert_eq!(faults("brand-new", "domain", None, true), 1);
     }
 
+    /// All of ours that a crate may reach.
+    fn reach(name: &str) -> Vec<&str> {
+        let mut reached = vec![name];
+        let mut at = 0;
+        while let Some(next) = reached.get(at) {
+            at += 1;
+            for on in row(OURS, next).unwrap_or_default() {
+                if !reached.contains(on) {
+                    reached.push(on);
+                }
+            }
+        }
+        reached
+    }
+
+    // hazard: A18
+    #[test]
+    fn where_a_transaction_can_be_open_nobody_can_be_called() {
+        let holders = |technology| row(HELD, technology).expect("it is held");
+        for holder in holders("sqlx") {
+            for reached in reach(holder) {
+                for line in ["tonic", "fred", "hyper", "axum"] {
+                    // The tools for tests start servers of all kinds and are in no program.
+                    let is_tool = reached == "test-support";
+                    assert!(
+                        is_tool || !holders(line).contains(&reached),
+                        "{holder} reaches {reached}, which has {line}"
+                    );
+                }
+            }
+        }
+        // Nor can a flow or a port be handed a transaction: they do not know what one is.
+        for inside in ["domain", "ports", "usecases"] {
+            assert!(reach(inside).iter().all(|on| !holders("sqlx").contains(on)));
+        }
+    }
+
     #[test]
     fn technologies_are_held_to_their_crates() {
         assert_eq!(faults("sql-core", "sqlx", None, false), 0);

@@ -16,16 +16,51 @@ const LEFT_OVER: &[&str] = &[
 /// Waiting by the clock instead of for the thing.
 const SLEEP: &str = concat!("sl", "eep(");
 
+/// What the inside must not meet outside its tests: what differs from run to run. Time, ids and
+/// secrets are handed in, and maps keep their order.
+const BY_CHANCE: &[&str] = &[
+    "HashMap",
+    "HashSet",
+    "Instant",
+    "RandomState",
+    "SystemTime",
+    "getrandom",
+    "now_v7",
+    "rand",
+];
+
+/// Holds one future while it runs another: if the one has what the other waits for, both wait for
+/// ever. The edges of the processes may; nobody who has a connection or a lock may.
+const SELECT: &str = concat!("sel", "ect!");
+
+/// Stops a thread that others need.
+const BLOCKING: &str = concat!("thread::sl", "eep");
+
+fn crate_of(path: &str) -> &str {
+    path.strip_prefix("crates/")
+        .and_then(|rest| rest.split('/').next())
+        .unwrap_or_default()
+}
+
+/// Crates whose code runs the same whenever it is given the same.
+fn is_inside(path: &str) -> bool {
+    matches!(crate_of(path), "domain" | "ports" | "usecases") && path.contains("/src/")
+}
+
+/// Crates whose code holds connections, locks or places in a queue.
+fn holds_something(path: &str) -> bool {
+    let name = crate_of(path);
+    let is_held = matches!(name, "usecases" | "sql-core" | "grpc-core" | "production");
+    (is_held || name.starts_with("adapters-")) && path.contains("/src/")
+}
+
 /// Crates where no floating point may come near money.
 fn is_exact(path: &str) -> bool {
     // Measurements are no money.
     if path.starts_with("crates/adapters-") && path.contains("/examples/") {
         return false;
     }
-    let name = path
-        .strip_prefix("crates/")
-        .and_then(|rest| rest.split('/').next())
-        .unwrap_or_default();
+    let name = crate_of(path);
     matches!(
         name,
         "domain" | "ports" | "usecases" | "sql-core" | "checker"
@@ -72,6 +107,25 @@ pub(crate) fn check(path: &str, text: &str) -> Vec<String> {
                 at()
             ));
         }
+        if !in_tests {
+            if let Some(word) = BY_CHANCE.iter().find(|word| has_word(line, word))
+                && is_inside(path)
+            {
+                faults.push(format!(
+                    "{}: {word} differs from run to run; have it handed in",
+                    at()
+                ));
+            }
+            if holds_something(path) && line.contains(SELECT) {
+                faults.push(format!(
+                    "{}: {SELECT} holds one future while it runs another; spawn one of them",
+                    at()
+                ));
+            }
+            if path.starts_with("crates/") && line.contains(BLOCKING) {
+                faults.push(format!("{}: {BLOCKING} stops everybody's thread", at()));
+            }
+        }
         if is_exact(path) && has_float(line) {
             faults.push(format!("{}: no floating point near money", at()));
         }
@@ -82,6 +136,11 @@ pub(crate) fn check(path: &str, text: &str) -> Vec<String> {
 /// A branch of a select that ends the wait for something else: that is the bound.
 fn is_bound(line: &str) -> bool {
     line.starts_with("() = ") && line.contains("=>")
+}
+
+fn has_word(line: &str, wanted: &str) -> bool {
+    line.split(|c: char| !c.is_alphanumeric() && c != '_')
+        .any(|word| word == wanted)
 }
 
 fn has_float(line: &str) -> bool {
@@ -146,6 +205,40 @@ mod tests {
             ),
             1
         );
+    }
+
+    // hazard: G10
+    #[test]
+    fn the_inside_meets_nothing_that_differs_from_run_to_run() {
+        for word in BY_CHANCE {
+            let code = format!("use somewhere::{word};");
+            assert_eq!(faults("crates/usecases/src/a.rs", &code), 1, "{word}");
+            assert_eq!(faults("crates/domain/src/a/b.rs", &code), 1, "{word}");
+            assert_eq!(faults("crates/usecases/tests/a.rs", &code), 0, "{word}");
+            assert_eq!(faults("crates/runtime/src/a.rs", &code), 0, "{word}");
+        }
+        assert_eq!(faults("crates/domain/src/a.rs", "let operand = 1;"), 0);
+    }
+
+    // hazard: G2
+    #[test]
+    fn who_holds_something_runs_no_future_while_another_is_held() {
+        let select = format!("    tokio::{SELECT} {{");
+        for held in ["adapters-mysql", "sql-core", "usecases", "grpc-core"] {
+            let at = |part: &str| faults(&format!("crates/{held}/{part}/a.rs"), &select);
+            assert_eq!((at("src"), at("tests")), (1, 0), "{held}");
+        }
+        assert_eq!(faults("crates/app-api/src/a.rs", &select), 0);
+        let test = format!("#[cfg(test)]\nmod tests {{\n{select}");
+        assert_eq!(faults("crates/usecases/src/a.rs", &test), 0);
+    }
+
+    // hazard: G8
+    #[test]
+    fn nobody_stops_a_thread_that_others_need() {
+        let wait = format!("    std::{BLOCKING}(x);");
+        assert_eq!(faults("crates/app-api/src/a.rs", &wait), 1);
+        assert_eq!(faults("xtask/src/a.rs", &wait), 0);
     }
 
     #[test]
