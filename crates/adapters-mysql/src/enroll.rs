@@ -4,17 +4,16 @@
 
 use crate::{
     rows,
-    signup_sql::{self, ENROLL, HISTORY},
+    signup_sql::{self, HistoryLine, STAYS, SignupRow},
     writer::Transaction,
 };
 use domain::{
     contest::PhaseKind,
-    ids::{ContestId, RoomId, SenderId, TaskKind, UserId},
-    signup::{Signup, StateKind},
+    ids::{ContestId, RoomId, SenderId, SignupId, TaskKind, UserId},
+    signup::Signup,
     time::UnixMillis,
 };
 use ports::{signups::Enrolled, store::StoreError, tasks::TaskEvent};
-use serde::Serialize;
 use sql_core::{mysql::keys, signup_record::SignupRecord};
 use sqlx::{AssertSqlSafe, MySqlConnection, Row};
 use std::collections::{BTreeMap, BTreeSet};
@@ -140,23 +139,6 @@ fn gate(row: &sqlx::mysql::MySqlRow) -> Result<(ContestId, Gate), sqlx::Error> {
     Ok((ContestId(id), gate))
 }
 
-#[derive(Serialize)]
-struct Write {
-    #[serde(flatten)]
-    record: SignupRecord,
-    wake_at: Option<i64>,
-}
-
-/// One line of a signup's history.
-#[derive(Serialize)]
-pub(crate) struct HistoryLine {
-    pub(crate) signup_id: String,
-    pub(crate) version: i64,
-    pub(crate) step: usize,
-    pub(crate) state: &'static str,
-    pub(crate) at: i64,
-}
-
 type Answer = (usize, Result<Enrolled, StoreError>);
 type Viewer = (ContestId, UserId);
 
@@ -176,63 +158,89 @@ pub(crate) async fn enroll(
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect();
-    let mut rows = find(transaction.connection, &viewers).await?;
+    let mut ids = find_ids(transaction.connection, &viewers).await?;
     // One row a viewer, in the order of the keys, so that two batches never wait in a circle.
     let mut new: BTreeMap<Viewer, &Asked<'_>> = BTreeMap::new();
     for asked in asked {
         let lets_in = !asked.only_open || gates.takes_signups(asked.signup.contest_id);
         let is_there = gates.contests.contains_key(&asked.signup.contest_id);
-        if lets_in && is_there && !rows.contains_key(&key(asked)) {
+        if lets_in && is_there && !ids.contains_key(&key(asked)) {
             new.entry(key(asked)).or_insert(asked);
         }
     }
     let mut inserted = BTreeSet::new();
     if !new.is_empty() {
-        let writes: Vec<_> = new.values().map(|asked| write(asked)).collect();
-        transaction.write(ENROLL.as_str(), &writes).await?;
+        let rows: Vec<_> = new
+            .values()
+            .map(|asked| SignupRow::new(asked.signup, asked.wake_at))
+            .collect();
+        transaction.write_signups(&rows, STAYS).await?;
         // Another process may have been faster.
         let viewers: Vec<Viewer> = new.keys().cloned().collect();
-        let fresh = find(transaction.connection, &viewers).await?;
+        let fresh = find_ids(transaction.connection, &viewers).await?;
         let mut history = Vec::new();
-        for (viewer, asked) in &new {
-            let id = asked.signup.id.to_string();
-            if fresh.get(viewer).is_some_and(|row| row.signup_id == id) {
-                inserted.insert(id.clone());
+        for (viewer, Asked { signup, .. }) in &new {
+            if fresh.get(viewer) == Some(&signup.id) {
+                inserted.insert(signup.id);
                 history.push(HistoryLine {
-                    signup_id: id,
-                    version: sql_core::record::column(asked.signup.version),
+                    signup_id: signup.id,
+                    version: signup.version,
                     step: 0,
-                    state: StateKind::name(asked.signup.state.kind()),
-                    at: gates.now.0,
+                    state: signup.state.kind(),
+                    at: gates.now,
                 });
             }
         }
-        transaction.write(HISTORY, &history).await?;
-        rows.extend(fresh);
+        transaction.write_history(&history).await?;
+        ids.extend(fresh);
     }
-    Ok(asked
+    // The first command of a viewer in this batch made the row; a repeat finds it.
+    let (made, others): (Vec<_>, Vec<_>) = asked.iter().partition(|asked| {
+        ids.get(&key(asked)) == Some(&asked.signup.id) && inserted.remove(&asked.signup.id)
+    });
+    let there: BTreeSet<Viewer> = others
         .iter()
-        .map(|asked| {
-            let id = asked.signup.id.to_string();
-            let answer = match rows.get(&key(asked)) {
-                // The first command of a viewer in this batch made the row; a repeat finds it.
-                Some(row) if row.signup_id == id && inserted.remove(&id) => Ok(Enrolled::Inserted),
-                Some(row) => row.parse().map(Enrolled::Existing),
-                None if gates.contests.contains_key(&asked.signup.contest_id) => {
-                    Ok(Enrolled::NotOpen)
-                }
-                None => Ok(Enrolled::NoContest),
-            };
-            (asked.index, answer)
-        })
-        .collect())
+        .map(|asked| key(asked))
+        .filter(|viewer| ids.contains_key(viewer))
+        .collect();
+    let there = find(transaction.connection, &Vec::from_iter(there)).await?;
+    let existing = |asked: &Asked<'_>| match there.get(&key(asked)) {
+        Some(row) => row.parse().map(Enrolled::Existing),
+        None if gates.contests.contains_key(&asked.signup.contest_id) => Ok(Enrolled::NotOpen),
+        None => Ok(Enrolled::NoContest),
+    };
+    let made = made
+        .into_iter()
+        .map(|asked| (asked.index, Ok(Enrolled::Inserted)));
+    let others = others
+        .into_iter()
+        .map(|asked| (asked.index, existing(asked)));
+    Ok(made.chain(others).collect())
 }
 
-fn write(asked: &Asked<'_>) -> Write {
-    Write {
-        record: SignupRecord::from(asked.signup),
-        wake_at: asked.wake_at.map(|at| at.0),
+/// Which signups some viewers have.
+async fn find_ids(
+    connection: &mut MySqlConnection,
+    viewers: &[Viewer],
+) -> Result<BTreeMap<Viewer, SignupId>, sqlx::Error> {
+    let mut query = sqlx::query(AssertSqlSafe(signup_sql::ids_of_many(viewers.len())));
+    for (contest, user) in keys::fill(viewers) {
+        query = query.bind(contest.0).bind(user.as_str());
     }
+    let mut found = BTreeMap::new();
+    for row in query.fetch_all(connection).await? {
+        let user: String = row.try_get(1)?;
+        let user = user.parse().map_err(unreadable)?;
+        found.insert(
+            (ContestId(row.try_get(0)?), user),
+            SignupId(row.try_get(2)?),
+        );
+    }
+    Ok(found)
+}
+
+fn unreadable(error: domain::ids::InvalidId) -> sqlx::Error {
+    sqlx::Error::Decode(Box::new(error))
 }
 
 /// The rows of some viewers.
@@ -240,6 +248,9 @@ pub(crate) async fn find(
     connection: &mut MySqlConnection,
     viewers: &[Viewer],
 ) -> Result<BTreeMap<Viewer, SignupRecord>, sqlx::Error> {
+    if viewers.is_empty() {
+        return Ok(BTreeMap::new());
+    }
     let mut query = sqlx::query(AssertSqlSafe(signup_sql::find_many(viewers.len())));
     for (contest, user) in keys::fill(viewers) {
         query = query.bind(contest.0).bind(user.as_str());
@@ -247,9 +258,8 @@ pub(crate) async fn find(
     let mut found = BTreeMap::new();
     for row in query.fetch_all(connection).await? {
         let record = rows::signup(&row)?;
-        let decode = |error: domain::ids::InvalidId| sqlx::Error::Decode(Box::new(error));
-        let contest = record.contest_id.parse().map_err(decode)?;
-        let user = record.user_id.parse().map_err(decode)?;
+        let contest = record.contest_id.parse().map_err(unreadable)?;
+        let user = record.user_id.parse().map_err(unreadable)?;
         found.insert((contest, user), record);
     }
     Ok(found)

@@ -9,8 +9,7 @@ use crate::{
     enroll::Gates,
     mismatched,
     rows::failed,
-    signup_sql::OUTBOX,
-    signups::OutboxLine,
+    signup_sql::OutboxLine,
     writer::{Command, Reply, Transaction},
 };
 use async_trait::async_trait;
@@ -288,17 +287,17 @@ async fn keep<'a>(
         return Ok(());
     }
     let lines: Vec<_> = ranked
-        .into_iter()
+        .iter()
         .map(|(contest, user_id)| OutboxLine {
-            effect: Effect::Rank.name(),
-            contest_id: contest.to_string(),
+            effect: Effect::Rank,
+            contest_id: *contest,
             signup_id: None,
             user_id,
             version: 0,
-            due_at: gates.now.0,
+            due_at: gates.now,
         })
         .collect();
-    transaction.write(OUTBOX, &lines).await
+    transaction.write_outbox(&lines).await
 }
 
 #[derive(Serialize)]

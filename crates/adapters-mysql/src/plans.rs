@@ -103,6 +103,11 @@ fn cases() -> Vec<Case> {
             &[CONTEST, USER, CONTEST, "'user-20'"],
         ),
         case(
+            "ids_of_many",
+            signup_sql::ids_of_many(2),
+            &[CONTEST, USER, CONTEST, "'user-20'"],
+        ),
+        case(
             "lock",
             signup_sql::lock(2),
             &[CONTEST, ID, CONTEST, CONTEST],

@@ -1,63 +1,29 @@
 //! The statements about signups. Each serves a batch of any size.
 
+use domain::{
+    effects::Effect,
+    ids::{ContestId, SignupId},
+    order::OrderId,
+    signup::{Signup, StateKind},
+    time::UnixMillis,
+};
 use sql_core::{
-    mysql::{NOW_MS, keys},
+    mysql::{NOW_MS, keys, rows::Values},
+    record::column,
     signup_record::SignupRecord,
 };
 use std::sync::LazyLock;
 
-/// The rows of a batch as a table: one JSON parameter, whatever their number.
-pub(crate) const ROWS: &str = "JSON_TABLE(?, '$[*]' COLUMNS ( \
-     contest_id CHAR(36) PATH '$.contest_id', signup_id CHAR(36) PATH '$.signup_id', \
-     user_id VARCHAR(64) PATH '$.user_id', fee BIGINT PATH '$.fee', \
-     fee_order_id CHAR(32) PATH '$.fee_order_id', state VARCHAR(16) PATH '$.state', \
-     last_try VARCHAR(16) PATH '$.last_try', refusal VARCHAR(32) PATH '$.refusal', \
-     tries BIGINT PATH '$.tries', fee_position BIGINT PATH '$.fee_position', \
-     paid_at BIGINT PATH '$.paid_at', quantity BIGINT PATH '$.quantity', met_at BIGINT PATH '$.met_at', \
-     weight BIGINT PATH '$.weight', prize BIGINT PATH '$.prize', \
-     claim_order_id CHAR(32) PATH '$.claim_order_id', payee VARCHAR(16) PATH '$.payee', \
-     payout_position BIGINT PATH '$.payout_position', payout_at BIGINT PATH '$.payout_at', \
-     version BIGINT PATH '$.version', created_at BIGINT PATH '$.created_at', \
-     updated_at BIGINT PATH '$.updated_at', wake_at BIGINT PATH '$.wake_at')) AS j";
-
-/// The columns of ids among those of a record.
-const IDS: [&str; 4] = ["contest_id", "signup_id", "fee_order_id", "claim_order_id"];
-
-/// An id of a JSON row as it is stored.
-pub(crate) fn id(column: &str) -> String {
-    format!("UNHEX(REPLACE(j.{column}, '-', ''))")
-}
-
-fn from_json() -> String {
-    let columns: Vec<_> = SignupRecord::COLUMNS
-        .split(',')
-        .map(str::trim)
-        .map(|column| {
-            if IDS.contains(&column) {
-                id(column)
-            } else {
-                format!("j.{column}")
-            }
-        })
-        .collect();
-    columns.join(", ")
-}
-
-const PARKED: &str = "IF(j.last_try = 'parked', 1, NULL)";
-const PROVISIONAL: &str = "IF(j.state = 'completed' AND j.weight IS NULL, 1, NULL)";
-
-fn insert(on_duplicate: &str) -> String {
+/// Inserts the values that [`SignupRow::values`] gives.
+pub(crate) static INSERT: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "INSERT INTO signup ({}, wake_at, is_parked, is_provisional) \
-         SELECT {}, j.wake_at, {PARKED}, {PROVISIONAL} FROM {ROWS} \
-         ON DUPLICATE KEY UPDATE {on_duplicate}",
-        SignupRecord::COLUMNS,
-        from_json(),
+        "INSERT INTO signup ({}, wake_at, is_parked, is_provisional)",
+        SignupRecord::COLUMNS
     )
-}
+});
 
 /// Inserts rows. One that is there already stays as it is; who was first is read afterwards.
-pub(crate) static ENROLL: LazyLock<String> = LazyLock::new(|| insert("version = signup.version"));
+pub(crate) const STAYS: &str = "ON DUPLICATE KEY UPDATE version = signup.version";
 
 /// The columns of a signup that a commit may change.
 const CHANGING: [&str; 19] = [
@@ -84,30 +50,137 @@ const CHANGING: [&str; 19] = [
 
 /// Writes rows that are there, and that this transaction has locked and looked at: each is found by
 /// its primary key, whatever the optimiser thinks. `version` is the new one.
-pub(crate) static COMMIT: LazyLock<String> = LazyLock::new(|| {
+pub(crate) static CHANGES: LazyLock<String> = LazyLock::new(|| {
     let set: Vec<_> = CHANGING
         .iter()
         .map(|column| format!("{column} = VALUES({column})"))
         .collect();
-    insert(&set.join(", "))
+    format!("ON DUPLICATE KEY UPDATE {}", set.join(", "))
 });
 
-pub(crate) const HISTORY: &str = "INSERT INTO signup_history (signup_id, version, step, state, at) \
-     SELECT UNHEX(REPLACE(j.signup_id, '-', '')), j.version, j.step, j.state, j.at \
-     FROM JSON_TABLE(?, '$[*]' COLUMNS (signup_id CHAR(36) PATH '$.signup_id', \
-     version BIGINT PATH '$.version', step BIGINT PATH '$.step', state VARCHAR(16) PATH '$.state', \
-     at BIGINT PATH '$.at')) AS j";
+/// A signup as it is to be stored.
+pub(crate) struct SignupRow<'a> {
+    signup: &'a Signup,
+    record: SignupRecord,
+    wake_at: Option<i64>,
+}
 
-pub(crate) const OUTBOX: &str = "INSERT INTO outbox (effect, contest_id, signup_id, user_id, version, due_at) \
-     SELECT j.effect, UNHEX(REPLACE(j.contest_id, '-', '')), UNHEX(REPLACE(j.signup_id, '-', '')), \
-            j.user_id, j.version, j.due_at \
-     FROM JSON_TABLE(?, '$[*]' COLUMNS (effect VARCHAR(32) PATH '$.effect', \
-     contest_id CHAR(36) PATH '$.contest_id', signup_id CHAR(36) PATH '$.signup_id', \
-     user_id VARCHAR(64) PATH '$.user_id', version BIGINT PATH '$.version', \
-     due_at BIGINT PATH '$.due_at')) AS j";
+impl<'a> SignupRow<'a> {
+    pub(crate) fn new(signup: &'a Signup, wake_at: Option<UnixMillis>) -> Self {
+        Self {
+            signup,
+            record: SignupRecord::from(signup),
+            wake_at: wake_at.map(|at| at.0),
+        }
+    }
+
+    /// The same with the version that it gets.
+    pub(crate) fn of_version(mut self, version: u64) -> Self {
+        self.record.version = column(version);
+        self
+    }
+
+    /// Its values, in the order of [`INSERT`].
+    pub(crate) fn values(&self, mut values: Values<'_>) {
+        let Self {
+            signup,
+            record,
+            wake_at,
+        } = self;
+        let is_parked = record.last_try.as_deref() == Some("parked");
+        let is_provisional = signup.state.kind() == StateKind::Completed && record.weight.is_none();
+        let order = |id: &String| id.parse().ok().map(|OrderId(bytes)| bytes.to_vec());
+        values
+            .push_bind(signup.contest_id.0)
+            .push_bind(signup.id.0)
+            .push_bind(&record.user_id)
+            .push_bind(record.fee)
+            .push_bind(order(&record.fee_order_id))
+            .push_bind(&record.state)
+            .push_bind(&record.last_try)
+            .push_bind(&record.refusal)
+            .push_bind(record.tries)
+            .push_bind(record.fee_position)
+            .push_bind(record.paid_at)
+            .push_bind(record.quantity)
+            .push_bind(record.met_at)
+            .push_bind(record.weight)
+            .push_bind(record.prize)
+            .push_bind(record.claim_order_id.as_ref().and_then(order))
+            .push_bind(&record.payee)
+            .push_bind(record.payout_position)
+            .push_bind(record.payout_at)
+            .push_bind(record.version)
+            .push_bind(record.created_at)
+            .push_bind(record.updated_at)
+            .push_bind(wake_at)
+            .push_bind(is_parked.then_some(1_i8))
+            .push_bind(is_provisional.then_some(1_i8));
+    }
+}
+
+/// One line of a signup's history.
+pub(crate) struct HistoryLine {
+    pub(crate) signup_id: SignupId,
+    pub(crate) version: u64,
+    pub(crate) step: usize,
+    pub(crate) state: StateKind,
+    pub(crate) at: UnixMillis,
+}
+
+/// Inserts the values that [`HistoryLine::values`] gives.
+pub(crate) const HISTORY: &str = "INSERT INTO signup_history (signup_id, version, step, state, at)";
+
+impl HistoryLine {
+    /// Its values, in the order of [`HISTORY`].
+    pub(crate) fn values(&self, mut values: Values<'_>) {
+        values
+            .push_bind(self.signup_id.0)
+            .push_bind(column(self.version))
+            .push_bind(i64::try_from(self.step).unwrap_or(i64::MAX))
+            .push_bind(self.state.name())
+            .push_bind(self.at.0);
+    }
+}
+
+/// One saved effect.
+pub(crate) struct OutboxLine<'a> {
+    pub(crate) effect: Effect,
+    pub(crate) contest_id: ContestId,
+    pub(crate) signup_id: Option<SignupId>,
+    pub(crate) user_id: &'a str,
+    pub(crate) version: u64,
+    pub(crate) due_at: UnixMillis,
+}
+
+/// Inserts the values that [`OutboxLine::values`] gives.
+pub(crate) const OUTBOX: &str =
+    "INSERT INTO outbox (effect, contest_id, signup_id, user_id, version, due_at)";
+
+impl OutboxLine<'_> {
+    /// Its values, in the order of [`OUTBOX`].
+    pub(crate) fn values(&self, mut values: Values<'_>) {
+        values
+            .push_bind(self.effect.name())
+            .push_bind(self.contest_id.0)
+            .push_bind(self.signup_id.map(|id| id.0))
+            .push_bind(self.user_id)
+            .push_bind(column(self.version))
+            .push_bind(self.due_at.0);
+    }
+}
 
 fn select(rest: &str) -> String {
     format!("SELECT {} FROM signup {rest}", SignupRecord::COLUMNS)
+}
+
+/// Which signups some viewers have; the index says it, no row is looked at.
+pub(crate) fn ids_of_many(number: usize) -> String {
+    let marks = keys::marks(2, number);
+    format!(
+        "SELECT contest_id, user_id, signup_id FROM signup FORCE INDEX (signup_viewer) \
+         WHERE (contest_id, user_id) IN ({marks})"
+    )
 }
 
 /// Signups of some viewers: as many keys as [`keys::padded`] says.

@@ -1,13 +1,12 @@
 //! Signups in MySQL.
 
 use crate::{
-    MysqlStore,
-    enroll::HistoryLine,
-    mismatched,
+    MysqlStore, mismatched,
     reader::{Answer, Question},
     rows::{self, failed, limit},
     signup_sql::{
-        self, AWAKE, COMMIT, GET, HISTORY, OF_USER, OUTBOX, PAGE, PAGE_OF_STATE, PARKED_ROWS,
+        self, AWAKE, CHANGES, GET, HistoryLine, OF_USER, OutboxLine, PAGE, PAGE_OF_STATE,
+        PARKED_ROWS, SignupRow,
     },
     writer::{Command, Reply, Transaction},
 };
@@ -23,29 +22,10 @@ use ports::{
     signups::{Enrolled, SignupCommit, SignupRepository},
     store::{Committed, PAGE_MAX, Page, StoreError},
 };
-use serde::Serialize;
 use sql_core::{mysql::keys, record::column, signup_record::SignupRecord};
 use sqlx::{AssertSqlSafe, Row, mysql::MySqlRow};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
-
-#[derive(Serialize)]
-struct Write {
-    #[serde(flatten)]
-    record: SignupRecord,
-    wake_at: Option<i64>,
-}
-
-/// One saved effect.
-#[derive(Serialize)]
-pub(crate) struct OutboxLine {
-    pub(crate) effect: &'static str,
-    pub(crate) contest_id: String,
-    pub(crate) signup_id: Option<String>,
-    pub(crate) user_id: String,
-    pub(crate) version: i64,
-    pub(crate) due_at: i64,
-}
 
 fn parse(row: &MySqlRow) -> Result<Signup, StoreError> {
     rows::signup(row).map_err(failed)?.parse()
@@ -121,19 +101,19 @@ async fn commit_distinct(
         .filter(|commit| applies(commit))
         .collect();
     done.sort_by_key(|commit| (commit.signup.contest_id, commit.signup.id));
-    let writes: Vec<_> = done.iter().map(|commit| write(commit)).collect();
-    transaction.write(COMMIT.as_str(), &writes).await?;
+    let rows: Vec<_> = done.iter().map(|commit| row(commit)).collect();
+    transaction.write_signups(&rows, &CHANGES).await?;
     let lines: Vec<_> = done
         .iter()
         .flat_map(|commit| history(commit, now))
         .collect();
-    transaction.write(HISTORY, &lines).await?;
+    transaction.write_history(&lines).await?;
     let effects = transaction.effects;
     let lines: Vec<_> = done
         .iter()
         .flat_map(|commit| outbox_lines(commit, effects, now))
         .collect();
-    transaction.write(OUTBOX, &lines).await?;
+    transaction.write_outbox(&lines).await?;
     answers.extend(round.iter().map(|(index, commit)| {
         let committed = match versions.get(&commit.signup.id) {
             None => Committed::Missing,
@@ -148,27 +128,21 @@ async fn commit_distinct(
     Ok(())
 }
 
-fn write(commit: &SignupCommit) -> Write {
-    Write {
-        record: SignupRecord {
-            version: column(commit.expected + 1),
-            ..SignupRecord::from(&commit.signup)
-        },
-        wake_at: commit.wake_at.map(|at| at.0),
-    }
+fn row(commit: &SignupCommit) -> SignupRow<'_> {
+    SignupRow::new(&commit.signup, commit.wake_at).of_version(commit.expected + 1)
 }
 
-fn history(commit: &SignupCommit, now: UnixMillis) -> impl Iterator<Item = HistoryLine> {
+fn history(commit: &SignupCommit, at: UnixMillis) -> impl Iterator<Item = HistoryLine> {
     commit
         .trail
         .iter()
         .enumerate()
         .map(move |(step, state)| HistoryLine {
-            signup_id: commit.signup.id.to_string(),
-            version: column(commit.expected + 1),
+            signup_id: commit.signup.id,
+            version: commit.expected + 1,
             step,
-            state: state.name(),
-            at: now.0,
+            state: *state,
+            at,
         })
 }
 
@@ -176,21 +150,21 @@ fn outbox_lines<'a>(
     commit: &'a SignupCommit,
     wanted: &'a [Effect],
     now: UnixMillis,
-) -> impl Iterator<Item = OutboxLine> + 'a {
+) -> impl Iterator<Item = OutboxLine<'a>> {
     commit
         .effects
         .iter()
         .filter(|effect| wanted.contains(effect))
         .map(move |effect| OutboxLine {
-            effect: effect.name(),
-            contest_id: commit.signup.contest_id.to_string(),
-            signup_id: Some(commit.signup.id.to_string()),
-            user_id: commit.signup.user_id.to_string(),
-            version: column(commit.expected + 1),
+            effect: *effect,
+            contest_id: commit.signup.contest_id,
+            signup_id: Some(commit.signup.id),
+            user_id: commit.signup.user_id.as_str(),
+            version: commit.expected + 1,
             due_at: if *effect == Effect::DropCachedAgain {
-                now.0 + DROP_AGAIN_MS
+                UnixMillis(now.0 + DROP_AGAIN_MS)
             } else {
-                now.0
+                now
             },
         })
 }

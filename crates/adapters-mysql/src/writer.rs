@@ -4,6 +4,7 @@
 use crate::{
     enroll, events, outbox,
     session::{Purpose, Session, Work},
+    signup_sql::{self, HistoryLine, OutboxLine, SignupRow},
     signups,
 };
 use domain::{effects::Effect, ids::SenderId, signup::Signup, time::UnixMillis};
@@ -15,7 +16,10 @@ use ports::{
 };
 use sql_core::{
     group::Executor,
-    mysql::{NOW_MS, is_judgement},
+    mysql::{
+        NOW_MS, is_judgement,
+        rows::{self, Values},
+    },
 };
 use sqlx::{AssertSqlSafe, MySqlConnection, Row, mysql::MySqlConnectOptions};
 use std::sync::{Arc, LazyLock};
@@ -98,6 +102,50 @@ impl Transaction<'_> {
             .fetch_one(&mut *self.connection)
             .await?;
         row.try_get(0).map(UnixMillis)
+    }
+
+    /// Inserts signups; `on_duplicate` says what becomes of those that are there.
+    pub(crate) async fn write_signups(
+        &mut self,
+        rows: &[SignupRow<'_>],
+        on_duplicate: &str,
+    ) -> Result<(), sqlx::Error> {
+        self.insert(&signup_sql::INSERT, rows, on_duplicate, |values, row| {
+            row.values(values);
+        })
+        .await
+    }
+
+    /// Inserts lines of history.
+    pub(crate) async fn write_history(&mut self, lines: &[HistoryLine]) -> Result<(), sqlx::Error> {
+        self.insert(signup_sql::HISTORY, lines, "", |values, line| {
+            line.values(values);
+        })
+        .await
+    }
+
+    /// Saves effects.
+    pub(crate) async fn write_outbox(
+        &mut self,
+        lines: &[OutboxLine<'_>],
+    ) -> Result<(), sqlx::Error> {
+        self.insert(signup_sql::OUTBOX, lines, "", |values, line| {
+            line.values(values);
+        })
+        .await
+    }
+
+    async fn insert<T>(
+        &mut self,
+        head: &str,
+        rows: &[T],
+        tail: &str,
+        values: impl Fn(Values<'_>, &T),
+    ) -> Result<(), sqlx::Error> {
+        self.wrote |= !rows.is_empty();
+        rows::insert(self.connection, head, rows, tail, values)
+            .await
+            .map(drop)
     }
 
     /// Runs a statement whose one parameter is a batch of rows; nothing for none.

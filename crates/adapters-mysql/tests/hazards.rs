@@ -75,18 +75,25 @@ async fn waiting(nodes: &Nodes) -> Vec<String> {
     let mut ticks = tokio::time::interval(REST);
     ticks.tick().await;
     ticks.tick().await;
-    let query = format!(
+    let mut connection = nodes.schema.connect().await;
+    let version: String = sqlx::query_scalar("SELECT VERSION()")
+        .fetch_one(&mut connection)
+        .await
+        .expect("a version");
+    // MySQL's innodb_trx fails while a statement with bytes in it is running.
+    let waits = if version.contains("MariaDB") {
         "SELECT CAST(t.trx_id AS CHAR) FROM information_schema.innodb_trx AS t \
          JOIN information_schema.processlist AS p ON p.id = t.trx_mysql_thread_id \
-         WHERE p.db = '{}' AND t.trx_state = 'LOCK WAIT'",
-        nodes.schema.name()
-    );
-    let mut connection = nodes.schema.connect().await;
-    // MySQL fails to tell while a statement with bytes in it is running.
+         WHERE t.trx_state = 'LOCK WAIT' AND p.db"
+    } else {
+        "SELECT CAST(w.requesting_engine_transaction_id AS CHAR) FROM performance_schema.data_lock_waits AS w \
+         JOIN performance_schema.threads AS t ON t.thread_id = w.requesting_thread_id WHERE t.processlist_db"
+    };
+    let query = format!("{waits} = '{}'", nodes.schema.name());
     sqlx::query_scalar(AssertSqlSafe(query))
         .fetch_all(&mut connection)
         .await
-        .unwrap_or_default()
+        .expect("who waits")
 }
 
 /// The one that waits, when there is one that is not `known`.

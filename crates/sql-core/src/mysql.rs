@@ -2,6 +2,7 @@
 //! first.
 
 pub mod keys;
+pub mod rows;
 pub mod schema;
 
 use sqlx::{

@@ -1,8 +1,9 @@
 //! Every statement of the ledger on MySQL and MariaDB, and how its rows become values.
 //!
-//! A statement takes all its rows as one JSON parameter, so a batch of any size runs the same
-//! prepared statement once. `STRAIGHT_JOIN` and `LEFT JOIN` fix the order of the loops: always
-//! from the few rows of the parameter, or from the one row of `progress`, into an index.
+//! What every batch does is written with a parameter for every value, which costs the server least;
+//! the other statements take all their rows as one JSON parameter. `STRAIGHT_JOIN`, `LEFT JOIN` and
+//! `FORCE INDEX` fix the order of the loops: always from the few rows of the parameters, or from the
+//! one row of `progress`, into an index.
 
 use domain::{
     money::Coins,
@@ -10,6 +11,7 @@ use domain::{
     time::UnixMillis,
     transfer::{Content, Position, Receipt, Transfer},
 };
+use sql_core::mysql::keys;
 
 /// Ends a transaction and makes it durable.
 pub(crate) const COMMIT: &str = "COMMIT";
@@ -22,20 +24,26 @@ pub(crate) const LOCK: &str = "\
     SELECT position, at, CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED) \
     FROM progress WHERE one = 1 FOR UPDATE";
 
-/// The stored ones of the orders in ?, a JSON array of order ids in hexadecimal.
-pub(crate) const ORDERS: &str = "\
-    SELECT t.order_id, d.name, c.name, t.amount, t.position, t.applied_at \
-    FROM JSON_TABLE(?, '$[*]' COLUMNS (id CHAR(32) CHARACTER SET ascii PATH '$')) AS asked \
-    STRAIGHT_JOIN transfer AS t ON t.order_id = UNHEX(asked.id) \
-    STRAIGHT_JOIN account AS d ON d.account_id = t.debit \
-    STRAIGHT_JOIN account AS c ON c.account_id = t.credit";
+/// The stored ones of some orders: as many ids as [`keys::padded`] says.
+pub(crate) fn orders(number: usize) -> String {
+    let marks = keys::marks(1, number);
+    format!(
+        "SELECT t.order_id, d.name, c.name, t.amount, t.position, t.applied_at \
+         FROM transfer AS t FORCE INDEX (transfer_order) \
+         STRAIGHT_JOIN account AS d FORCE INDEX (PRIMARY) ON d.account_id = t.debit \
+         STRAIGHT_JOIN account AS c FORCE INDEX (PRIMARY) ON c.account_id = t.credit \
+         WHERE t.order_id IN ({marks})"
+    )
+}
 
-/// The stored ones of the accounts in ?, a JSON array of names.
-pub(crate) const ACCOUNTS: &str = "\
-    SELECT a.account_id, a.name, a.balance, a.credits_closed_at, a.closed \
-    FROM JSON_TABLE(?, '$[*]' COLUMNS (\
-        name VARCHAR(80) CHARACTER SET ascii COLLATE ascii_bin PATH '$')) AS asked \
-    STRAIGHT_JOIN account AS a ON a.name = asked.name";
+/// The stored ones of some accounts: as many names as [`keys::padded`] says.
+pub(crate) fn accounts(number: usize) -> String {
+    let marks = keys::marks(1, number);
+    format!(
+        "SELECT account_id, name, balance, credits_closed_at, closed \
+         FROM account FORCE INDEX (account_name) WHERE name IN ({marks})"
+    )
+}
 
 /// Inserts the accounts in ?, a JSON array of names.
 pub(crate) const INSERT_ACCOUNTS: &str = "\
@@ -43,21 +51,9 @@ pub(crate) const INSERT_ACCOUNTS: &str = "\
     FROM JSON_TABLE(?, '$[*]' COLUMNS (\
         name VARCHAR(80) CHARACTER SET ascii COLLATE ascii_bin PATH '$')) AS asked";
 
-/// Inserts the transfers in ?, a JSON array of
-/// `[position, order id, debit, credit, amount, memo, applied at]`. What does not fit its column
-/// becomes null, which no column takes.
-pub(crate) const INSERT_TRANSFERS: &str = "\
-    INSERT INTO transfer (position, order_id, debit, credit, amount, memo, applied_at) \
-    SELECT new.position, UNHEX(new.order_id), new.debit, new.credit, new.amount, new.memo, \
-    new.applied_at \
-    FROM JSON_TABLE(?, '$[*]' COLUMNS (\
-        position BIGINT PATH '$[0]', \
-        order_id CHAR(32) CHARACTER SET ascii PATH '$[1]', \
-        debit BIGINT PATH '$[2]', \
-        credit BIGINT PATH '$[3]', \
-        amount BIGINT PATH '$[4]', \
-        memo TEXT CHARACTER SET utf8mb4 PATH '$[5]', \
-        applied_at BIGINT PATH '$[6]')) AS new";
+/// Inserts transfers, by [`sql_core::mysql::rows::insert`].
+pub(crate) const INSERT_TRANSFERS: &str =
+    "INSERT INTO transfer (position, order_id, debit, credit, amount, memo, applied_at)";
 
 /// Writes the accounts in ?, a JSON array of `[row, balance, credits closed at, closed]`.
 pub(crate) const UPDATE_ACCOUNTS: &str = "\
@@ -123,19 +119,21 @@ pub(crate) const LIST: &str = "\
 
 /// Every statement with parameters or plans worth watching.
 #[cfg(test)]
-pub(crate) const ALL: &[&str] = &[
-    LOCK,
-    ORDERS,
-    ACCOUNTS,
-    INSERT_ACCOUNTS,
-    INSERT_TRANSFERS,
-    UPDATE_ACCOUNTS,
-    UPDATE_PROGRESS,
-    PROBE,
-    LOOKUP,
-    BALANCE,
-    LIST,
-];
+pub(crate) fn all() -> Vec<String> {
+    let fixed = [
+        LOCK,
+        INSERT_ACCOUNTS,
+        UPDATE_ACCOUNTS,
+        UPDATE_PROGRESS,
+        PROBE,
+        LOOKUP,
+        BALANCE,
+        LIST,
+    ];
+    let mut all: Vec<_> = fixed.map(str::to_owned).into();
+    all.extend([orders(2), accounts(2)]);
+    all
+}
 
 /// order id, payer, receiver, amount, position, applied at.
 pub(crate) type TransferRow = (Vec<u8>, String, String, i64, i64, i64);

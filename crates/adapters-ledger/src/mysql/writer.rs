@@ -13,10 +13,16 @@ use crate::{
     book::{Book, Changes, Command, Entry, Reply},
     named::Named,
 };
-use domain::{order::Account, time::UnixMillis};
+use domain::{
+    order::{Account, OrderId},
+    time::UnixMillis,
+};
 use ports::failpoint::{Failpoint, pass};
-use sql_core::{group::Executor, mysql as session};
-use sqlx::{MySqlConnection, mysql::MySqlConnectOptions};
+use sql_core::{
+    group::Executor,
+    mysql::{self as session, keys, rows},
+};
+use sqlx::{AssertSqlSafe, MySqlConnection, mysql::MySqlConnectOptions};
 use std::{
     collections::HashMap,
     sync::Arc,
@@ -189,10 +195,12 @@ async fn read(connection: &mut MySqlConnection, commands: &[Command]) -> Result<
     );
     let named = Named::by(commands);
     if !named.orders.is_empty() {
-        let rows: Vec<sql::TransferRow> = sqlx::query_as(sql::ORDERS)
-            .bind(sql::json(&named.orders)?)
-            .fetch_all(&mut *connection)
-            .await?;
+        let orders: Vec<&String> = named.orders.iter().collect();
+        let mut query = sqlx::query_as(AssertSqlSafe(sql::orders(orders.len())));
+        for order in keys::fill(&orders) {
+            query = query.bind(order_bytes(order)?);
+        }
+        let rows: Vec<sql::TransferRow> = query.fetch_all(&mut *connection).await?;
         for row in rows {
             book.with_order(sql::transfer(row)?);
         }
@@ -201,6 +209,11 @@ async fn read(connection: &mut MySqlConnection, commands: &[Command]) -> Result<
         book.with_account(account, entry);
     }
     Ok(book)
+}
+
+fn order_bytes(order: &str) -> Result<Vec<u8>, sqlx::Error> {
+    let OrderId(bytes) = order.parse().map_err(sql::impossible)?;
+    Ok(bytes.to_vec())
 }
 
 /// The stored ones of the accounts.
@@ -215,10 +228,11 @@ async fn accounts(
     if names.is_empty() {
         return Ok(Vec::new());
     }
-    let rows: Vec<(i64, String, i64, Option<i64>, i64)> = sqlx::query_as(sql::ACCOUNTS)
-        .bind(sql::json(&names)?)
-        .fetch_all(connection)
-        .await?;
+    let mut query = sqlx::query_as(AssertSqlSafe(sql::accounts(names.len())));
+    for name in keys::fill(&names) {
+        query = query.bind(name);
+    }
+    let rows: Vec<(i64, String, i64, Option<i64>, i64)> = query.fetch_all(connection).await?;
     rows.into_iter()
         .map(|(row, name, balance, credits_closed_at, closed)| {
             let entry = Entry {
@@ -233,7 +247,7 @@ async fn accounts(
 }
 
 async fn write(connection: &mut MySqlConnection, changes: &Changes) -> Result<(), sqlx::Error> {
-    let mut rows: HashMap<Account, i64> = changes
+    let mut ids: HashMap<Account, i64> = changes
         .touched
         .iter()
         .filter_map(|(account, entry)| Some((account.clone(), entry.row?)))
@@ -242,11 +256,11 @@ async fn write(connection: &mut MySqlConnection, changes: &Changes) -> Result<()
         let names: Vec<String> = changes.opened.iter().map(Account::to_string).collect();
         write_rows(connection, sql::INSERT_ACCOUNTS, &names).await?;
         for (account, entry) in accounts(connection, &names).await? {
-            rows.extend(entry.row.map(|row| (account, row)));
+            ids.extend(entry.row.map(|row| (account, row)));
         }
     }
     let row = |account: &Account| {
-        rows.get(account)
+        ids.get(account)
             .copied()
             .ok_or_else(|| sql::impossible("an account without a row"))
     };
@@ -254,17 +268,27 @@ async fn write(connection: &mut MySqlConnection, changes: &Changes) -> Result<()
         let mut transfers = Vec::with_capacity(changes.applied.len());
         for one in &changes.applied {
             let (content, receipt) = (&one.transfer.content, one.transfer.receipt);
-            transfers.push((
-                receipt.position.0,
-                one.transfer.order_id.to_string(),
-                row(&content.from)?,
-                row(&content.to)?,
-                content.amount.as_i64(),
-                one.memo.as_str(),
-                receipt.applied_at.0,
-            ));
+            let position = i64::try_from(receipt.position.0).map_err(sql::impossible)?;
+            transfers.push((one, position, row(&content.from)?, row(&content.to)?));
         }
-        write_rows(connection, sql::INSERT_TRANSFERS, &transfers).await?;
+        let inserted = rows::insert(
+            connection,
+            sql::INSERT_TRANSFERS,
+            &transfers,
+            "",
+            |mut values, (one, position, debit, credit)| {
+                values
+                    .push_bind(position)
+                    .push_bind(one.transfer.order_id.0.as_slice())
+                    .push_bind(debit)
+                    .push_bind(credit)
+                    .push_bind(one.transfer.content.amount.as_i64())
+                    .push_bind(one.memo.as_str())
+                    .push_bind(one.transfer.receipt.applied_at.0);
+            },
+        )
+        .await?;
+        all_written(inserted, transfers.len())?;
     }
     let mut accounts = Vec::with_capacity(changes.touched.len());
     for (account, entry) in &changes.touched {
@@ -291,7 +315,11 @@ async fn write_rows<R: serde::Serialize>(
         .bind(sql::json(rows)?)
         .execute(connection)
         .await?;
-    if done.rows_affected() == rows.len() as u64 {
+    all_written(done.rows_affected(), rows.len())
+}
+
+fn all_written(affected: u64, rows: usize) -> Result<(), sqlx::Error> {
+    if affected == rows as u64 {
         Ok(())
     } else {
         Err(sql::impossible(
