@@ -81,6 +81,14 @@ fn select(rest: &str) -> String {
     )
 }
 
+/// The versions of contests of some ids. A contest never changes without its version.
+pub(crate) fn versions(number: usize) -> String {
+    let marks = keys::marks(1, number);
+    format!(
+        "SELECT contest_id, version FROM contest FORCE INDEX (PRIMARY) WHERE contest_id IN ({marks})"
+    )
+}
+
 /// Contests of some ids.
 pub(crate) fn get_many(number: usize) -> String {
     let marks = keys::marks(1, number);

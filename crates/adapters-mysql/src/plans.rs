@@ -130,6 +130,7 @@ fn cases() -> Vec<Case> {
         case("CENSUS", contest_sql::CENSUS, &[CONTEST]),
         case("COUNTS", contest_sql::COUNTS, &[CONTEST]),
         case("FINISHERS", contest_sql::FINISHERS, &[CONTEST, ZERO, "10"]),
+        case("versions", contest_sql::versions(2), &[CONTEST, ID]),
         case("get_many", contest_sql::get_many(2), &[CONTEST, ID]),
         case("contests AWAKE", contest_sql::AWAKE.as_str(), &["10"]),
         case("by_id", enroll::by_id(2), &[CONTEST, ID]),

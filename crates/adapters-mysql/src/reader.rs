@@ -16,9 +16,14 @@ use ports::store::StoreError;
 use sql_core::{
     group::Executor,
     mysql::{is_judgement, keys},
+    record::column,
 };
-use sqlx::{AssertSqlSafe, MySqlConnection, mysql::MySqlConnectOptions};
-use std::collections::{BTreeMap, BTreeSet};
+use sqlx::{AssertSqlSafe, MySqlConnection, Row, mysql::MySqlConnectOptions};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
 
 /// What is asked for.
 #[derive(Debug)]
@@ -37,15 +42,59 @@ pub(crate) enum Answer {
     Failed(StoreError),
 }
 
+/// How long a contest's record is known by its version. Whoever changes a row by hand and leaves its
+/// version alone is heard after so long.
+const KNOWN: Duration = Duration::from_secs(1);
+/// The most contests that are known; whoever asks about more reads them whole.
+const KNOWN_MAX: usize = 256;
+
+/// Contests that were read just now. Everybody who asks is answered with what the database says at
+/// that moment; but whether it is still the same is seen by its version, so a hot contest is not read
+/// and parsed again for every viewer.
+#[derive(Default)]
+struct Known(Mutex<HashMap<ContestId, (Contest, Instant)>>);
+
+impl Known {
+    fn ids(&self) -> BTreeSet<ContestId> {
+        self.lock().keys().copied().collect()
+    }
+
+    fn get(&self, id: ContestId, version: i64) -> Option<Contest> {
+        let known = self.lock();
+        let (contest, read_at) = known.get(&id)?;
+        let is_same = column(contest.version) == version && read_at.elapsed() < KNOWN;
+        is_same.then(|| contest.clone())
+    }
+
+    fn put(&self, contest: &Contest, read_at: Instant) {
+        let mut known = self.lock();
+        known.retain(|_, (_, read_at)| read_at.elapsed() < KNOWN);
+        if known.len() < KNOWN_MAX {
+            known.insert(contest.id, (contest.clone(), read_at));
+        }
+    }
+
+    /// Another connection may be one to another server, which has lost what this one had answered.
+    fn forget(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ContestId, (Contest, Instant)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A connection that only reads.
 pub(crate) struct Reader {
     session: Session,
+    known: Known,
 }
 
 impl Reader {
-    pub(crate) const fn new(options: MySqlConnectOptions) -> Self {
+    pub(crate) fn new(options: MySqlConnectOptions) -> Self {
         Self {
             session: Session::new(options, Purpose::Read),
+            known: Known::default(),
         }
     }
 }
@@ -55,7 +104,9 @@ impl Executor for Reader {
     type Reply = Answer;
 
     async fn run(&mut self, questions: &[Question]) -> Result<Vec<Answer>, sqlx::Error> {
-        self.session.read(&Questions(questions)).await
+        let known = &self.known;
+        let questions = Questions { questions, known };
+        self.session.read(&questions).await
     }
 
     fn may_be_one_of_them(error: &sqlx::Error) -> bool {
@@ -63,7 +114,10 @@ impl Executor for Reader {
     }
 }
 
-struct Questions<'a>(&'a [Question]);
+struct Questions<'a> {
+    questions: &'a [Question],
+    known: &'a Known,
+}
 
 impl Work for Questions<'_> {
     type Output = Vec<Answer>;
@@ -72,10 +126,17 @@ impl Work for Questions<'_> {
         &self,
         connection: &mut MySqlConnection,
     ) -> Result<(Vec<Answer>, bool), sqlx::Error> {
+        let answers = self.answers(connection).await;
+        Ok((answers.inspect_err(|_| self.known.forget())?, false))
+    }
+}
+
+impl Questions<'_> {
+    async fn answers(&self, connection: &mut MySqlConnection) -> Result<Vec<Answer>, sqlx::Error> {
         let mut contests = BTreeSet::new();
         let mut signups = BTreeSet::new();
         let mut lines = BTreeSet::new();
-        for question in self.0 {
+        for question in self.questions {
             match question {
                 Question::Contest(contest) => drop(contests.insert(*contest)),
                 Question::Signup(contest, user) => drop(signups.insert((*contest, user.clone()))),
@@ -86,7 +147,7 @@ impl Work for Questions<'_> {
             .increment(u64::try_from(contests.len()).unwrap_or(0));
         metrics::counter!("guafen_store_reads_total", "kind" => "signup")
             .increment(u64::try_from(signups.len()).unwrap_or(0));
-        let contests = read_contests(connection, &contests).await?;
+        let contests = known_contests(connection, contests, self.known).await?;
         let signups = read_signups(connection, signups).await?;
         let lines: Vec<_> = lines.into_iter().collect();
         let lines = if lines.is_empty() {
@@ -104,10 +165,10 @@ impl Work for Questions<'_> {
             }
         };
         let answers = self
-            .0
+            .questions
             .iter()
             .map(|question| answer(question).unwrap_or_else(Answer::Failed));
-        Ok((answers.collect(), false))
+        Ok(answers.collect())
     }
 }
 
@@ -129,14 +190,45 @@ fn found<T: Clone>(read: Option<&Result<T, StoreError>>) -> Result<Option<T>, St
 
 type Found<K, V> = BTreeMap<K, Result<V, StoreError>>;
 
+/// Contests as they are now: those that are known and have the same version still, and the rest
+/// whole.
+async fn known_contests(
+    connection: &mut MySqlConnection,
+    mut ids: BTreeSet<ContestId>,
+    known: &Known,
+) -> Result<Found<ContestId, Contest>, sqlx::Error> {
+    let mut found = BTreeMap::new();
+    let maybe: Vec<_> = ids.intersection(&known.ids()).copied().collect();
+    if !maybe.is_empty() {
+        let mut query = sqlx::query(AssertSqlSafe(contest_sql::versions(maybe.len())));
+        for id in keys::fill(&maybe) {
+            query = query.bind(id.0);
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            let id = ContestId(row.try_get(0)?);
+            if let Some(contest) = known.get(id, row.try_get(1)?) {
+                ids.remove(&id);
+                found.insert(id, Ok(contest));
+            }
+        }
+    }
+    let read_at = Instant::now();
+    let read = read_contests(connection, ids).await?;
+    for contest in read.values().flatten() {
+        known.put(contest, read_at);
+    }
+    found.extend(read);
+    Ok(found)
+}
+
 async fn read_contests(
     connection: &mut MySqlConnection,
-    ids: &BTreeSet<ContestId>,
+    ids: BTreeSet<ContestId>,
 ) -> Result<Found<ContestId, Contest>, sqlx::Error> {
-    let ids: Vec<_> = ids.iter().copied().collect();
     if ids.is_empty() {
         return Ok(BTreeMap::new());
     }
+    let ids: Vec<_> = ids.into_iter().collect();
     let mut query = sqlx::query(AssertSqlSafe(contest_sql::get_many(ids.len())));
     for id in keys::fill(&ids) {
         query = query.bind(id.0);

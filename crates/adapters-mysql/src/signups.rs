@@ -22,7 +22,7 @@ use ports::{
     signups::{Enrolled, SignupCommit, SignupRepository},
     store::{Committed, PAGE_MAX, Page, StoreError},
 };
-use sql_core::{mysql::keys, record::column, signup_record::SignupRecord};
+use sql_core::mysql::keys;
 use sqlx::{AssertSqlSafe, Row, mysql::MySqlRow};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
