@@ -78,7 +78,7 @@ impl Stack {
             "app-funds",
             program("app-funds"),
             &["serve"],
-            &funds_config(funds_addr, ledger.url()),
+            &funds_config(funds_addr, &plain(ledger.url())),
             "app-funds listens on",
             Some(funds_addr),
         )?;
@@ -217,7 +217,12 @@ async fn proxy(wanted: bool, target: SocketAddr) -> Result<Option<Proxy>> {
 }
 
 fn via(proxy: Option<&Proxy>, url: &str) -> String {
-    proxy.map_or_else(|| url.to_owned(), |proxy| proxy.through(url))
+    plain(&proxy.map_or_else(|| url.to_owned(), |proxy| proxy.through(url)))
+}
+
+/// Without encryption, as a database is reached on the same machine.
+fn plain(url: &str) -> String {
+    format!("{url}?ssl-mode=disabled")
 }
 
 fn local() -> Result<SocketAddr> {

@@ -14,7 +14,10 @@ use domain::{
     time::UnixMillis,
 };
 use ports::{signups::Enrolled, store::StoreError, tasks::TaskEvent};
-use sql_core::{mysql::keys, signup_record::SignupRecord};
+use sql_core::{
+    mysql::{self, THEN_MS, keys},
+    signup_record::SignupRecord,
+};
 use sqlx::{AssertSqlSafe, MySqlConnection, Row};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -71,6 +74,7 @@ pub(crate) async fn lock_contests(
         .collect();
     let ids: Vec<_> = ids.into_iter().collect();
     let mut contests = BTreeMap::new();
+    let mut now = UnixMillis(0);
     if !ids.is_empty() {
         let statement = by_id(ids.len());
         let mut query = sqlx::query(AssertSqlSafe(statement));
@@ -80,6 +84,7 @@ pub(crate) async fn lock_contests(
         for row in query.fetch_all(&mut *transaction.connection).await? {
             let (id, gate) = gate(&row)?;
             contests.insert(id, gate);
+            now = now.max(UnixMillis(row.try_get(7)?));
         }
     }
     let events = || records.iter().flat_map(|(_, _, events)| events.iter());
@@ -98,13 +103,12 @@ pub(crate) async fn lock_contests(
         for row in query.fetch_all(&mut *transaction.connection).await? {
             let (id, gate) = gate(&row)?;
             contests.insert(id, gate);
+            now = now.max(UnixMillis(row.try_get(7)?));
         }
     }
-    let now = if contests.is_empty() && earliest.is_none() {
-        UnixMillis(0)
-    } else {
-        transaction.now().await?
-    };
+    if contests.is_empty() && earliest.is_some() {
+        now = transaction.now().await?;
+    }
     Ok(Gates { contests, now })
 }
 
@@ -112,7 +116,7 @@ pub(crate) async fn lock_contests(
 pub(crate) fn by_id(number: usize) -> String {
     let marks = keys::marks(1, number);
     format!(
-        "SELECT {COLUMNS} FROM contest WHERE contest_id IN ({marks}) ORDER BY contest_id LOCK IN SHARE MODE"
+        "SELECT {COLUMNS}, {THEN_MS} FROM contest WHERE contest_id IN ({marks}) ORDER BY contest_id LOCK IN SHARE MODE"
     )
 }
 
@@ -120,7 +124,7 @@ pub(crate) fn by_id(number: usize) -> String {
 pub(crate) fn by_room(number: usize) -> String {
     let marks = keys::marks(2, number);
     format!(
-        "SELECT {COLUMNS} FROM contest FORCE INDEX (contest_room) \
+        "SELECT {COLUMNS}, {THEN_MS} FROM contest FORCE INDEX (contest_room) \
          WHERE (room_id, task_kind) IN ({marks}) AND tasks_end_at > ? LOCK IN SHARE MODE"
     )
 }
@@ -174,15 +178,23 @@ pub(crate) async fn enroll(
             .values()
             .map(|asked| SignupRow::new(asked.signup, asked.wake_at))
             .collect();
-        transaction.write_signups(&rows, STAYS).await?;
-        // Another process may have been faster.
-        let viewers: Vec<Viewer> = new.keys().cloned().collect();
-        let fresh = find_ids(transaction.connection, &viewers).await?;
-        let mut history = Vec::new();
+        let fresh = match transaction.write_signups(&rows, "").await {
+            Ok(()) => new
+                .iter()
+                .map(|(viewer, asked)| (viewer.clone(), asked.signup.id))
+                .collect(),
+            // Another process was faster.
+            Err(error) if mysql::is_duplicate(&error) => {
+                transaction.write_signups(&rows, STAYS).await?;
+                let viewers: Vec<Viewer> = new.keys().cloned().collect();
+                find_ids(transaction.connection, &viewers).await?
+            }
+            Err(error) => return Err(error),
+        };
         for (viewer, Asked { signup, .. }) in &new {
             if fresh.get(viewer) == Some(&signup.id) {
                 inserted.insert(signup.id);
-                history.push(HistoryLine {
+                transaction.history.push(HistoryLine {
                     signup_id: signup.id,
                     version: signup.version,
                     step: 0,
@@ -191,7 +203,6 @@ pub(crate) async fn enroll(
                 });
             }
         }
-        transaction.write_history(&history).await?;
         ids.extend(fresh);
     }
     // The first command of a viewer in this batch made the row; a repeat finds it.

@@ -34,6 +34,7 @@ use sql_core::{
 };
 use sqlx::{AssertSqlSafe, Row};
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::LazyLock,
 };
@@ -286,18 +287,16 @@ async fn keep<'a>(
     if !transaction.effects.contains(&Effect::Rank) {
         return Ok(());
     }
-    let lines: Vec<_> = ranked
-        .iter()
-        .map(|(contest, user_id)| OutboxLine {
-            effect: Effect::Rank,
-            contest_id: *contest,
-            signup_id: None,
-            user_id,
-            version: 0,
-            due_at: gates.now,
-        })
-        .collect();
-    transaction.write_outbox(&lines).await
+    let lines = ranked.into_iter().map(|(contest, user_id)| OutboxLine {
+        effect: Effect::Rank,
+        contest_id: contest,
+        signup_id: None,
+        user_id: Cow::Owned(user_id),
+        version: 0,
+        due_at: gates.now,
+    });
+    transaction.outbox.extend(lines);
+    Ok(())
 }
 
 #[derive(Serialize)]

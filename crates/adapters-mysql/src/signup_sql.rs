@@ -8,11 +8,11 @@ use domain::{
     time::UnixMillis,
 };
 use sql_core::{
-    mysql::{NOW_MS, keys, rows::Values},
+    mysql::{NOW_MS, THEN_MS, keys, rows::Values},
     record::column,
     signup_record::SignupRecord,
 };
-use std::sync::LazyLock;
+use std::{borrow::Cow, sync::LazyLock};
 
 /// Inserts the values that [`SignupRow::values`] gives.
 pub(crate) static INSERT: LazyLock<String> = LazyLock::new(|| {
@@ -22,7 +22,8 @@ pub(crate) static INSERT: LazyLock<String> = LazyLock::new(|| {
     )
 });
 
-/// Inserts rows. One that is there already stays as it is; who was first is read afterwards.
+/// Of rows that are inserted, one that is there already stays as it is; who was first is read
+/// afterwards.
 pub(crate) const STAYS: &str = "ON DUPLICATE KEY UPDATE version = signup.version";
 
 /// The columns of a signup that a commit may change.
@@ -48,7 +49,7 @@ const CHANGING: [&str; 19] = [
     "is_provisional",
 ];
 
-/// Writes rows that are there, and that this transaction has locked and looked at: each is found by
+/// Inserting writes rows that are there, and that this transaction has locked and looked at: each is found by
 /// its primary key, whatever the optimiser thinks. `version` is the new one.
 pub(crate) static CHANGES: LazyLock<String> = LazyLock::new(|| {
     let set: Vec<_> = CHANGING
@@ -148,7 +149,7 @@ pub(crate) struct OutboxLine<'a> {
     pub(crate) effect: Effect,
     pub(crate) contest_id: ContestId,
     pub(crate) signup_id: Option<SignupId>,
-    pub(crate) user_id: &'a str,
+    pub(crate) user_id: Cow<'a, str>,
     pub(crate) version: u64,
     pub(crate) due_at: UnixMillis,
 }
@@ -164,7 +165,7 @@ impl OutboxLine<'_> {
             .push_bind(self.effect.name())
             .push_bind(self.contest_id.0)
             .push_bind(self.signup_id.map(|id| id.0))
-            .push_bind(self.user_id)
+            .push_bind(self.user_id.as_ref())
             .push_bind(column(self.version))
             .push_bind(self.due_at.0);
     }
@@ -191,11 +192,11 @@ pub(crate) fn find_many(number: usize) -> String {
     ))
 }
 
-/// Locks signups in the order of their keys; what a decision is checked against.
+/// Locks signups in the order of their keys; what a decision is checked against, and the time then.
 pub(crate) fn lock(number: usize) -> String {
     let marks = keys::marks(2, number);
     format!(
-        "SELECT signup_id, version FROM signup FORCE INDEX (PRIMARY) \
+        "SELECT signup_id, version, {THEN_MS} FROM signup FORCE INDEX (PRIMARY) \
          WHERE (contest_id, signup_id) IN ({marks}) ORDER BY contest_id, signup_id FOR UPDATE"
     )
 }

@@ -24,7 +24,10 @@ use ports::{
 };
 use sql_core::mysql::keys;
 use sqlx::{AssertSqlSafe, Row, mysql::MySqlRow};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 use uuid::Uuid;
 
 fn parse(row: &MySqlRow) -> Result<Signup, StoreError> {
@@ -39,59 +42,58 @@ type Answers<T> = Vec<(usize, T)>;
 
 /// Writes decisions. Two about one row in a batch are two rounds, so that the second sees what the
 /// first did.
-pub(crate) async fn commit(
-    transaction: &mut Transaction<'_>,
-    mut asked: Vec<(usize, &SignupCommit)>,
+pub(crate) async fn commit<'a>(
+    transaction: &mut Transaction<'a>,
+    mut asked: Vec<(usize, &'a SignupCommit)>,
 ) -> Result<Answers<Committed>, sqlx::Error> {
     let mut answers = Vec::with_capacity(asked.len());
     // All rows at once and in one order, whatever the rounds are.
-    let versions = lock(transaction, &asked).await?;
-    let mut versions: BTreeMap<SignupId, u64> = versions;
+    let (mut versions, now) = lock(transaction, &asked).await?;
     while !asked.is_empty() {
         let mut rows = BTreeSet::new();
         let (round, rest): (Vec<_>, Vec<_>) = asked
             .into_iter()
             .partition(|(_, commit)| rows.insert(commit.signup.id));
-        commit_distinct(transaction, &round, &mut versions, &mut answers).await?;
+        commit_distinct(transaction, &round, now, &mut versions, &mut answers).await?;
         asked = rest;
     }
     Ok(answers)
 }
 
-/// Locks the rows that decisions are about; their versions.
+/// Locks the rows that decisions are about; their versions, and the time when all were locked.
 async fn lock(
     transaction: &mut Transaction<'_>,
     asked: &[(usize, &SignupCommit)],
-) -> Result<BTreeMap<SignupId, u64>, sqlx::Error> {
+) -> Result<(BTreeMap<SignupId, u64>, UnixMillis), sqlx::Error> {
     let ids: BTreeSet<_> = asked
         .iter()
         .map(|(_, commit)| (commit.signup.contest_id, commit.signup.id))
         .collect();
     let ids: Vec<_> = ids.into_iter().collect();
     if ids.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok((BTreeMap::new(), UnixMillis(0)));
     }
     let mut query = sqlx::query(AssertSqlSafe(signup_sql::lock(ids.len())));
     for (contest, signup) in keys::fill(&ids) {
         query = query.bind(contest.0).bind(signup.0);
     }
-    let rows = query.fetch_all(&mut *transaction.connection).await?;
-    rows.iter()
-        .map(|row| {
-            let id: Uuid = row.try_get(0)?;
-            let version: i64 = row.try_get(1)?;
-            Ok((SignupId(id), version.cast_unsigned()))
-        })
-        .collect()
+    let mut versions = BTreeMap::new();
+    let mut now = UnixMillis(0);
+    for row in query.fetch_all(&mut *transaction.connection).await? {
+        let version: i64 = row.try_get(1)?;
+        versions.insert(SignupId(row.try_get(0)?), version.cast_unsigned());
+        now = now.max(UnixMillis(row.try_get(2)?));
+    }
+    Ok((versions, now))
 }
 
-async fn commit_distinct(
-    transaction: &mut Transaction<'_>,
-    round: &[(usize, &SignupCommit)],
+async fn commit_distinct<'a>(
+    transaction: &mut Transaction<'a>,
+    round: &[(usize, &'a SignupCommit)],
+    now: UnixMillis,
     versions: &mut BTreeMap<SignupId, u64>,
     answers: &mut Answers<Committed>,
 ) -> Result<(), sqlx::Error> {
-    let now = transaction.now().await?;
     let applies = |commit: &SignupCommit| {
         versions.get(&commit.signup.id) == Some(&commit.expected) && commit.window.allows(now)
     };
@@ -103,17 +105,11 @@ async fn commit_distinct(
     done.sort_by_key(|commit| (commit.signup.contest_id, commit.signup.id));
     let rows: Vec<_> = done.iter().map(|commit| row(commit)).collect();
     transaction.write_signups(&rows, &CHANGES).await?;
-    let lines: Vec<_> = done
-        .iter()
-        .flat_map(|commit| history(commit, now))
-        .collect();
-    transaction.write_history(&lines).await?;
-    let effects = transaction.effects;
-    let lines: Vec<_> = done
-        .iter()
-        .flat_map(|commit| outbox_lines(commit, effects, now))
-        .collect();
-    transaction.write_outbox(&lines).await?;
+    for commit in &done {
+        let effects = outbox_lines(commit, transaction.effects, now);
+        transaction.history.extend(history(commit, now));
+        transaction.outbox.extend(effects);
+    }
     answers.extend(round.iter().map(|(index, commit)| {
         let committed = match versions.get(&commit.signup.id) {
             None => Committed::Missing,
@@ -159,7 +155,7 @@ fn outbox_lines<'a>(
             effect: *effect,
             contest_id: commit.signup.contest_id,
             signup_id: Some(commit.signup.id),
-            user_id: commit.signup.user_id.as_str(),
+            user_id: Cow::Borrowed(commit.signup.user_id.as_str()),
             version: commit.expected + 1,
             due_at: if *effect == Effect::DropCachedAgain {
                 UnixMillis(now.0 + DROP_AGAIN_MS)

@@ -90,12 +90,15 @@ struct Batch<'a> {
 pub(crate) struct Transaction<'a> {
     pub(crate) connection: &'a mut MySqlConnection,
     pub(crate) effects: &'a [Effect],
+    /// Lines to write with all that is done.
+    pub(crate) history: Vec<HistoryLine>,
+    /// Effects to save with all that is done.
+    pub(crate) outbox: Vec<OutboxLine<'a>>,
     pub(crate) wrote: bool,
 }
 
 impl Transaction<'_> {
-    /// The database's clock. Asked for when the locks are held that a decision needs: the time at
-    /// which a statement began that then waited is none that anything may be judged by.
+    /// The database's clock, for who holds no lock that it could have been read under.
     pub(crate) async fn now(&mut self) -> Result<UnixMillis, sqlx::Error> {
         static NOW: LazyLock<String> = LazyLock::new(|| format!("SELECT {NOW_MS}"));
         let row = sqlx::query(AssertSqlSafe(NOW.as_str()))
@@ -116,20 +119,15 @@ impl Transaction<'_> {
         .await
     }
 
-    /// Inserts lines of history.
-    pub(crate) async fn write_history(&mut self, lines: &[HistoryLine]) -> Result<(), sqlx::Error> {
-        self.insert(signup_sql::HISTORY, lines, "", |values, line| {
+    /// Writes the lines that came together: those of all commands in one statement.
+    async fn write_lines(&mut self) -> Result<(), sqlx::Error> {
+        let history = std::mem::take(&mut self.history);
+        self.insert(signup_sql::HISTORY, &history, "", |values, line| {
             line.values(values);
         })
-        .await
-    }
-
-    /// Saves effects.
-    pub(crate) async fn write_outbox(
-        &mut self,
-        lines: &[OutboxLine<'_>],
-    ) -> Result<(), sqlx::Error> {
-        self.insert(signup_sql::OUTBOX, lines, "", |values, line| {
+        .await?;
+        let outbox = std::mem::take(&mut self.outbox);
+        self.insert(signup_sql::OUTBOX, &outbox, "", |values, line| {
             line.values(values);
         })
         .await
@@ -176,6 +174,8 @@ impl Work for Batch<'_> {
         let mut transaction = Transaction {
             connection,
             effects: self.effects,
+            history: Vec::new(),
+            outbox: Vec::new(),
             wrote: false,
         };
         let replies = run_all(&mut transaction, self.commands).await?;
@@ -187,9 +187,9 @@ impl Work for Batch<'_> {
     }
 }
 
-async fn run_all(
-    transaction: &mut Transaction<'_>,
-    commands: &[Command],
+async fn run_all<'a>(
+    transaction: &mut Transaction<'a>,
+    commands: &'a [Command],
 ) -> Result<Vec<Reply>, sqlx::Error> {
     let mut replies: Vec<Option<Reply>> = commands.iter().map(|_| None).collect();
     let mut enrolls = Vec::new();
@@ -229,6 +229,7 @@ async fn run_all(
     for (index, outcomes) in events::record(transaction, &gates, &records).await? {
         replies[index] = Some(Reply::Recorded(outcomes));
     }
+    transaction.write_lines().await?;
     outbox::remove(transaction, &done).await?;
     let unanswered = || {
         Reply::Failed(StoreError::unavailable(

@@ -236,8 +236,8 @@ pub async fn durable(connection: &mut MySqlConnection) -> Result<(), MysqlError>
     Ok(())
 }
 
-/// Looks at whether the session is what it was told to be: times are UTC, and each statement sees
-/// what was committed before it began.
+/// Looks at whether the session is what it was told to be: times are UTC, each statement sees what
+/// was committed before it began, and the clock moves while it waits.
 ///
 /// # Errors
 /// [`MysqlError::Session`], or that it could not be asked.
@@ -258,16 +258,27 @@ pub async fn assured(connection: &mut MySqlConnection) -> Result<(), MysqlError>
         return Err(MysqlError::Session("transaction_isolation", isolation));
     }
     let zone: String = sqlx::query_scalar("SELECT CAST(@@SESSION.time_zone AS CHAR)")
-        .fetch_one(connection)
+        .fetch_one(&mut *connection)
         .await?;
     if zone != "+00:00" {
         return Err(MysqlError::Session("time_zone", zone));
     }
+    let moves: i64 = sqlx::query_scalar(MOVES).fetch_one(connection).await?;
+    if moves != 1 {
+        return Err(MysqlError::Session("sysdate_is_now", "ON".to_owned()));
+    }
     Ok(())
 }
 
+/// Whether `SYSDATE` is the moment, and not the statement's begin: a server may be told otherwise.
+const MOVES: &str = "SELECT CAST(SLEEP(0.01) + (SYSDATE(6) > NOW(6)) AS SIGNED)";
+
 /// SQL for the database's own clock in milliseconds, when the statement begins.
 pub const NOW_MS: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
+
+/// SQL for the database's own clock in milliseconds, when a row is reached: in a statement that locks
+/// rows, once the row is locked. The latest of them is when all of them were.
+pub const THEN_MS: &str = "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)";
 
 /// Refuses a server that cannot be written to.
 ///
