@@ -302,19 +302,21 @@ async fn keep<'a>(
 #[derive(Serialize)]
 struct AskedProgress {
     n: usize,
+    contest_id: String,
     user_id: String,
     paid_at: i64,
 }
 
 /// Progress of many viewers. The outer join fixes the order: from those who are asked about to
-/// their events, never the other way round.
+/// their events, never the other way round. The contest stands in every row: see [`crate::leaderboard`] for what would happen if the optimiser
+/// knew that it is one for all.
 pub(crate) static PROGRESS: LazyLock<String> = LazyLock::new(|| {
     "SELECT n, CAST(MAX(total) AS SIGNED), MIN(CASE WHEN total >= ? THEN occurred_at END) FROM ( \
        SELECT j.n, p.occurred_at, SUM(p.quantity) OVER \
               (PARTITION BY j.n ORDER BY p.occurred_at, p.sender_id, p.event_id) AS total \
        FROM JSON_TABLE(?, '$[*]' COLUMNS (n BIGINT PATH '$.n', user_id VARCHAR(64) PATH '$.user_id', \
-              paid_at BIGINT PATH '$.paid_at')) AS j \
-       LEFT JOIN task_progress AS p FORCE INDEX (PRIMARY) ON p.contest_id = ? \
+              contest_id CHAR(32) PATH '$.contest_id', paid_at BIGINT PATH '$.paid_at')) AS j \
+       LEFT JOIN task_progress AS p FORCE INDEX (PRIMARY) ON p.contest_id = UNHEX(j.contest_id) \
          AND p.user_id = CONVERT(j.user_id USING utf8mb4) COLLATE utf8mb4_bin \
          AND p.occurred_at >= j.paid_at AND p.occurred_at < ? \
      ) AS done GROUP BY n ORDER BY n"
@@ -363,6 +365,7 @@ impl Tasks for MysqlStore {
             .enumerate()
             .map(|(n, signup)| AskedProgress {
                 n,
+                contest_id: contest.id.0.simple().to_string(),
                 user_id: signup.user_id.to_string(),
                 paid_at: signup
                     .state
@@ -373,7 +376,6 @@ impl Tasks for MysqlStore {
         let rows = sqlx::query(AssertSqlSafe(PROGRESS.as_str()))
             .bind(column(contest.terms.task.target))
             .bind(crate::rows::json(&asked).map_err(failed)?)
-            .bind(contest.id.0)
             .bind(contest.terms.tasks_end_at.0)
             .fetch_all(&self.readers)
             .await

@@ -17,8 +17,19 @@ async fn run(connection: &mut MySqlConnection, statement: String) {
         .expect("an answer");
 }
 
-/// With enough rows that a scan would cost more than an index; a tenth of them in one contest.
+const TABLES: &str = "signup, task_event, task_progress, lease";
+
+/// With enough rows that a scan would cost more than an index; a tenth of them in one contest. What
+/// the server knows of them is that there are none: so it is while a room fills.
 async fn filled(connection: &mut MySqlConnection) {
+    for table in TABLES.split(", ") {
+        run(
+            connection,
+            format!("ALTER TABLE {table} STATS_PERSISTENT = 1, STATS_AUTO_RECALC = 0"),
+        )
+        .await;
+    }
+    counted(connection).await;
     let values = |row: fn(usize) -> String| (0..2_000).map(row).collect::<Vec<_>>().join(", ");
     let signups = values(|n| {
         let contest = n % 10 + 1;
@@ -65,11 +76,10 @@ async fn filled(connection: &mut MySqlConnection) {
     let leases = values(|n| format!("('work-{n}', UNHEX('{n:032x}'), 1, {n})"));
     let leases = format!("INSERT INTO lease (name, owner, fence, ends_at) VALUES {leases}");
     run(connection, leases).await;
-    run(
-        connection,
-        "ANALYZE TABLE signup, task_event, task_progress, lease".to_owned(),
-    )
-    .await;
+}
+
+async fn counted(connection: &mut MySqlConnection) {
+    run(connection, format!("ANALYZE TABLE {TABLES}")).await;
 }
 
 /// A statement and what stands for its question marks, in their order; the last for all that
@@ -88,7 +98,7 @@ fn case(name: &'static str, statement: impl Into<String>, values: &[&'static str
     }
 }
 
-const JSON: &str = r#"'[{"n": 0, "user_id": "user-1", "paid_at": 0}]'"#;
+const JSON: &str = r#"'[{"n": 0, "contest_id": "00000000000000000000000000000001", "user_id": "user-1", "paid_at": 0}]'"#;
 const USER: &str = "'user-10'";
 const ID: &str = "UNHEX('0000000000000000000000000000000a')";
 const ZERO: &str = "UNHEX('00000000000000000000000000000000')";
@@ -147,7 +157,7 @@ fn cases() -> Vec<Case> {
         case(
             "PROGRESS",
             events::PROGRESS.as_str(),
-            &["3", JSON, CONTEST, "100000"],
+            &["3", JSON, "100000"],
         ),
         case("sheet PAGE", sheet::PAGE, &[CONTEST, ZERO, "10"]),
         case("TAKE", leases::TAKE.as_str(), &["'work-1'", ID, "1000"]),
@@ -185,41 +195,51 @@ async fn both_servers_prepare_every_statement_and_scan_no_table() {
             run(&mut connection, classic.to_owned()).await;
         }
         filled(&mut connection).await;
-        let mut wrong = Vec::new();
-        for Case {
-            name,
-            statement,
-            values,
-        } in cases()
-        {
-            (&mut connection)
-                .prepare(AssertSqlSafe(statement.clone()).into_sql_str())
-                .await
-                .unwrap_or_else(|error| panic!("{variable}: {name}: {error}"));
-            let mut explain = "EXPLAIN ".to_owned();
-            for (place, part) in statement.split('?').enumerate() {
-                if place > 0 {
-                    explain.push_str(values[(place - 1).min(values.len() - 1)]);
-                }
-                explain.push_str(part);
-            }
-            let rows = sqlx::raw_sql(AssertSqlSafe(explain))
-                .fetch_all(&mut connection)
-                .await
-                .unwrap_or_else(|error| panic!("{variable}: {name}: {error}"));
-            for row in rows {
-                let table: String = row.get::<Option<_>, _>("table").unwrap_or_default();
-                let access: String = row.get::<Option<_>, _>("type").unwrap_or_default();
-                let key: String = row.get::<Option<_>, _>("key").unwrap_or_default();
-                // `j` is the parameter, `<…>` what another row of the plan comes to; `c` is that
-                // too. The target of an insert is listed as if it were read.
-                let is_small = table.starts_with('<') || table == "j" || name == "TAKE";
-                if ["ALL", "index"].contains(&access.as_str()) && !is_small {
-                    wrong.push(format!("{name} scans {table} by {access} {key}"));
-                }
-            }
-        }
+        let mut wrong = scans(variable, &mut connection).await;
+        counted(&mut connection).await;
+        wrong.extend(scans(variable, &mut connection).await);
         run(&mut outside, format!("DROP DATABASE {name}")).await;
         assert!(wrong.is_empty(), "{variable}: {wrong:#?}");
     }
+}
+
+/// What reads more than it should.
+async fn scans(variable: &str, connection: &mut MySqlConnection) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for Case {
+        name,
+        statement,
+        values,
+    } in cases()
+    {
+        (&mut *connection)
+            .prepare(AssertSqlSafe(statement.clone()).into_sql_str())
+            .await
+            .unwrap_or_else(|error| panic!("{variable}: {name}: {error}"));
+        let mut explain = "EXPLAIN ".to_owned();
+        for (place, part) in statement.split('?').enumerate() {
+            if place > 0 {
+                explain.push_str(values[(place - 1).min(values.len() - 1)]);
+            }
+            explain.push_str(part);
+        }
+        let rows = sqlx::raw_sql(AssertSqlSafe(explain))
+            .fetch_all(&mut *connection)
+            .await
+            .unwrap_or_else(|error| panic!("{variable}: {name}: {error}"));
+        for row in rows {
+            let table: String = row.get::<Option<_>, _>("table").unwrap_or_default();
+            let access: String = row.get::<Option<_>, _>("type").unwrap_or_default();
+            let key: String = row.get::<Option<_>, _>("key").unwrap_or_default();
+            // `j` is the parameter, `<…>` what another row of the plan comes to; `c` is that
+            // too. The target of an insert is listed as if it were read.
+            let is_small = table.starts_with('<') || table == "j" || name == "TAKE";
+            // Each viewer's events by themselves, never those of a whole contest for each viewer.
+            let is_wide = table == "p" && !["ref", "eq_ref"].contains(&access.as_str());
+            if is_wide || ["ALL", "index"].contains(&access.as_str()) && !is_small {
+                wrong.push(format!("{name} scans {table} by {access} {key}"));
+            }
+        }
+    }
+    wrong
 }
