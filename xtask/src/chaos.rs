@@ -1,7 +1,7 @@
 //! `cargo xtask chaos`: a play on a whole production stack while parts of it are killed, stopped,
 //! paused, emptied and cut off; then every invariant, and what store, ledger and Redis counted.
 
-mod counts;
+pub(crate) mod counts;
 mod faults;
 
 use crate::{

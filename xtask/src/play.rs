@@ -15,6 +15,7 @@ mod viewer;
 use crate::{
     api::Api,
     books,
+    chaos::counts,
     progress::Progress,
     rng::{Rng, fresh_seed},
     server::{Record, Server, Spec, Treatment, data_files, free_port},
@@ -219,7 +220,13 @@ async fn play_on_stack(args: &PlayArgs, seed: u64) -> Result<bool> {
         announce: &|_| {},
     };
     let played = on_stage(&stage, &setup(args, seed)).await;
-    end_on_stack(&stack, played, Vec::new()).await
+    let counted = match &played {
+        Ok(played) => counts::compare(&stack, &played.contest, false).await,
+        Err(_) => Ok(Vec::new()),
+    };
+    let faults =
+        counted.unwrap_or_else(|error| vec![format!("what was counted cannot be read: {error:#}")]);
+    end_on_stack(&stack, played, faults).await
 }
 
 /// Ends a stack and checks its books; true if all is well.

@@ -1,7 +1,7 @@
 //! `cargo xtask test` and `cargo xtask ci`: everything that CI runs, step by step, with times.
 
 use crate::{
-    board, fuzz_api, overload, play,
+    board, chaos, fuzz_api, overload, play,
     servers::{self, Origin, Servers},
     shell::{cargo, root, run},
     stop, tidy, walk,
@@ -51,6 +51,10 @@ enum Work {
     Tidy,
     /// `play` with these arguments.
     Play(&'static [&'static str]),
+    /// `play` on a production stack, with these arguments.
+    Stack(&'static [&'static str]),
+    /// `chaos` with these arguments.
+    Chaos(&'static [&'static str]),
     /// `stop` with these arguments.
     Stop(&'static [&'static str]),
     /// `overload` with these arguments.
@@ -65,7 +69,7 @@ enum Work {
 
 impl Work {
     const fn needs_servers(self) -> bool {
-        matches!(self, Self::Tests)
+        matches!(self, Self::Tests | Self::Stack(_) | Self::Chaos(_))
     }
 }
 
@@ -204,6 +208,22 @@ const TEST: &[Step] = &[
         ]),
     },
     Step {
+        name: "stack",
+        work: Work::Stack(&["--stack", "--viewers", "200", "--window", "5"]),
+    },
+    Step {
+        name: "redis-lost",
+        work: Work::Chaos(&["--scenario", "redis-stopped", "--viewers", "100"]),
+    },
+    Step {
+        name: "commit-cut",
+        work: Work::Chaos(&["--scenario", "commit-cut", "--viewers", "100"]),
+    },
+    Step {
+        name: "chaos",
+        work: Work::Chaos(&["--scenario", "random", "--viewers", "150"]),
+    },
+    Step {
         name: "fuzz-api",
         work: Work::Fuzz(&["--requests", "2000"]),
     },
@@ -328,6 +348,14 @@ async fn perform(work: Work, obtained: Obtained<'_>) -> Result<Outcome> {
         Work::Tidy => tidy::tidy().map(Outcome::from),
         Work::Walk => walk::walk().await,
         Work::Play(args) => play::play(&parsed(args)?).await.map(Outcome::from),
+        Work::Stack(args) => match obtained {
+            Some(Ok(Err(why))) => Ok(Outcome::NotRun(why.clone())),
+            _ => play::play(&parsed(args)?).await.map(Outcome::from),
+        },
+        Work::Chaos(args) => match obtained {
+            Some(Ok(Err(why))) => Ok(Outcome::NotRun(why.clone())),
+            _ => chaos::chaos(&parsed(args)?).await.map(Outcome::from),
+        },
         Work::Stop(args) => stop::stop(&parsed(args)?).await.map(Outcome::from),
         Work::Overload(args) => {
             let args = parsed(args)?;
@@ -338,7 +366,14 @@ async fn perform(work: Work, obtained: Obtained<'_>) -> Result<Outcome> {
     }
 }
 
-const TESTS: [&str; 4] = ["test", "--workspace", "--locked", "--all-targets"];
+/// A crate whose tests fail does not hide those of another.
+const TESTS: [&str; 5] = [
+    "test",
+    "--workspace",
+    "--locked",
+    "--all-targets",
+    "--no-fail-fast",
+];
 
 fn tests(origin: Origin) -> Result<Outcome> {
     let mut command = cargo();

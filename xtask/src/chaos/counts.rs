@@ -65,7 +65,7 @@ const TALLIED: [(&str, &str, &str); 3] = [
 
 /// Where they do not agree. The tally follows within a bound; if `may_be_absent`, Redis may have
 /// lost it, and nobody has looked since.
-pub(super) async fn compare(
+pub(crate) async fn compare(
     stack: &Stack,
     contest: &str,
     may_be_absent: bool,
