@@ -246,7 +246,7 @@ fn passes() -> Vec<u32> {
     let asked = std::env::var("GUAFEN_FAILPOINT_PASSES");
     asked
         .as_deref()
-        .unwrap_or("1,8,20,40,120")
+        .unwrap_or("1,8,20,40,150")
         .split(',')
         .map(|pass| pass.parse().expect("GUAFEN_FAILPOINT_PASSES are numbers"))
         .collect()
