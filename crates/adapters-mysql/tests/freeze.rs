@@ -56,7 +56,8 @@ impl Acknowledged {
     }
 }
 
-async fn freeze_once(nodes: &Nodes, enough: usize) {
+/// One freeze; how many events were acknowledged before it.
+async fn freeze_once(nodes: &Nodes, enough: usize) -> usize {
     let contest = nodes.contest().await;
     let now = nodes.stores[0].now().await.expect("the clock");
     let paid = samples::receipt(5, now.plus(-HOUR / 2));
@@ -158,23 +159,31 @@ async fn freeze_once(nodes: &Nodes, enough: usize) {
     assert_eq!(frozen.finishers, WRITERS as u64);
     assert_eq!(completed.number(), WRITERS);
     assert_eq!(frozen.weight_sum, u128::from(weights));
+    // The door may have closed before the first event came.
     let taken = format!(
-        "SELECT CAST(SUM(quantity) AS SIGNED) FROM task_progress WHERE contest_id = UNHEX('{}')",
+        "SELECT CAST(COALESCE(SUM(quantity), 0) AS SIGNED) FROM task_progress WHERE contest_id = UNHEX('{}')",
         contest.id.0.simple()
     );
     assert_eq!(nodes.count(&taken).await, events.number() as i64);
+    events.number()
 }
 
 // hazard: B1, B2, F1
 async fn what_is_frozen_is_what_was_acknowledged<E: Engine>() {
     let nodes = Nodes::open::<E>(&[]).await;
     let mut dice = Dice::cast();
-    for _ in 0..times() {
-        freeze_once(&nodes, dice.roll(400)).await;
+    let (times, mut events) = (times(), 0);
+    for _ in 0..times {
+        events += freeze_once(&nodes, dice.roll(400)).await;
     }
+    println!(
+        "{times} freezes among {WRITERS} writers: {events} events and {} completions, each frozen as acknowledged",
+        times * WRITERS
+    );
 }
 
-async fn close_once(nodes: &Nodes, enough: usize) {
+/// One end of signups; how many were acknowledged before it.
+async fn close_once(nodes: &Nodes, enough: usize) -> usize {
     let contest = nodes.contest().await;
     let acknowledged = Acknowledged::default();
     let calls = (0..WRITERS).map(|number| {
@@ -202,15 +211,20 @@ async fn close_once(nodes: &Nodes, enough: usize) {
     let last = nodes.of(0).census(contest.id).await.expect("census");
     assert_eq!(counted, last, "no row after the commit was answered");
     assert_eq!(last.undecided, acknowledged.number() as u64);
+    acknowledged.number()
 }
 
 // hazard: B1, B4
 async fn no_signup_appears_after_signups_ended<E: Engine>() {
     let nodes = Nodes::open::<E>(&[]).await;
     let mut dice = Dice::cast();
-    for _ in 0..times() {
-        close_once(&nodes, dice.roll(400)).await;
+    let (times, mut signups) = (times(), 0);
+    for _ in 0..times {
+        signups += close_once(&nodes, dice.roll(400)).await;
     }
+    println!(
+        "{times} ends of signups among {WRITERS} writers: {signups} signups, each counted as acknowledged"
+    );
 }
 
 on_both!(

@@ -22,24 +22,7 @@ use ports::funds::{
 use std::sync::Arc;
 use test_support::{Redis, private_redis};
 
-/// KEYS: orders, balances. ARGV: order, payer, receiver, amount.
-/// Answers the kind of answer and the position; the stored order is answered before any refusal.
-const TRANSFER: &str = r"
-local content = ARGV[2] .. ' ' .. ARGV[3] .. ' ' .. ARGV[4]
-local stored = redis.call('HGET', KEYS[1], ARGV[1])
-if stored then
-  local position, what = string.match(stored, '^(%d+) (.*)$')
-  return { what == content and 'applied' or 'conflict', position }
-end
-if redis.call('HINCRBY', KEYS[2], ARGV[2], '-' .. ARGV[4]) < 0 then
-  redis.call('HINCRBY', KEYS[2], ARGV[2], ARGV[4])
-  return { 'refused', '0' }
-end
-redis.call('HINCRBY', KEYS[2], ARGV[3], ARGV[4])
-local position = redis.call('HLEN', KEYS[1]) + 1
-redis.call('HSET', KEYS[1], ARGV[1], position .. ' ' .. content)
-return { 'applied', tostring(position) }
-";
+const TRANSFER: &str = include_str!("transfer.lua");
 const ORDERS: &str = "{funds}:orders";
 const BALANCES: &str = "{funds}:balances";
 const AT: UnixMillis = UnixMillis(1_800_000_000_000);

@@ -1,9 +1,10 @@
-//! The reference ledger passes the suite of the funds port through real gRPC, also across a
-//! restart of its server, with the client that was there before.
+//! The reference ledger passes the suite of the funds port through real gRPC, on SQLite, MySQL and
+//! MariaDB, also across a restart of its server, with the client that was there before; and behind
+//! the layer of faults, where those that change no answer happen at every call.
 #![allow(clippy::expect_used, reason = "these are tests")]
 
-use adapters_funds::{GrpcFunds, Settings, serve};
-use adapters_ledger::Ledger;
+use adapters_funds::{FaultPlan, Faulty, GrpcFunds, Settings, serve};
+use adapters_ledger::{Ledger, MysqlSettings, Profile};
 use async_trait::async_trait;
 use contract_tests::funds::FundsFixture;
 use domain::order::Account;
@@ -13,7 +14,48 @@ use std::{
     sync::{Arc, Mutex},
 };
 use tempfile::TempDir;
+use test_support::{Database, Engine, database};
 use tokio::{net::TcpListener, runtime::Handle, sync::oneshot, task::JoinHandle};
+
+/// Where the ledger is kept.
+enum Place {
+    Sqlite(TempDir),
+    Server(Database),
+}
+
+impl Place {
+    fn file() -> Self {
+        Self::Sqlite(TempDir::new().expect("a directory"))
+    }
+
+    async fn on(engine: Engine) -> Self {
+        let database = database(engine).await.expect("a test server");
+        adapters_ledger::migrate(database.url())
+            .await
+            .expect("migrated");
+        Self::Server(database)
+    }
+
+    async fn open(&self) -> Ledger {
+        match self {
+            Self::Sqlite(directory) => {
+                let path = directory.path().join("ledger.db");
+                // The compiler cannot see that the migration's future is Send, so it stays on this
+                // thread.
+                let opening = || Handle::current().block_on(Ledger::open(&path));
+                tokio::task::block_in_place(opening).expect("a ledger")
+            }
+            Self::Server(database) => {
+                let settings = MysqlSettings {
+                    url: database.url().to_owned(),
+                    readers_max: 4,
+                    profile: Profile::Test,
+                };
+                Ledger::open_mysql(&settings).await.expect("a ledger")
+            }
+        }
+    }
+}
 
 struct Served {
     ledger: Arc<Ledger>,
@@ -22,21 +64,21 @@ struct Served {
 }
 
 struct Fixture {
-    directory: TempDir,
-    address: SocketAddr,
     served: Mutex<Option<Served>>,
+    address: SocketAddr,
+    faults: FaultPlan,
     client: Arc<GrpcFunds>,
+    // Last: what is served goes before it.
+    place: Place,
 }
 
-async fn start(directory: &TempDir, address: SocketAddr) -> (Served, SocketAddr) {
-    let path = directory.path().join("ledger.db");
-    // The compiler cannot see that the migration's future is Send, so it stays on this thread.
-    let opening = || Handle::current().block_on(Ledger::open(&path));
-    let ledger = Arc::new(tokio::task::block_in_place(opening).expect("a ledger"));
+async fn start(place: &Place, faults: FaultPlan, address: SocketAddr) -> (Served, SocketAddr) {
+    let ledger = Arc::new(place.open().await);
     let listener = TcpListener::bind(address).await.expect("the address");
     let address = listener.local_addr().expect("an address");
     let (stop, stopped) = oneshot::channel::<()>();
-    let funds = Arc::clone(&ledger) as Arc<dyn Funds>;
+    let inner = Arc::clone(&ledger) as Arc<dyn Funds>;
+    let funds = Arc::new(Faulty::new(inner, 7, faults));
     let done = tokio::spawn(async move {
         let until = async {
             let _ = stopped.await;
@@ -47,16 +89,16 @@ async fn start(directory: &TempDir, address: SocketAddr) -> (Served, SocketAddr)
 }
 
 impl Fixture {
-    async fn new() -> Self {
-        let directory = TempDir::new().expect("a directory");
-        let (served, address) = start(&directory, ([127, 0, 0, 1], 0).into()).await;
+    async fn new(place: Place, faults: FaultPlan) -> Self {
+        let (served, address) = start(&place, faults, ([127, 0, 0, 1], 0).into()).await;
         let settings = Settings::new("funds", format!("http://{address}"));
         let client = GrpcFunds::connect(&settings).await.expect("a client");
         Self {
-            directory,
-            address,
             served: Mutex::new(Some(served)),
+            address,
+            faults,
             client: Arc::new(client),
+            place,
         }
     }
 }
@@ -84,10 +126,48 @@ impl FundsFixture for Fixture {
         before.stop.send(()).expect("a server that listens");
         before.done.await.expect("a server that drains");
         drop(before.ledger);
-        let (served, _) = start(&self.directory, self.address).await;
+        let (served, _) = start(&self.place, self.faults, self.address).await;
         *self.served.lock().expect("a lock") = Some(served);
         self.funds()
     }
 }
 
-contract_tests::funds_suite!(Fixture::new().await);
+const NONE: FaultPlan = FaultPlan {
+    slow_per_mille: 0,
+    slow_ms: 0,
+    error_per_mille: 0,
+    lost_per_mille: 0,
+    twice_per_mille: 0,
+    stale_per_mille: 0,
+};
+/// What the port's promises cover: everything is done twice, and some of it late.
+const TWICE: FaultPlan = FaultPlan {
+    slow_per_mille: 100,
+    slow_ms: 5,
+    twice_per_mille: 1_000,
+    ..NONE
+};
+
+mod sqlite {
+    use super::{Fixture, NONE, Place};
+
+    contract_tests::funds_suite!(Fixture::new(Place::file(), NONE).await);
+}
+
+mod mysql {
+    use super::{Engine, Fixture, NONE, Place};
+
+    contract_tests::funds_suite!(Fixture::new(Place::on(Engine::Mysql).await, NONE).await);
+}
+
+mod mariadb {
+    use super::{Engine, Fixture, NONE, Place};
+
+    contract_tests::funds_suite!(Fixture::new(Place::on(Engine::Mariadb).await, NONE).await);
+}
+
+mod mysql_twice {
+    use super::{Engine, Fixture, Place, TWICE};
+
+    contract_tests::funds_suite!(Fixture::new(Place::on(Engine::Mysql).await, TWICE).await);
+}

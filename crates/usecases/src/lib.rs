@@ -23,7 +23,7 @@ mod sign_up;
 
 pub use admin::{Cancelled, Created, ParkedOutcome, Settled};
 pub use claim::Claimed;
-pub use read::{Pool, Report, Seen, count};
+pub use read::{Own, Pool, Report, Seen, count};
 pub use sandbox::Granted;
 pub use settle::Pass;
 pub use shown::Shown;

@@ -62,6 +62,17 @@ impl Seen {
     }
 }
 
+/// What a viewer is to a contest.
+#[derive(Clone, Debug)]
+pub enum Own {
+    /// They signed up.
+    Yes(Seen),
+    /// They did not.
+    NotSignedUp,
+    /// There is no such contest.
+    NoContest,
+}
+
 /// The pool, for showing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pool {
@@ -153,8 +164,7 @@ impl Contests {
         }))
     }
 
-    /// A viewer's signup, repaired on the way; none if there is none. Nothing is charged or paid
-    /// by reading.
+    /// A viewer's signup, as [`own`](Self::own) reads it; none if there is none.
     ///
     /// # Errors
     /// [`Failure`].
@@ -163,45 +173,58 @@ impl Contests {
         contest_id: ContestId,
         user: &UserId,
     ) -> Result<Option<Seen>, Failure> {
+        Ok(match self.own(contest_id, user).await? {
+            Own::Yes(seen) => Some(seen),
+            Own::NotSignedUp | Own::NoContest => None,
+        })
+    }
+
+    /// A viewer's signup, repaired on the way. Nothing is charged or paid by reading.
+    ///
+    /// # Errors
+    /// [`Failure`].
+    pub async fn own(&self, contest_id: ContestId, user: &UserId) -> Result<Own, Failure> {
         let Some(shown) = &self.ports.shown else {
-            return self.read_store(contest_id, user).await;
+            return self.own_in_store(contest_id, user).await;
         };
         let flight = match self.look_up_record(shown, contest_id, user).await? {
-            Look::Absent => return Ok(None),
+            // Only of a contest that viewers may see is an absence ever stored.
+            Look::Absent => return Ok(Own::NotSignedUp),
             Look::Record(found) if self.is_at_rest(&found) => {
-                return Ok(Some(Seen::cached(*found)));
+                return Ok(Own::Yes(Seen::cached(*found)));
             }
-            Look::Away => return self.read_store(contest_id, user).await,
+            Look::Away => return self.own_in_store(contest_id, user).await,
             // What something is due for is read from the store, where it is repaired.
             Look::Record(_) | Look::Miss => self.flights.enter(contest_id, user).await,
         };
         match self.look_up_record(shown, contest_id, user).await? {
-            Look::Absent => return Ok(None),
+            Look::Absent => return Ok(Own::NotSignedUp),
             Look::Record(found) if self.is_at_rest(&found) => {
-                return Ok(Some(Seen::cached(*found)));
+                return Ok(Own::Yes(Seen::cached(*found)));
             }
             Look::Record(_) | Look::Miss | Look::Away => {}
         }
         let began = self.ports.clock.now();
         let (contest, signup) = self.find(contest_id, user).await?;
         let Some(contest) = contest else {
-            return Ok(None);
+            return Ok(Own::NoContest);
         };
         let Some(signup) = signup else {
             self.fill_record(shown, &contest, user, None, began, flight);
-            return Ok(None);
+            return Ok(Own::NotSignedUp);
         };
         let found = (contest.clone(), signup.clone());
         if self.is_at_rest(&found) {
             self.fill_record(shown, &found.0, user, Some(&found.1), began, flight);
         }
-        self.repair(contest, signup).await.map(Some)
+        self.repair(contest, signup).await.map(Own::Yes)
     }
 
-    async fn read_store(&self, contest: ContestId, user: &UserId) -> Result<Option<Seen>, Failure> {
+    async fn own_in_store(&self, contest: ContestId, user: &UserId) -> Result<Own, Failure> {
         match self.find(contest, user).await? {
-            (Some(contest), Some(signup)) => self.repair(contest, signup).await.map(Some),
-            _ => Ok(None),
+            (None, _) => Ok(Own::NoContest),
+            (Some(_), None) => Ok(Own::NotSignedUp),
+            (Some(contest), Some(signup)) => self.repair(contest, signup).await.map(Own::Yes),
         }
     }
 

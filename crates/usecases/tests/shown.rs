@@ -15,7 +15,7 @@ use ports::{
     system::Clock,
 };
 use std::{fmt::Write as _, sync::Arc};
-use usecases::{Claimed, Contests, Created, Failure, Pool, Ports, Seen, Shown, SignedUp};
+use usecases::{Claimed, Contests, Created, Failure, Own, Pool, Ports, Seen, Shown, SignedUp};
 use world::{
     START, World, coins,
     meddled::{Answers, Meddled},
@@ -46,8 +46,8 @@ async fn ten_thousand_reads_of_who_is_not_signed_up_cost_one_look_at_the_store_a
     let before = looks(&node);
     let read = async |times: usize| {
         for _ in 0..times {
-            let seen = node.process.read(contest, &user("ann")).await;
-            assert!(seen.expect("an answer").is_none());
+            let own = node.process.own(contest, &user("ann")).await;
+            assert!(matches!(own, Ok(Own::NotSignedUp)), "{own:?}");
         }
     };
     read(10_000).await;
@@ -60,6 +60,25 @@ async fn ten_thousand_reads_of_who_is_not_signed_up_cost_one_look_at_the_store_a
     assert_eq!(looks(&node), more(before, 2));
     // Another node finds what this one stored.
     assert_eq!(node.watch.calls("RecordCache::fill"), 2);
+}
+
+#[tokio::test]
+async fn a_contest_that_is_not_there_is_told_from_one_without_the_viewer() {
+    let world = World::new();
+    let nobody = ContestId(uuid::Uuid::from_u128(7));
+    for process in [
+        Arc::new(world.process()),
+        world.node(&world.empty_shown()).process,
+    ] {
+        let contest = world.create(&process, terms()).await;
+        for _ in 0..2 {
+            let own = process.own(contest, &user("ann")).await;
+            assert!(matches!(own, Ok(Own::NotSignedUp)), "{own:?}");
+            let own = process.own(nobody, &user("ann")).await;
+            assert!(matches!(own, Ok(Own::NoContest)), "{own:?}");
+            others_go_on().await;
+        }
+    }
 }
 
 // hazard: E7, E9

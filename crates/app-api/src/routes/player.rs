@@ -26,7 +26,7 @@ use domain::{
 };
 use ports::{contests::ContestFilter, leaderboard::PLACES_MAX};
 use serde::Deserialize;
-use usecases::{Claimed, Seen, SignedUp};
+use usecases::{Claimed, Own, Seen, SignedUp};
 use utoipa::IntoParams;
 
 #[derive(Deserialize, IntoParams)]
@@ -218,13 +218,13 @@ pub(crate) async fn signup(
     Reader(user, _): Reader,
     Id(id): Id<ContestId>,
 ) -> Result<Json<SignupView>, Problem> {
-    let seen = app
-        .run(|contests| async move { contests.read(id, &user).await })
+    let own = app
+        .run(|contests| async move { contests.own(id, &user).await })
         .await?;
-    match seen {
-        Some(seen) => Ok(Json(SignupView::new(&seen))),
-        None if app.contests.visible(id).await?.is_none() => Err(no_contest()),
-        None => Err(not_signed_up()),
+    match own {
+        Own::Yes(seen) => Ok(Json(SignupView::new(&seen))),
+        Own::NotSignedUp => Err(not_signed_up()),
+        Own::NoContest => Err(no_contest()),
     }
 }
 
