@@ -17,6 +17,15 @@ async fn run(connection: &mut MySqlConnection, statement: String) {
         .expect("an answer");
 }
 
+/// How many rows a statement inserts.
+const CHUNK: usize = 2_000;
+
+/// How many signups there are: as many as `GUAFEN_PLANS_SIGNUPS` says.
+fn signups() -> usize {
+    let asked = std::env::var("GUAFEN_PLANS_SIGNUPS");
+    asked.map_or(CHUNK, |number| number.parse().expect("a number"))
+}
+
 const TABLES: &str = "signup, task_event, task_progress, lease";
 
 /// With enough rows that a scan would cost more than an index; a tenth of them in one contest. What
@@ -30,50 +39,56 @@ async fn filled(connection: &mut MySqlConnection) {
         .await;
     }
     counted(connection).await;
-    let values = |row: fn(usize) -> String| (0..2_000).map(row).collect::<Vec<_>>().join(", ");
-    let signups = values(|n| {
-        let contest = n % 10 + 1;
-        let (state, parked) = [
-            ("in_progress", "NULL"),
-            ("completed", "NULL"),
-            ("refunding", "1"),
-        ][if n % 50 == 0 { 2 } else { n % 2 }];
-        format!(
-            "(UNHEX('{contest:032x}'), UNHEX('{n:032x}'), 'user-{n}', 10, UNHEX('{n:032x}'), '{state}', \
-             0, {n}, 5, 1, 1, 1, {n}, {parked}, NULL)"
+    let values = |first: usize, row: fn(usize) -> String| {
+        let rows: Vec<_> = (first..first + CHUNK).map(row).collect();
+        rows.join(", ")
+    };
+    for first in (0..signups()).step_by(CHUNK) {
+        let signups = values(first, |n| {
+            let contest = n % 10 + 1;
+            let (state, parked) = [
+                ("in_progress", "NULL"),
+                ("completed", "NULL"),
+                ("refunding", "1"),
+            ][if n % 50 == 0 { 2 } else { n % 2 }];
+            format!(
+                "(UNHEX('{contest:032x}'), UNHEX('{n:032x}'), 'user-{n}', 10, UNHEX('{n:032x}'), '{state}', \
+                 0, {n}, 5, 1, 1, 1, {n}, {parked}, NULL)"
+            )
+        });
+        run(
+            connection,
+            format!(
+                "INSERT INTO signup (contest_id, signup_id, user_id, fee, fee_order_id, state, tries, paid_at, \
+                 weight, version, created_at, updated_at, wake_at, is_parked, is_provisional) VALUES {signups}"
+            ),
         )
-    });
-    run(
-        connection,
-        format!(
-            "INSERT INTO signup (contest_id, signup_id, user_id, fee, fee_order_id, state, tries, paid_at, \
-             weight, version, created_at, updated_at, wake_at, is_parked, is_provisional) VALUES {signups}"
-        ),
-    )
-    .await;
-    let events =
-        values(|n| format!("('game', 'event-{n}', 'user-{n}', 'room', 'kind', 1, {n}, {n})"));
-    run(
-        connection,
-        format!(
-            "INSERT INTO task_event (sender_id, event_id, user_id, room_id, kind, quantity, occurred_at, \
-             received_at) VALUES {events}"
-        ),
-    )
-    .await;
-    let progress = values(|n| {
-        let contest = n % 10 + 1;
-        format!("(UNHEX('{contest:032x}'), 'user-{n}', {n}, 'game', 'event-{n}', 1)")
-    });
-    run(
-        connection,
-        format!(
-            "INSERT INTO task_progress (contest_id, user_id, occurred_at, sender_id, event_id, quantity) \
-             VALUES {progress}"
-        ),
-    )
-    .await;
-    let leases = values(|n| format!("('work-{n}', UNHEX('{n:032x}'), 1, {n})"));
+        .await;
+        let progress = values(first, |n| {
+            let contest = n % 10 + 1;
+            format!("(UNHEX('{contest:032x}'), 'user-{n}', {n}, 'game', 'event-{n}', 1)")
+        });
+        run(
+            connection,
+            format!(
+                "INSERT INTO task_progress (contest_id, user_id, occurred_at, sender_id, event_id, quantity) \
+                 VALUES {progress}"
+            ),
+        )
+        .await;
+        let events = values(first, |n| {
+            format!("('game', 'event-{n}', 'user-{n}', 'room', 'kind', 1, {n}, {n})")
+        });
+        run(
+            connection,
+            format!(
+                "INSERT INTO task_event (sender_id, event_id, user_id, room_id, kind, quantity, occurred_at, \
+                 received_at) VALUES {events}"
+            ),
+        )
+        .await;
+    }
+    let leases = values(0, |n| format!("('work-{n}', UNHEX('{n:032x}'), 1, {n})"));
     let leases = format!("INSERT INTO lease (name, owner, fence, ends_at) VALUES {leases}");
     run(connection, leases).await;
 }
