@@ -47,6 +47,7 @@ use ports::{
     system::{Clock, IdSource},
     tasks::{TaskEvents, Tasks},
 };
+use relay::Place;
 use shown::{Flights, Recent};
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
@@ -80,6 +81,7 @@ pub struct Contests {
     rebuild_pace: Pace<ContestId>,
     recent: Recent,
     flights: Flights,
+    relay_place: Place,
     /// Who this process is to the others that share the store.
     node: Uuid,
 }
@@ -142,6 +144,7 @@ impl Contests {
                 rebuild_pace: Pace::default(),
                 recent: Recent::default(),
                 flights: Flights::default(),
+                relay_place: Place::default(),
             }),
         }
     }

@@ -329,7 +329,7 @@ watched! { Leases {
 } }
 
 watched! { Outbox {
-    async fn take(&self, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> => store;
+    async fn take(&self, after: Option<u64>, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> => store;
     async fn done(&self, sequences: &[u64]) -> Result<(), StoreError> => store;
 } }
 
