@@ -8,6 +8,7 @@ mod admin;
 pub mod background;
 mod claim;
 mod compensate;
+mod crash;
 mod drive;
 mod hold;
 mod orphans;
@@ -107,6 +108,9 @@ pub enum Failure {
     /// Others kept changing the same row.
     #[error("{0} kept changing")]
     Contended(String),
+    /// A bug of ours: it panicked, and nothing else did.
+    #[error("it crashed: {0}")]
+    Crashed(String),
     /// Numbers that must agree do not; the finding says which.
     #[error("the books do not agree: {0}")]
     Books(String),

@@ -2,6 +2,7 @@
 
 use crate::{
     Contests, Failure,
+    crash::caught,
     shown::{Shown, finisher, log, prize, rebuild},
 };
 use domain::{
@@ -136,7 +137,8 @@ impl Contests {
                 if of.is_empty() {
                     continue;
                 }
-                match self.carry_out_one(shown, &contest, *effect, &of).await {
+                let carried_out = self.carry_out_one(shown, &contest, *effect, &of);
+                match caught(carried_out).await {
                     Ok(()) => done.extend(of.iter().map(|entry| entry.sequence)),
                     Err(Kept::Shown(error)) => log("effects wait", &error),
                     Err(Kept::Other(error)) => tracing::warn!(
