@@ -1,10 +1,10 @@
 //! The outbox in MySQL. Entries are taken in the order of their sequence and removed when they are
-//! done: one whose transaction committed late is found at the next look, because nothing remembers
-//! how far the last look went (hazard F7).
+//! done: one whose transaction committed late is found by the next walk that begins at the first
+//! entry, because the store does not remember how far a walk went (hazard F7).
 
 use crate::{
     MysqlStore, mismatched,
-    rows::{failed, limit},
+    rows::{after_sequence, failed, limit},
     writer::{Command, Reply, Transaction},
 };
 use async_trait::async_trait;
@@ -29,7 +29,7 @@ use uuid::Uuid;
 pub(crate) static TAKE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT sequence, effect, contest_id, signup_id, user_id, version FROM outbox FORCE INDEX (PRIMARY) \
-         WHERE sequence > 0 AND due_at <= {NOW_MS} ORDER BY sequence LIMIT ?"
+         WHERE sequence > ? AND due_at <= {NOW_MS} ORDER BY sequence LIMIT ?"
     )
 });
 
@@ -81,9 +81,10 @@ fn parse(row: &MySqlRow) -> Result<OutboxEntry, StoreError> {
 
 #[async_trait]
 impl Outbox for MysqlStore {
-    async fn take(&self, items: usize) -> Result<Vec<OutboxEntry>, StoreError> {
+    async fn take(&self, after: Option<u64>, items: usize) -> Result<Vec<OutboxEntry>, StoreError> {
         let items = items.min(PAGE_MAX);
         let rows = sqlx::query(AssertSqlSafe(TAKE.as_str()))
+            .bind(after_sequence(after))
             .bind(limit(items))
             .fetch_all(&self.readers)
             .await

@@ -1,7 +1,7 @@
 //! Every statement is understood by both servers, and none of them reads a whole table.
 #![allow(clippy::expect_used, reason = "these are tests")]
 
-use crate::{contest_sql, enroll, events, leaderboard, leases, migrate, sheet, signup_sql};
+use crate::{contest_sql, enroll, events, leaderboard, leases, migrate, outbox, sheet, signup_sql};
 use domain::signup::StateKind;
 use sql_core::mysql as session;
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, Row, SqlSafeStr};
@@ -175,6 +175,7 @@ fn cases() -> Vec<Case> {
             &["3", JSON, "100000"],
         ),
         case("sheet PAGE", sheet::PAGE, &[CONTEST, ZERO, "10"]),
+        case("outbox TAKE", outbox::TAKE.as_str(), &["5", "10"]),
         case("TAKE", leases::TAKE.as_str(), &["'work-1'", ID, "1000"]),
         case(
             "standings",

@@ -168,6 +168,11 @@ pub(crate) fn limit(items: usize) -> i64 {
     i64::try_from(items).unwrap_or(i64::MAX)
 }
 
+/// What a page of numbered rows begins after: before every one, if nothing is said.
+pub(crate) fn after_sequence(sequence: Option<u64>) -> i64 {
+    sequence.map_or(0, |sequence| i64::try_from(sequence).unwrap_or(i64::MAX))
+}
+
 /// What a page begins after: before every id, if nothing is said.
 pub(crate) fn after(id: Option<Uuid>) -> Uuid {
     id.unwrap_or(Uuid::nil())

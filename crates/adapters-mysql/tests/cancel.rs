@@ -97,7 +97,7 @@ fn all_calls() -> Vec<(&'static str, Make)> {
         (s, c, r) "top" => s.top(&c, 10);
         (s, c, r) "take" => Leases::take(&s, "work", r.id.0, 1_000);
         (s, c, r) "open findings" => Findings::list(&s, FindingFilter::default(), None, 10);
-        (s, c, r) "due" => Outbox::take(&s, 10);
+        (s, c, r) "due" => Outbox::take(&s, None, 10);
     };
     calls.into()
 }

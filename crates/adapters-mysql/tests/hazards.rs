@@ -256,14 +256,16 @@ async fn an_effect_that_was_numbered_early_and_committed_late_is_not_passed_over
     commit.effects = EFFECTS.to_vec();
     let answer = SignupRepository::commit(&store, commit).await;
     assert_eq!(answer.expect("an answer"), Committed::Applied);
-    let first = Outbox::take(&store, 10).await.expect("read");
+    let first = Outbox::take(&store, None, 10).await.expect("read");
     let [later] = &first[..] else {
         panic!("what is not committed is not there: {first:?}")
     };
     assert_eq!(later.user_id.as_str(), "ann");
     store.done(&[later.sequence]).await.expect("removed");
     run(&mut other, "COMMIT").await;
-    let second = Outbox::take(&store, 10).await.expect("read");
+    let behind = Outbox::take(&store, Some(later.sequence), 10);
+    assert_eq!(behind.await.expect("read"), [], "a walk has passed it");
+    let second = Outbox::take(&store, None, 10).await.expect("read");
     let [late] = &second[..] else {
         panic!("one is left: {second:?}")
     };
@@ -430,7 +432,7 @@ async fn no_call_needs_a_second_connection_while_it_has_one<E: Engine>() {
                 Leaderboard::page(&s, &c, None, 10).await.expect("places");
                 let open = FindingFilter::default();
                 Findings::list(&s, open, None, 10).await.expect("findings");
-                Outbox::take(&s, 10).await.expect("due");
+                Outbox::take(&s, None, 10).await.expect("due");
                 // Of a row that is not there, so that it is looked for elsewhere too.
                 let gone = signup(&c, &format!("gone-{at_a_time}-{number}"));
                 let state = State::InProgress(samples::receipt(5, c.created_at));

@@ -41,7 +41,7 @@ async fn weak_is_refused(engine: test_support::Engine, argument: &str, parts: [&
     store.probe().await.expect("it writes");
 }
 
-// hazard: F3
+// hazard: F3, F10
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_may_lose_what_it_answered_is_refused() {
     weak_is_refused(
@@ -56,6 +56,36 @@ async fn a_server_that_may_lose_what_it_answered_is_refused() {
         ["innodb_flush_log_at_trx_commit", "2"],
     )
     .await;
+}
+
+// hazard: F10
+async fn each_weak_setting_is_refused_in_production_and_named<E: Engine>() {
+    let server = mysql_server_with(E::ENGINE, &[]).await.expect("a server");
+    let database = server.database().await.expect("a schema");
+    migrate(database.url()).await.expect("migrated");
+    let production = || Settings::new(database.url().to_owned(), &[]);
+    let weak = [
+        ("innodb_flush_log_at_trx_commit", 0),
+        ("innodb_flush_log_at_trx_commit", 2),
+        ("sync_binlog", 0),
+        ("sync_binlog", 1_000),
+    ];
+    for (setting, value) in weak {
+        let set = async |value: i64| {
+            let statement = format!("SET GLOBAL {setting} = {value}");
+            database.execute(&statement).await.expect("set");
+        };
+        set(value).await;
+        let error = refused(database.url().to_owned()).await;
+        let is_named = matches!(
+            error,
+            MysqlError::Weak { setting: named, found, needed: 1 } if named == setting && found == value
+        );
+        assert!(is_named, "{setting} = {value}: {error:?}");
+        set(1).await;
+        MysqlStore::open(production()).await.expect("it is durable");
+    }
+    weak_is_refused(E::ENGINE, "--skip-log-bin", ["log_bin", "0"]).await;
 }
 
 async fn an_older_schema_is_refused<E: Engine>() {
@@ -164,6 +194,7 @@ async fn what_is_wrong_is_said_at_open<E: Engine>() {
 }
 
 on_both!(
+    each_weak_setting_is_refused_in_production_and_named,
     an_older_schema_is_refused,
     it_is_migrated_twice_and_by_many_at_once,
     ids_that_differ_in_case_are_different,

@@ -2,7 +2,7 @@
 
 use crate::{
     SqliteStore, mismatched,
-    rows::{failed, json, limit},
+    rows::{after_sequence, failed, json, limit},
     writer::{Command, Reply, Transaction},
 };
 use async_trait::async_trait;
@@ -18,7 +18,7 @@ use std::sync::LazyLock;
 static TAKE: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT sequence, effect, contest_id, signup_id, user_id, version FROM outbox \
-         WHERE due_at <= {NOW_MS} ORDER BY sequence LIMIT ?1"
+         WHERE sequence > ?1 AND due_at <= {NOW_MS} ORDER BY sequence LIMIT ?2"
     )
 });
 
@@ -63,9 +63,10 @@ fn parse(row: &SqliteRow) -> Result<OutboxEntry, StoreError> {
 
 #[async_trait]
 impl Outbox for SqliteStore {
-    async fn take(&self, items: usize) -> Result<Vec<OutboxEntry>, StoreError> {
+    async fn take(&self, after: Option<u64>, items: usize) -> Result<Vec<OutboxEntry>, StoreError> {
         let items = items.min(PAGE_MAX);
         let rows = sqlx::query(AssertSqlSafe(TAKE.as_str()))
+            .bind(after_sequence(after))
             .bind(limit(items))
             .fetch_all(&self.readers)
             .await

@@ -136,3 +136,8 @@ pub(crate) fn json<T: serde::Serialize>(rows: &[T]) -> Result<String, sqlx::Erro
 pub(crate) fn limit(items: usize) -> i64 {
     i64::try_from(items).unwrap_or(i64::MAX)
 }
+
+/// What a page of numbered rows begins after: before every one, if nothing is said.
+pub(crate) fn after_sequence(sequence: Option<u64>) -> i64 {
+    sequence.map_or(0, |sequence| i64::try_from(sequence).unwrap_or(i64::MAX))
+}

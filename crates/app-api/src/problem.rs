@@ -147,6 +147,7 @@ impl From<Failure> for Problem {
             Failure::Store(ports::store::StoreError::Inconsistent { .. })
             | Failure::Transition(_)
             | Failure::Phase(_)
+            | Failure::Crashed(_)
             | Failure::Books(_) => {
                 tracing::error!(error, "a request met an impossible state");
                 Self::internal()

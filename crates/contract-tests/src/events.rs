@@ -524,7 +524,7 @@ async fn whoever_something_was_accepted_for_is_ranked_once<F: StoreFixture>(stor
         },
     ];
     record(&store, &batch).await;
-    let taken = store.outbox().take(99).await.expect("read");
+    let taken = store.outbox().take(None, 99).await.expect("read");
     let mut ranked: Vec<_> = taken
         .iter()
         .map(|entry| {
@@ -545,5 +545,5 @@ async fn whoever_something_was_accepted_for_is_ranked_once<F: StoreFixture>(stor
     assert_eq!(ranked, expected);
     // A repeat is accepted for nobody.
     record(&store, &batch).await;
-    assert_eq!(store.outbox().take(99).await.expect("read"), taken);
+    assert_eq!(store.outbox().take(None, 99).await.expect("read"), taken);
 }

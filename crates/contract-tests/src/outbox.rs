@@ -24,6 +24,8 @@ crate::suite::suite! { outbox_suite in outbox:
     only_effects_that_somebody_takes_are_written,
     an_entry_stays_until_it_is_done,
     the_oldest_entries_come_first,
+    a_walk_goes_on_past_entries_that_stay,
+    an_entry_that_comes_due_behind_a_walk_is_met_by_the_next,
     a_cached_record_is_dropped_again_only_after_a_while,
     of_many_changes_at_once_every_effect_is_there_once,
     effects_survive_a_crash,
@@ -53,7 +55,7 @@ fn change(signup: &Signup, effects: &[Effect]) -> SignupCommit {
 }
 
 async fn taken<F: StoreFixture>(store: &F) -> Vec<OutboxEntry> {
-    store.outbox().take(999).await.expect("read")
+    store.outbox().take(None, 999).await.expect("read")
 }
 
 async fn done<F: StoreFixture>(store: &F, sequences: &[u64]) {
@@ -196,13 +198,13 @@ async fn the_oldest_entries_come_first<F: StoreFixture>(store: F) {
         expected
     );
     for limit in [1, 7, 30, usize::MAX] {
-        let some = store.outbox().take(limit).await.expect("read");
+        let some = store.outbox().take(None, limit).await.expect("read");
         assert_eq!(some, entries[..limit.min(entries.len())], "limit {limit}");
     }
     // Working through it page by page meets each once.
     let mut carried_out = Vec::new();
     loop {
-        let page = store.outbox().take(4).await.expect("read");
+        let page = store.outbox().take(None, 4).await.expect("read");
         if page.is_empty() {
             break;
         }
@@ -214,6 +216,87 @@ async fn the_oldest_entries_come_first<F: StoreFixture>(store: F) {
         carried_out.extend(page);
     }
     assert_eq!(carried_out, entries);
+}
+
+fn sequences(entries: &[OutboxEntry]) -> Vec<u64> {
+    entries.iter().map(|entry| entry.sequence).collect()
+}
+
+/// A walk over what is due, in pages of so many.
+async fn walk<F: StoreFixture>(store: &F, limit: usize) -> Vec<OutboxEntry> {
+    let mut walked: Vec<OutboxEntry> = Vec::new();
+    loop {
+        let after = walked.last().map(|entry| entry.sequence);
+        let page = store.outbox().take(after, limit).await.expect("read");
+        if page.is_empty() {
+            return walked;
+        }
+        assert!(page.len() <= limit, "{} of {limit}", page.len());
+        walked.extend(page);
+    }
+}
+
+// clause 2
+// hazard: H12
+async fn a_walk_goes_on_past_entries_that_stay<F: StoreFixture>(store: F) {
+    assert_eq!(
+        store.outbox().take(Some(0), 9).await.expect("read"),
+        [],
+        "an empty one has no page"
+    );
+    for number in 0..4 {
+        let signup = paid(&store, &format!("viewer-{number}")).await;
+        apply(&store, change(&signup, &PROMPT)).await;
+    }
+    let entries = taken(&store).await;
+    assert_eq!(entries.len(), 12);
+    for limit in [1, 4, 5, 12, 99] {
+        assert_eq!(walk(&store, limit).await, entries, "pages of {limit}");
+    }
+    // Where a page begins: behind the one that is named, whether it is still there or not.
+    for (number, entry) in entries.iter().enumerate() {
+        let rest = &entries[number + 1..];
+        let after = Some(entry.sequence);
+        let page = store.outbox().take(after, 99).await.expect("read");
+        assert_eq!(page, rest);
+        let page = store.outbox().take(after, 2).await.expect("read");
+        assert_eq!(page, rest[..rest.len().min(2)]);
+    }
+    let gone = [3, 4, 11].map(|place| entries[place].sequence);
+    done(&store, &gone).await;
+    let after = Some(gone[1]);
+    let page = store.outbox().take(after, 99).await.expect("read");
+    assert_eq!(page, entries[5..11]);
+    let last = [Some(gone[2]), Some(u64::MAX >> 1), Some(u64::MAX)];
+    for after in last {
+        assert_eq!(store.outbox().take(after, 99).await.expect("read"), []);
+    }
+    let left: Vec<_> = [&entries[..3], &entries[5..11]].concat();
+    assert_eq!(walk(&store, 2).await, left);
+}
+
+// clauses 4, 5
+// hazard: F7, H12
+async fn an_entry_that_comes_due_behind_a_walk_is_met_by_the_next<F: StoreFixture>(store: F) {
+    let ann = paid(&store, "ann").await;
+    let bob = paid(&store, "bob").await;
+    apply(&store, change(&ann, &[Effect::DropCachedAgain])).await;
+    apply(&store, change(&bob, &PROMPT)).await;
+    let due = now(&store).await.plus(DROP_AGAIN_MS + 1);
+    // Hers may be due already: servers have clocks of their own.
+    let walked = walk(&store, 2).await;
+    let after = walked.last().map(|entry| entry.sequence);
+    store.reach(due).await;
+    let later = store.outbox().take(after, 99).await.expect("read");
+    assert_eq!(later, [], "the walk was at the end");
+    let again = walk(&store, 2).await;
+    assert_eq!(
+        effects(&again),
+        [&[Effect::DropCachedAgain], &PROMPT[..]].concat()
+    );
+    assert!(sequences(&again).is_sorted());
+    done(&store, &sequences(&again)).await;
+    assert_eq!(taken(&store).await, []);
 }
 
 // clause 4

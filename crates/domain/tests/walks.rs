@@ -11,13 +11,13 @@ use domain::{
     digest::Digest,
     due::{Step, due},
     money::Coins,
-    order::{Leg, OwnLeg},
+    order::{Account, Leg, OwnLeg},
     payout::Rule,
     settlement::Leftover,
     signup::{Claimant, Fact, FeeTry, Paid, PayTry, Payee, Share, Signup, State, StateKind},
     terms::{ClaimMode, NoWinner, Remainder, Terms, Unclaimed},
     time::UnixMillis,
-    transfer::{CreditsClosed, Position, Refusal},
+    transfer::{CreditsClosed, Position, Refusal, Transfer},
 };
 use proptest::{prelude::*, sample::select};
 
@@ -243,6 +243,112 @@ proptest! {
         for signup in &world.signups {
             prop_assert!(ended(signup.state.kind()), "{:?}", signup.state);
         }
+    }
+}
+
+/// What a viewer can ask for, and what happens around it. Nobody can withdraw: a fee comes back only
+/// where the contest gives it back to all.
+#[derive(Clone, Copy, Debug)]
+enum Word {
+    SignUp,
+    /// Her row is lost in a failover, and she signs up as if for the first time.
+    SignUpAnew,
+    Claim,
+    Cancel,
+    Wait,
+}
+
+fn words() -> impl Strategy<Value = Vec<Word>> {
+    let word = prop_oneof![
+        5 => Just(Word::SignUp),
+        2 => Just(Word::SignUpAnew),
+        3 => Just(Word::Claim),
+        1 => Just(Word::Cancel),
+        3 => Just(Word::Wait),
+    ];
+    prop::collection::vec(word, 0..40)
+}
+
+/// One viewer says so; the number is that of her next row.
+fn say(world: &mut World, word: Word, row: u64) {
+    let phase = world.contest.phase.kind();
+    let signup = world.signups[0].clone();
+    match word {
+        Word::SignUp => {
+            let answer = signup.clone().apply(Fact::SignUpAsked);
+            world.signups[0] = answer.unwrap_or(signup);
+        }
+        Word::SignUpAnew => {
+            let closes_at = world.contest.terms.signup_closes_at;
+            // The store inserts no row of hers at any other time, nor a second one.
+            if phase == PhaseKind::Draft && world.now < closes_at {
+                let (id, fee) = (signup_id(row), world.contest.terms.fee);
+                let progress = world.progress[&signup.id];
+                world.progress.insert(id, progress);
+                world.signups[0] = Signup::new(id, signup.contest_id, user(1), fee, world.now);
+            }
+        }
+        Word::Claim => {
+            let is_winner = signup.state.kind() == StateKind::Completed;
+            if phase == PhaseKind::Claimable && is_winner {
+                world.claim(0);
+            }
+        }
+        Word::Cancel => {
+            let now = world.now;
+            let cancelled = world.contest.clone().apply(ContestFact::CancelAsked, now);
+            world.contest = cancelled.unwrap_or(world.contest.clone());
+        }
+        Word::Wait if phase.is_terminal() => {}
+        Word::Wait => world.drive_contest_until(|contest| contest.phase.kind() != phase),
+    }
+    world.drive(0);
+}
+
+proptest! {
+    // hazard: B16
+    #[test]
+    fn nothing_that_a_viewer_asks_for_leads_to_a_second_entry(
+        terms in terms(),
+        words in words(),
+        answers in answers(),
+        finishes: bool,
+    ) {
+        let mut world = World::signed_up(terms, &[(3, finishes.then_some(1_500))]);
+        world.answers = answers;
+        let mut fee = None;
+        for (row, word) in (2..).zip(words) {
+            // Lost answers are for what she asks for; the contest's own way has tests of its own.
+            let answers = match word {
+                Word::Wait => std::mem::take(&mut world.answers),
+                _ => Vec::new(),
+            };
+            let before = world.signups[0].clone();
+            say(&mut world, word, row);
+            world.answers.extend(answers);
+            let after = &world.signups[0];
+            let is_over =
+                ended(before.state.kind()) || before.state.kind() == StateKind::Refunding;
+            let asked = matches!(word, Word::SignUp | Word::Claim);
+            prop_assert!(!(is_over && asked) || ended(after.state.kind())
+                || after.state.kind() == StateKind::Refunding, "{before:?} became {after:?}");
+            prop_assert_eq!(after.fee_order(), before.fee_order());
+            // Also where her row was lost: the new one is paid by the fee that was.
+            let paid = after.state.fee_receipt();
+            fee = fee.or(paid);
+            prop_assert!(paid.is_none() || paid == fee, "{fee:?} became {paid:?}");
+        }
+        world.answers.clear();
+        world.run();
+        world.drive(0);
+        prop_assert_eq!(world.violations(), []);
+        let (her, pool) = (Account::User(user(1)), world.contest.pool_account());
+        let moved = |from: &Account, to: &Account| {
+            let of = |it: &&Transfer| it.content.from == *from && it.content.to == *to;
+            world.transfers.iter().filter(of).count()
+        };
+        prop_assert!(moved(&her, &pool) <= 1, "{:?}", world.transfers);
+        prop_assert!(moved(&pool, &her) <= moved(&her, &pool), "{:?}", world.transfers);
     }
 }
 

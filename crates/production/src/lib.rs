@@ -11,7 +11,7 @@ use anyhow::Context;
 use domain::effects::Effect;
 use ports::tasks::Tasks;
 use runtime::system::{RandomIds, SystemClock};
-use settings::{Profile, RedisSettings, Settings};
+use settings::{RedisSettings, Settings};
 use std::{sync::Arc, time::Duration};
 use usecases::{Ports, Shown};
 
@@ -51,20 +51,9 @@ pub async fn migrate(url: &str) -> anyhow::Result<()> {
 pub async fn open(settings: &Settings) -> anyhow::Result<Stack> {
     let shown = shown(&settings.redis)?;
     let effects: &[Effect] = if shown.is_some() { &EFFECTS } else { &[] };
-    let url = settings
-        .store
-        .url
-        .expose()
-        .context("store.url is missing")?;
-    let store = MysqlStore::open(adapters_mysql::Settings {
-        url: url.to_owned(),
-        readers: settings.store.connections_max,
-        writers: settings.store.writers,
-        weak_durability: settings.store.profile == Profile::Test,
-        outbox_effects: effects.to_vec(),
-    })
-    .await
-    .context("store.url")?;
+    let store = MysqlStore::open(settings.store.mysql(effects)?)
+        .await
+        .context("store.url")?;
     let funds = GrpcFunds::connect(&settings.funds.grpc()?)
         .await
         .context("the funds system")?;

@@ -1,6 +1,7 @@
 //! What is configured of the production stack. Every key is explained in docs/configuration.md.
 
-use anyhow::bail;
+use anyhow::{Context, bail};
+use domain::effects::Effect;
 use runtime::config::{Secret, range};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -252,6 +253,21 @@ impl TasksSettings {
 }
 
 impl StoreSettings {
+    /// How the store is opened.
+    ///
+    /// # Errors
+    /// When it is not said where it is.
+    pub(crate) fn mysql(&self, effects: &[Effect]) -> anyhow::Result<adapters_mysql::Settings> {
+        let url = self.url.expose().context("store.url is missing")?;
+        Ok(adapters_mysql::Settings {
+            url: url.to_owned(),
+            readers: self.connections_max,
+            writers: self.writers,
+            weak_durability: self.profile == Profile::Test,
+            outbox_effects: effects.to_vec(),
+        })
+    }
+
     /// The rules of this section alone.
     ///
     /// # Errors
@@ -294,5 +310,28 @@ fn check_grpc(section: &str, url: &str, (ca, cert, key): Files<'_>) -> anyhow::R
         (Some(_), None) => bail!("{section}.cert_file needs {section}.key_file"),
         (None, Some(_)) => bail!("{section}.key_file needs {section}.cert_file"),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used, reason = "these are tests")]
+mod tests {
+    use super::*;
+    use serde::de::value::{Error, MapDeserializer};
+
+    fn takes_weak_durability(profile: Option<&str>) -> Result<bool, Error> {
+        let url = ("url", "mysql://root@db/guafen");
+        let lines = [url].into_iter().chain(profile.map(|it| ("profile", it)));
+        let settings = StoreSettings::deserialize(MapDeserializer::new(lines))?;
+        Ok(settings.mysql(&[]).expect("an address").weak_durability)
+    }
+
+    // hazard: F10
+    #[test]
+    fn weak_durability_is_taken_only_where_the_test_profile_is_asked_for() {
+        assert_eq!(takes_weak_durability(None), Ok(false));
+        assert_eq!(takes_weak_durability(Some("production")), Ok(false));
+        assert_eq!(takes_weak_durability(Some("test")), Ok(true));
+        takes_weak_durability(Some("Test")).expect_err("a word that is none");
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     Contests, Failure,
+    crash::caught,
     drive::{Prefetched, Until},
 };
 use domain::{contest::Contest, due::RETRY_MS_MIN, ids::ContestId, signup::Signup};
@@ -69,10 +70,11 @@ impl Contests {
     async fn compensate_one(&self, contest: Option<&Contest>, signup: Signup) {
         let (id, contest_id, version) = (signup.id, signup.contest_id, signup.version);
         let driven = match contest {
-            Some(contest) => self
-                .drive(contest, signup, None, Until::Rest, Prefetched::default())
-                .await
-                .map(|driven| driven.signup.version != version),
+            Some(contest) => {
+                let drive = self.drive(contest, signup, None, Until::Rest, Prefetched::default());
+                let driven = caught(drive).await;
+                driven.map(|driven| driven.signup.version != version)
+            }
             None => Err(Failure::Gone(contest_id.to_string())),
         };
         if !matches!(driven, Ok(true)) {

@@ -8,6 +8,7 @@ mod admin;
 pub mod background;
 mod claim;
 mod compensate;
+mod crash;
 mod drive;
 mod hold;
 mod orphans;
@@ -47,6 +48,7 @@ use ports::{
     system::{Clock, IdSource},
     tasks::{TaskEvents, Tasks},
 };
+use relay::Place;
 use shown::{Flights, Recent};
 use std::{sync::Arc, time::Duration};
 use uuid::Uuid;
@@ -80,6 +82,7 @@ pub struct Contests {
     rebuild_pace: Pace<ContestId>,
     recent: Recent,
     flights: Flights,
+    relay_place: Place,
     /// Who this process is to the others that share the store.
     node: Uuid,
 }
@@ -105,6 +108,9 @@ pub enum Failure {
     /// Others kept changing the same row.
     #[error("{0} kept changing")]
     Contended(String),
+    /// A bug of ours: it panicked, and nothing else did.
+    #[error("it crashed: {0}")]
+    Crashed(String),
     /// Numbers that must agree do not; the finding says which.
     #[error("the books do not agree: {0}")]
     Books(String),
@@ -142,6 +148,7 @@ impl Contests {
                 rebuild_pace: Pace::default(),
                 recent: Recent::default(),
                 flights: Flights::default(),
+                relay_place: Place::default(),
             }),
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::{
     Contests, Failure,
+    crash::caught,
     shown::{Shown, finisher, log, prize, rebuild},
 };
 use domain::{
@@ -16,12 +17,34 @@ use ports::{
     outbox::OutboxEntry,
     shown::{Count, Counted, ShownError, Tally},
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex, PoisonError},
+};
 
-/// The most entries of one pass.
-const PASS_MAX: usize = 1_000;
+/// The most entries that are taken at once.
+const PAGE: usize = 1_000;
+/// A pass in which so many entries did not work ends: when everything fails, each pass costs the
+/// store one page of questions.
+const KEPT_MAX: usize = PAGE;
 /// The most calls of one kind that are under way at once.
 const AT_ONCE: usize = 32;
+
+/// Behind which entry the next pass begins; before all, if none.
+///
+/// In memory: losing it means beginning at the first.
+#[derive(Debug, Default)]
+pub(crate) struct Place(Mutex<Option<u64>>);
+
+impl Place {
+    fn get(&self) -> Option<u64> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, after: Option<u64>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = after;
+    }
+}
 
 /// Why the entries of a contest stay for the next pass.
 enum Kept {
@@ -43,7 +66,12 @@ impl<E: Into<Failure>> From<E> for Kept {
 
 impl Contests {
     /// One pass over the outbox, by one node at a time; how many entries are done. What does not
-    /// work stays, and is tried again.
+    /// work stays, is walked past, and is tried again.
+    ///
+    /// A pass that something did not work in, and that did not come to the end, is gone on with by
+    /// the next, so that no number of failing entries blocks those behind them (hazard H12). Every
+    /// other pass begins at the first entry, where those appear that were numbered early and
+    /// committed or due late (hazard F7).
     ///
     /// # Errors
     /// [`Failure::Store`] when the entries cannot be read or removed.
@@ -54,21 +82,26 @@ impl Contests {
         let Some(hold) = self.lease("relay".to_owned()).await? else {
             return Ok(0);
         };
-        let mut done = 0;
+        let mut after = self.relay_place.get();
+        let (mut done, mut kept) = (0, 0);
         loop {
-            let entries = shown.outbox.take(PASS_MAX).await?;
+            let entries = shown.outbox.take(after, PAGE).await?;
             let taken = entries.len();
+            let last = entries.last().map(|entry| entry.sequence);
             let finished = self.carry_out(shown, entries).await;
-            done += finished.len();
             shown.outbox.done(&finished).await?;
-            // A full page that was all done: there may be more.
-            if taken < PASS_MAX || finished.len() < taken {
+            done += finished.len();
+            kept += taken - finished.len();
+            if taken < PAGE {
+                after = None;
                 break;
             }
-            if self.ports.clock.now() >= hold.renewal() {
+            after = last;
+            if kept >= KEPT_MAX || self.ports.clock.now() >= hold.renewal() {
                 break;
             }
         }
+        self.relay_place.set(after.filter(|_| kept > 0));
         self.let_go(hold).await;
         Ok(done)
     }
@@ -104,7 +137,8 @@ impl Contests {
                 if of.is_empty() {
                     continue;
                 }
-                match self.carry_out_one(shown, &contest, *effect, &of).await {
+                let carried_out = self.carry_out_one(shown, &contest, *effect, &of);
+                match caught(carried_out).await {
                     Ok(()) => done.extend(of.iter().map(|entry| entry.sequence)),
                     Err(Kept::Shown(error)) => log("effects wait", &error),
                     Err(Kept::Other(error)) => tracing::warn!(
@@ -179,10 +213,7 @@ impl Contests {
             .iter()
             .map(|entry| self.ports.signups.find(contest.id, &entry.user_id))
             .collect();
-        let rows: Vec<_> = stream::iter(reads)
-            .buffer_unordered(PASS_MAX)
-            .collect()
-            .await;
+        let rows: Vec<_> = stream::iter(reads).buffer_unordered(PAGE).collect().await;
         let mut counts = Vec::with_capacity(rows.len());
         for row in rows {
             counts.extend(row?.as_ref().and_then(&count));

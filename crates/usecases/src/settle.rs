@@ -5,6 +5,7 @@
 use crate::{
     Contests, Failure,
     compensate::AT_ONCE,
+    crash::caught,
     drive::{Prefetched, Until},
     hold::Hold,
     payments::within,
@@ -93,7 +94,7 @@ impl Contests {
             if !self.contest_pace.take(id, now, now.plus(PASS_MS_MAX)) {
                 return 0;
             }
-            let next = match self.run_leased(id).await {
+            let next = match caught(self.run_leased(id)).await {
                 Ok(Pass::Rests(Some(at))) => at.min(now.plus(PACE_MS)),
                 Ok(Pass::Rests(None) | Pass::Waits) => now.plus(PACE_MS),
                 Err(error) => {

@@ -10,7 +10,7 @@ use domain::{
 };
 use ports::{
     findings::{Finding, FindingFilter},
-    outbox::DROP_AGAIN_MS,
+    outbox::{DROP_AGAIN_MS, OutboxEntry},
     shown::{Cached, Count, Counted, RecordCache, Tallies},
 };
 use std::{collections::BTreeSet, sync::Arc};
@@ -226,14 +226,7 @@ async fn a_contest_whose_effects_fail_does_not_block_those_of_others() {
     // One event counts for both: they stand in one room.
     world.complete(&node, contest, "ann").await;
     world.complete(&node, other, "ann").await;
-    for port in [
-        "Tallies::",
-        "Ranking::",
-        "RecordCache::",
-        "ContestRepository::",
-    ] {
-        node.watch.fail_about(port, &contest.to_string());
-    }
+    fail_for(&node, contest);
     world.clock.advance(DROP_AGAIN_MS);
     node.process.relay().await.expect("a pass");
     let left = world.saved().await;
@@ -253,6 +246,87 @@ async fn a_contest_whose_effects_fail_does_not_block_those_of_others() {
         world.tally(&shown, contest).await,
         Some(world.counted(contest))
     );
+}
+
+/// Everything that is done for a contest fails.
+fn fail_for(node: &Node, contest: ContestId) {
+    for port in [
+        "Tallies::",
+        "Ranking::",
+        "RecordCache::",
+        "ContestRepository::",
+    ] {
+        node.watch.fail_about(port, &contest.to_string());
+    }
+}
+
+/// The most passes in which the relay must have come by every entry of these tests.
+const ROUND: usize = 5;
+
+// hazard: H12
+#[tokio::test]
+async fn pages_of_effects_that_fail_do_not_block_those_behind_them() {
+    let (world, shown, node, contest) = running(&[]).await;
+    let other = world.create(&node.process, terms()).await;
+    world.grant("ann", 100);
+    world.sign_up(&node.process, other, "ann").await;
+    node.process.pool_of(other).await.expect("an answer");
+    others_go_on().await;
+    relay_all(&world, &node).await;
+    let names: Vec<String> = (0..600).map(|number| format!("viewer-{number}")).collect();
+    world.finishers(&node, contest, &names).await;
+    world.complete(&node, other, "ann").await;
+    fail_for(&node, contest);
+    world.clock.advance(DROP_AGAIN_MS);
+    let failing = world.saved().await;
+    let is_counted =
+        |it: &&OutboxEntry| it.contest_id == other && it.effect == Effect::CountFinisher;
+    let before = failing.iter().take_while(|it| !is_counted(it));
+    let before = before.filter(|it| it.contest_id == contest).count();
+    assert!(before > 2_000, "more than two pages stand before: {before}");
+    for _ in 0..ROUND {
+        node.process.relay().await.expect("a pass");
+    }
+    let left = world.saved().await;
+    let others: Vec<_> = left.iter().filter(|it| it.contest_id == other).collect();
+    assert!(others.is_empty(), "{others:?}");
+    assert_eq!(world.tally(&shown, other).await, Some(world.counted(other)));
+    // What failed is still there, and is tried again.
+    let kept = failing.iter().filter(|it| it.contest_id == contest);
+    assert_eq!(left.len(), kept.count());
+    node.watch.heal();
+    relay_all(&world, &node).await;
+    assert_eq!(
+        world.tally(&shown, contest).await,
+        Some(world.counted(contest))
+    );
+}
+
+// hazard: F7, H12
+#[tokio::test]
+async fn an_effect_that_comes_due_behind_a_walk_over_failing_ones_is_not_passed_over() {
+    let (world, _, node, contest) = running(&[]).await;
+    let other = world.create(&node.process, terms()).await;
+    let names: Vec<String> = (0..600).map(|number| format!("viewer-{number}")).collect();
+    world.finishers(&node, contest, &names[..50]).await;
+    world.grant("ann", 100);
+    world.sign_up(&node.process, other, "ann").await;
+    world.finishers(&node, contest, &names[50..]).await;
+    fail_for(&node, contest);
+    let is_anns = |it: &OutboxEntry| it.contest_id == other && it.user_id == user("ann");
+    // The second delete of her record is numbered, but not due when the relay comes by.
+    for _ in 0..2 {
+        node.process.relay().await.expect("a pass");
+    }
+    let left = world.saved().await;
+    assert!(left.len() > 1_000 && !left.iter().any(is_anns));
+    world.clock.advance(DROP_AGAIN_MS);
+    let place = world.saved().await.iter().position(is_anns);
+    assert!(place.is_some_and(|place| place < 1_000), "{place:?}");
+    for _ in 0..ROUND {
+        node.process.relay().await.expect("a pass");
+    }
+    assert!(!world.saved().await.iter().any(is_anns));
 }
 
 // hazard: E2, E5, G3

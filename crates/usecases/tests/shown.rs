@@ -677,5 +677,5 @@ async fn while_it_is_away_the_store_answers_and_when_it_is_back_nothing_is_old()
     node.process.relay().await.expect("a pass");
     assert_eq!(read().await, world.signup(contest, "ann"));
     let Shown { outbox, .. } = node.process.ports().shown.clone().expect("it is shown");
-    assert_eq!(outbox.take(10).await.expect("the outbox"), []);
+    assert_eq!(outbox.take(None, 10).await.expect("the outbox"), []);
 }

@@ -6,17 +6,19 @@ use ports::{
     outbox::{Outbox, OutboxEntry},
     store::{PAGE_MAX, StoreError},
 };
+use std::ops::Bound;
 
 #[async_trait]
 impl Outbox for MemoryStore {
-    async fn take(&self, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> {
+    async fn take(&self, after: Option<u64>, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> {
         let now = self.time();
         let tables = self.tables();
+        let first = after.map_or(Bound::Unbounded, Bound::Excluded);
         let due = tables
             .outbox
-            .values()
-            .filter(|saved| saved.due_at <= now)
-            .map(|saved| saved.entry.clone());
+            .range((first, Bound::Unbounded))
+            .filter(|(_, saved)| saved.due_at <= now)
+            .map(|(_, saved)| saved.entry.clone());
         Ok(due.take(limit.min(PAGE_MAX)).collect())
     }
 

@@ -63,11 +63,11 @@ fn sweeping(signup: &Signup) -> SignupCommit {
 async fn assert_refused<F: StoreFixture>(store: &F, refused: SignupCommit) {
     let before = row(store, &refused.signup).await;
     let queue = store.signups().awake(9).await.expect("read");
-    let outbox = store.outbox().take(99).await.expect("read");
+    let outbox = store.outbox().take(None, 99).await.expect("read");
     assert_eq!(commit(store, refused).await, Committed::GuardFailed);
     assert_eq!(row(store, &before).await, before);
     assert_eq!(store.signups().awake(9).await.expect("read"), queue);
-    assert_eq!(store.outbox().take(99).await.expect("read"), outbox);
+    assert_eq!(store.outbox().take(None, 99).await.expect("read"), outbox);
 }
 
 // clause 6
@@ -83,7 +83,7 @@ async fn a_signup_that_is_not_there_is_missing<F: StoreFixture>(store: F) {
     assert_eq!(commit(&store, shut).await, Committed::Missing);
     assert_eq!(store.signups().get(nobody.id).await.expect("read"), None);
     assert_eq!(store.signups().awake(9).await.expect("read"), []);
-    assert_eq!(store.outbox().take(9).await.expect("read"), []);
+    assert_eq!(store.outbox().take(None, 9).await.expect("read"), []);
     // A row of the same viewer under another id is not meant.
     let ann = put(
         &store,
@@ -288,7 +288,7 @@ async fn of_many_commits_of_one_version_one_applies<F: StoreFixture>(store: F) {
     assert_eq!(refused.count(), CROWD - 1);
     let after = row(&store, &signup).await;
     assert_eq!((after.tries, after.version), (100 + winner as u32, 2));
-    assert_eq!(store.outbox().take(99).await.expect("read").len(), 1);
+    assert_eq!(store.outbox().take(None, 99).await.expect("read").len(), 1);
 }
 
 // clause 8

@@ -68,7 +68,7 @@ async fn of_many_enrolls_of_one_viewer_one_inserts<F: StoreFixture>(store: F) {
 }
 
 // clauses 3, 4
-// hazard: A10
+// hazard: A10, B16
 // hazard: B17
 async fn enrolling_again_answers_the_row_as_it_is<F: StoreFixture>(store: F) {
     let contest = open_contest(&store).await;
@@ -76,7 +76,7 @@ async fn enrolling_again_answers_the_row_as_it_is<F: StoreFixture>(store: F) {
     let first = new_signup(&contest, user("ann"), time);
     assert_eq!(enroll(&store, &first).await, Enrolled::Inserted);
     // With another id and another fee: the row stays what it is, whatever became of it and of the
-    // contest.
+    // contest. Who was given the fee back, or never paid it, has had the one entry that there is.
     let repeat = Signup {
         fee: coins(999),
         ..new_signup(&contest, user("ann"), time.plus(9))
@@ -86,7 +86,7 @@ async fn enrolling_again_answers_the_row_as_it_is<F: StoreFixture>(store: F) {
         enroll(&store, &first).await,
         Enrolled::Existing(stored.clone())
     );
-    for kind in [StateKind::Paid, StateKind::Completed, StateKind::Shared] {
+    for &kind in StateKind::ALL {
         stored = apply(&store, decision(&stored, state(kind, time))).await;
         assert_eq!(
             enroll(&store, &repeat).await,

@@ -107,8 +107,16 @@ impl World {
 
     /// What is saved to be done, and due.
     pub async fn saved(&self) -> Vec<OutboxEntry> {
-        let entries = Outbox::take(&*self.store, 1_000).await;
-        entries.expect("the outbox")
+        let mut saved: Vec<OutboxEntry> = Vec::new();
+        loop {
+            let after = saved.last().map(|entry| entry.sequence);
+            let page = Outbox::take(&*self.store, after, 1_000).await;
+            let page = page.expect("the outbox");
+            if page.is_empty() {
+                return saved;
+            }
+            saved.extend(page);
+        }
     }
 
     /// Signs viewers up who have the coins, and has them finish.

@@ -86,6 +86,7 @@ impl Gate {
 #[derive(Clone)]
 enum Plan {
     Fails,
+    Panics,
     Hangs,
     /// One of so many fails, by this dice.
     Sometimes(u64, Arc<Dice>),
@@ -129,6 +130,16 @@ impl Watch {
     /// The same for those whose arguments name `about`.
     pub fn fail_about(&self, name: &'static str, about: &str) {
         self.rule(name, about, Plan::Fails);
+    }
+
+    /// From now on these calls panic, as a bug in them would.
+    pub fn crash(&self, name: &'static str) {
+        self.rule(name, "", Plan::Panics);
+    }
+
+    /// The same for those whose arguments name `about`.
+    pub fn crash_about(&self, name: &'static str, about: &str) {
+        self.rule(name, about, Plan::Panics);
     }
 
     /// From now on these calls are given up after a while without an answer.
@@ -198,6 +209,7 @@ async fn around<T, F: Future<Output = T>>(
     match plan {
         None => call.await,
         Some(Plan::Fails) => failed(),
+        Some(Plan::Panics) => panic!("a bug, for the test"),
         Some(Plan::Hangs) => {
             let _ = tokio::time::timeout(BUDGET, pending::<()>()).await;
             failed()
@@ -329,7 +341,7 @@ watched! { Leases {
 } }
 
 watched! { Outbox {
-    async fn take(&self, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> => store;
+    async fn take(&self, after: Option<u64>, limit: usize) -> Result<Vec<OutboxEntry>, StoreError> => store;
     async fn done(&self, sequences: &[u64]) -> Result<(), StoreError> => store;
 } }
 
