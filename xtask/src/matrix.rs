@@ -1,23 +1,34 @@
-//! `cargo xtask matrix`: how many contract cases of each port run on each engine, as cargo lists
-//! them; the table stands in both READMEs.
+//! `cargo xtask matrix`: the contract suites on every engine, and how many cases of each port that is,
+//! as cargo lists them; the table stands in both READMEs.
 
-use crate::shell::{cargo, root};
+use crate::{
+    servers,
+    shell::{self, cargo, root},
+    steps::Outcome,
+};
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+use test_support::Program;
 
 /// The pages with the table, and the lines that stand around it.
 const PAGES: [&str; 2] = ["README.md", "README.zh-CN.md"];
 const BEGIN: &str = "<!-- matrix: written by `cargo xtask matrix --write` -->";
 const END: &str = "<!-- /matrix -->";
 
-/// What is done with the table.
+/// What is done; without any of them the suites are run, and counted.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MatrixArgs {
-    /// Write it into both READMEs
+    /// Run nothing, count the cases
+    #[arg(long)]
+    count: bool,
+    /// Count the cases, and write the table into both READMEs
     #[arg(long, conflicts_with = "check")]
     write: bool,
-    /// Fail if a README has another one
+    /// Count the cases, and fail if a README has another table
     #[arg(long)]
     check: bool,
 }
@@ -76,12 +87,19 @@ const SOURCES: &[Source] = &[
         package: "adapters-memory",
         target: "store",
         port: None,
-        modules: &[("", &[Engine::Memory])],
+        // The same cases again, with nothing that goes wrong in between.
+        modules: &[("without_faults", &[]), ("", &[Engine::Memory])],
     },
     Source {
         package: "adapters-memory",
         target: "funds",
         port: Some("funds"),
+        modules: &[("", &[Engine::Memory])],
+    },
+    Source {
+        package: "adapters-memory",
+        target: "shown",
+        port: Some(SHOWN),
         modules: &[("", &[Engine::Memory])],
     },
     Source {
@@ -118,13 +136,21 @@ const SOURCES: &[Source] = &[
         port: Some("funds"),
         modules: &[("", &[Engine::Grpc])],
     },
-    // The steps run the same cases on both versions.
+    Source {
+        package: "app-funds",
+        target: "contract",
+        port: Some("funds"),
+        modules: &[("", &[Engine::Grpc])],
+    },
+    // Run on both versions.
     Source {
         package: "adapters-redis",
         target: "contract",
-        port: None,
+        port: Some(SHOWN),
         modules: &[
-            ("single", &[Engine::Redis7, Engine::Redis8]),
+            ("one_server", &[Engine::Redis7, Engine::Redis8]),
+            // The same cases again, with the tally in one part.
+            ("one_server_one_part", &[]),
             ("cluster", &[Engine::Cluster]),
         ],
     },
@@ -140,17 +166,108 @@ const PORTS: &[(&str, &[&str])] = &[
     ("findings", &["findings"]),
     ("leases", &["leases"]),
     ("funds", &["funds"]),
-    ("record cache", &["record_cache", "records"]),
-    ("live tally", &["tallies", "tally"]),
-    ("ranking", &["ranking"]),
-    ("past pools", &["past_pools", "pools"]),
+    (SHOWN, &["shown"]),
 ];
+
+/// The port whose suite has one module.
+const SHOWN: &str = "record cache, tally, ranking, past pools";
 
 /// Cases by port and engine.
 type Counts = BTreeMap<(&'static str, Engine), u64>;
 
+/// Runs the suites, or counts them, and writes or checks the table. Failed if a case is, or if a
+/// README has another table; not run if there are no servers, or but one version of Redis.
+pub(crate) async fn matrix(args: &MatrixArgs) -> Result<Outcome> {
+    let is_counted = args.count || args.write || args.check;
+    let ran = if is_counted {
+        Outcome::Passed
+    } else {
+        suites().await?
+    };
+    Ok(match ran {
+        Outcome::Passed => Outcome::from(count(args)?),
+        other => other,
+    })
+}
+
+/// Runs every suite on every engine; those of Redis on each version that is here.
+async fn suites() -> Result<Outcome> {
+    if let Err(why) = servers::obtain().await? {
+        return Ok(Outcome::NotRun(why));
+    }
+    let redis = redis_servers()?;
+    let mut failed = Vec::new();
+    for Source {
+        package, target, ..
+    } in SOURCES
+    {
+        let programs: Vec<Option<&(String, PathBuf)>> = if *package == "adapters-redis" {
+            redis.iter().map(Some).collect()
+        } else {
+            vec![None]
+        };
+        for program in programs {
+            let mut command = cargo();
+            command.args(["test", "--locked", "--package", package, "--test", target]);
+            let mut what = format!("{package}, {target}");
+            if let Some((version, path)) = program {
+                command.env("GUAFEN_TEST_REDIS_SERVER", path);
+                what = format!("{what}, Redis {version}");
+            }
+            println!("\n== {what}");
+            if let Err(error) = shell::run(&mut command) {
+                println!("{error:#}");
+                failed.push(what);
+            }
+        }
+    }
+    if !failed.is_empty() {
+        println!("failed: {}", failed.join("; "));
+        return Ok(Outcome::Failed);
+    }
+    let versions: Vec<&str> = redis.iter().map(|(version, _)| version.as_str()).collect();
+    println!("\nRedis: {}", versions.join(" and "));
+    Ok(
+        if ["7.", "8."]
+            .iter()
+            .all(|major| versions.iter().any(|version| version.starts_with(major)))
+        {
+            Outcome::Passed
+        } else {
+            Outcome::NotRun(format!(
+                "one of Redis 7 and 8: found {}; install the other, or name its binary in GUAFEN_TEST_REDIS_SERVER",
+                versions.join(" and ")
+            ))
+        },
+    )
+}
+
+/// The versions of Redis that are here, each once, and their binaries.
+fn redis_servers() -> Result<Vec<(String, PathBuf)>> {
+    let named = std::env::var_os("GUAFEN_TEST_REDIS_SERVER").map(PathBuf::from);
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&path).map(|dir| dir.join("redis-server"));
+    let tree = test_support::servers_dir().map(|dir| dir.join("usr/bin/redis-server"));
+    let mut found: Vec<(String, PathBuf)> = Vec::new();
+    for path in named.into_iter().chain(installed).chain(tree) {
+        if !path.is_file() {
+            continue;
+        }
+        // Redis server v=7.0.15 sha=…
+        let said = Program::at(&path)?.version().to_owned();
+        let version = said
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("v="));
+        let version = version.unwrap_or(&said).to_owned();
+        if found.iter().all(|(known, _)| *known != version) {
+            found.push((version, path));
+        }
+    }
+    Ok(found)
+}
+
 /// Counts, and writes or checks the table; true unless a README has another one.
-pub(crate) fn run(args: &MatrixArgs) -> Result<bool> {
+fn count(args: &MatrixArgs) -> Result<bool> {
     let mut counts = Counts::new();
     let present = targets()?;
     for source in SOURCES {
@@ -318,7 +435,10 @@ mod tests {
     #[test]
     fn cases_are_counted_by_port_and_engine() {
         let mut counts = Counts::new();
-        let store = &SOURCES[2];
+        let store = SOURCES
+            .iter()
+            .find(|source| source.package == "adapters-sqlite")
+            .expect("SQLite");
         let listed =
             "contests::a: test\ncontests_counting::b: test\nsignups::c: test\n\nx: bench\n";
         add(store, listed, &mut counts).expect("known ports");

@@ -1,7 +1,7 @@
 //! `cargo xtask test` and `cargo xtask ci`: everything that CI runs, step by step, with times.
 
 use crate::{
-    board, chaos, fuzz_api, overload, play,
+    board, chaos, fuzz_api, matrix, overload, play,
     servers::{self, Origin, Servers},
     shell::{cargo, root, run},
     stop, tidy, walk,
@@ -49,6 +49,8 @@ enum Work {
     Examples,
     /// The rules of tidy.
     Tidy,
+    /// `matrix` with these arguments.
+    Matrix(&'static [&'static str]),
     /// `play` with these arguments.
     Play(&'static [&'static str]),
     /// `play` on a production stack, with these arguments.
@@ -117,6 +119,10 @@ const TEST: &[Step] = &[
     Step {
         name: "tidy",
         work: Work::Tidy,
+    },
+    Step {
+        name: "matrix",
+        work: Work::Matrix(&["--check"]),
     },
     Step {
         name: "walk",
@@ -345,6 +351,7 @@ async fn perform(work: Work, obtained: Obtained<'_>) -> Result<Outcome> {
         },
         Work::Cargo(args) => run(cargo().args(args)).map(|()| Outcome::Passed),
         Work::Examples => examples().map(|()| Outcome::Passed),
+        Work::Matrix(args) => matrix::matrix(&parsed(args)?).await,
         Work::Tidy => tidy::tidy().map(Outcome::from),
         Work::Walk => walk::walk().await,
         Work::Play(args) => play::play(&parsed(args)?).await.map(Outcome::from),
