@@ -174,6 +174,19 @@ const SHOWN: &str = "record cache, tally, ranking, past pools";
 
 /// Cases by port and engine.
 type Counts = BTreeMap<(&'static str, Engine), u64>;
+/// The engines of each case, by port and name.
+type Cases = BTreeMap<(&'static str, String), Vec<Engine>>;
+
+/// A case of a suite runs on several engines; what runs on one alone is a test of its own beside it.
+fn counted(cases: &Cases) -> Counts {
+    let mut counts = Counts::new();
+    for ((port, _), engines) in cases.iter().filter(|(_, engines)| engines.len() > 1) {
+        for engine in engines {
+            *counts.entry((*port, *engine)).or_default() += 1;
+        }
+    }
+    counts
+}
 
 /// Runs the suites, or counts them, and writes or checks the table. Failed if a case is, or if a
 /// README has another table; not run if there are no servers, or but one version of Redis.
@@ -268,7 +281,7 @@ fn redis_servers() -> Result<Vec<(String, PathBuf)>> {
 
 /// Counts, and writes or checks the table; true unless a README has another one.
 fn count(args: &MatrixArgs) -> Result<bool> {
-    let mut counts = Counts::new();
+    let mut cases = Cases::new();
     let present = targets()?;
     for source in SOURCES {
         let name = (source.package.to_owned(), source.target.to_owned());
@@ -276,9 +289,9 @@ fn count(args: &MatrixArgs) -> Result<bool> {
             println!("{} has no tests {:?} yet", source.package, source.target);
             continue;
         }
-        add(source, &list(source)?, &mut counts)?;
+        add(source, &list(source)?, &mut cases)?;
     }
-    let table = table(&counts);
+    let table = table(&counted(&cases));
     print!("{table}");
     let mut is_same = true;
     for page in PAGES {
@@ -340,7 +353,7 @@ fn list(source: &Source) -> Result<String> {
 }
 
 /// Adds the cases of a list. A case that no row has is an error: it would be missed in silence.
-fn add(source: &Source, listed: &str, counts: &mut Counts) -> Result<()> {
+fn add(source: &Source, listed: &str, cases: &mut Cases) -> Result<()> {
     let mut seen = 0;
     for case in listed
         .lines()
@@ -370,9 +383,9 @@ fn add(source: &Source, listed: &str, counts: &mut Counts) -> Result<()> {
             continue;
         };
         seen += 1;
-        for engine in engines {
-            *counts.entry((port, *engine)).or_default() += 1;
-        }
+        let name = rest.rsplit("::").next().unwrap_or(rest);
+        let of_case = cases.entry((port, name.to_owned())).or_default();
+        of_case.extend(engines);
     }
     if seen == 0 {
         bail!(
@@ -434,28 +447,27 @@ mod tests {
 
     #[test]
     fn cases_are_counted_by_port_and_engine() {
-        let mut counts = Counts::new();
-        let store = SOURCES
-            .iter()
-            .find(|source| source.package == "adapters-sqlite")
-            .expect("SQLite");
+        let mut cases = Cases::new();
+        let of = |package: &str| {
+            let source = SOURCES.iter().find(|source| source.package == package);
+            source.expect("a source")
+        };
+        let store = of("adapters-sqlite");
         let listed =
             "contests::a: test\ncontests_counting::b: test\nsignups::c: test\n\nx: bench\n";
-        add(store, listed, &mut counts).expect("known ports");
-        assert_eq!(counts.get(&("contests", Engine::Sqlite)), Some(&2));
-        assert_eq!(counts.get(&("signups", Engine::Sqlite)), Some(&1));
-        assert!(add(store, "brand_new::a: test\n", &mut counts).is_err());
-        assert!(add(store, "", &mut counts).is_err(), "an empty list");
-        let ledger = SOURCES
-            .iter()
-            .find(|source| source.package == "adapters-ledger")
-            .expect("the ledger");
+        add(store, listed, &mut cases).expect("known ports");
+        assert!(counted(&cases).is_empty(), "on one engine alone");
+        add(of("adapters-mysql"), listed, &mut cases).expect("known ports");
+        assert_eq!(counted(&cases).get(&("contests", Engine::Sqlite)), Some(&2));
+        assert_eq!(counted(&cases).get(&("signups", Engine::Mysql)), Some(&1));
+        assert!(add(store, "brand_new::a: test\n", &mut cases).is_err());
+        assert!(add(store, "", &mut cases).is_err(), "an empty list");
         let listed = "mysql::a: test\nmysql::b: test\nmariadb::a: test\nbeside: test\n";
-        add(ledger, listed, &mut counts).expect("the funds");
-        assert_eq!(counts.get(&("funds", Engine::Mysql)), Some(&2));
-        assert_eq!(counts.get(&("funds", Engine::Mariadb)), Some(&1));
-        let table = table(&counts);
-        assert!(table.contains("| contests | – | 2 | – |"), "{table}");
+        add(of("adapters-ledger"), listed, &mut cases).expect("the funds");
+        assert_eq!(counted(&cases).get(&("funds", Engine::Mysql)), Some(&1));
+        assert_eq!(counted(&cases).get(&("funds", Engine::Mariadb)), Some(&1));
+        let table = table(&counted(&cases));
+        assert!(table.contains("| contests | – | 2 | 2 | – |"), "{table}");
         assert!(!table.contains("ranking"), "{table}");
     }
 

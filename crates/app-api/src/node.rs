@@ -12,7 +12,7 @@ use crate::{
     server::{self, Keep},
     state::{App, Offers},
 };
-use anyhow::Context;
+use anyhow::{Context, bail};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
 use std::{
@@ -20,7 +20,11 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use usecases::Contests;
 
@@ -94,16 +98,14 @@ impl Node {
         tracing::info!(%address, "listening");
         println!("guafen listens on http://{address}, {kept_in}");
         let files = files.filter(|_| settings.server.board.unwrap_or(true));
-        let serving = listen(listener, metrics_listener, app, files)?;
-        runtime::stop::signal().await?;
+        let mut serving = listen(listener, metrics_listener, app, files)?;
+        let told = until_stop(runtime::stop::signal(), &mut serving).await;
         tracing::info!("stopping");
         stopping.cancel();
         stop_loops.send_replace(true);
         let all = async {
             // Requests first: each of them may still begin a flow.
-            for server in serving {
-                let _ = server.await;
-            }
+            while serving.join_next().await.is_some() {}
             flows.close();
             flows.wait().await;
             for task in loops {
@@ -115,7 +117,25 @@ impl Node {
                 "some flows did not end in time; they are finished after the next start"
             );
         }
-        Ok(())
+        told
+    }
+}
+
+/// Waits until the node is told to stop, or until something has ended that serves as long as it
+/// runs: a node that goes on without it looks alive and is not, one that ends is started again
+/// (hazard G5).
+async fn until_stop(
+    signal: impl Future<Output = anyhow::Result<()>>,
+    serving: &mut JoinSet<()>,
+) -> anyhow::Result<()> {
+    tokio::select! {
+        told = signal => told,
+        Some(ended) = serving.join_next() => {
+            let crash = ended.err().map(|crash| crash.to_string());
+            let what = crash.as_deref().unwrap_or("it came to an end");
+            tracing::error!(what, "a part of the node has ended; the node stops");
+            bail!("a part of the node has ended: {what}")
+        }
     }
 }
 
@@ -131,10 +151,10 @@ fn listen(
     metrics_listener: Option<TcpListener>,
     app: App,
     files: Option<board::Files>,
-) -> anyhow::Result<Vec<JoinHandle<()>>> {
+) -> anyhow::Result<JoinSet<()>> {
     let edge = Arc::clone(&app.edge);
     let stopping = edge.stopping.clone();
-    let mut serving = Vec::new();
+    let mut serving = JoinSet::new();
     if let Some(listener) = metrics_listener {
         let address = listener.local_addr()?;
         tracing::info!(%address, "metrics");
@@ -148,14 +168,10 @@ fn listen(
             },
             stopping.clone(),
         );
-        serving.push(tokio::spawn(server::serve(
-            listener,
-            keep,
-            move |request, _| {
-                let answer = router.call(request);
-                async move { answer.await.unwrap_or_else(|never| match never {}) }
-            },
-        )));
+        serving.spawn(server::serve(listener, keep, move |request, _| {
+            let answer = router.call(request);
+            async move { answer.await.unwrap_or_else(|never| match never {}) }
+        }));
     }
     let keep = Keep::new(&edge.limits, stopping.clone());
     let (address, contests) = (listener.local_addr()?.ip(), Arc::clone(&app.contests));
@@ -164,7 +180,7 @@ fn listen(
         Some(files) => board::beside(api, address, contests, files, stopping.clone()),
         None => api,
     };
-    tokio::spawn({
+    serving.spawn({
         let edge = Arc::clone(&edge);
         async move {
             while tokio::time::timeout(UPKEEP, stopping.cancelled())
@@ -177,13 +193,31 @@ fn listen(
         }
     });
     let router = Arc::new(TowerToHyperService::new(router));
-    serving.push(tokio::spawn(server::serve(
-        listener,
-        keep,
-        move |request, peer| {
-            let (edge, router) = (Arc::clone(&edge), Arc::clone(&router));
-            async move { edge.answer(&router, request, peer).await }
-        },
-    )));
+    serving.spawn(server::serve(listener, keep, move |request, peer| {
+        let (edge, router) = (Arc::clone(&edge), Arc::clone(&router));
+        async move { edge.answer(&router, request, peer).await }
+    }));
     Ok(serving)
+}
+
+#[cfg(test)]
+#[allow(clippy::expect_used, reason = "these are tests")]
+mod tests {
+    use super::*;
+    use std::future::{pending, ready};
+
+    // hazard: G5
+    #[tokio::test]
+    async fn a_node_stops_when_it_is_told_to_or_when_a_part_of_it_panics() {
+        let mut serving = JoinSet::new();
+        serving.spawn(pending());
+        until_stop(ready(Ok(())), &mut serving)
+            .await
+            .expect("it was told");
+        serving.spawn(async { panic!("a bug, for the test") });
+        let within = tokio::time::timeout(DRAIN, until_stop(pending(), &mut serving));
+        let ended = within.await.expect("in time");
+        let error = ended.expect_err("it was not told").to_string();
+        assert!(error.contains("panicked"), "{error}");
+    }
 }

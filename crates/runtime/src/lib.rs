@@ -1,7 +1,8 @@
-//! What every binary shares: configuration, log lines, the system's clock and ids, and
-//! stopping. For binaries only.
+//! What every binary shares: configuration, log lines, panics, the system's clock and
+//! ids, and stopping. For binaries only.
 
 pub mod config;
 pub mod log;
+pub mod panics;
 pub mod stop;
 pub mod system;

@@ -3,7 +3,8 @@
 use crate::config::LogFormat;
 use std::io::IsTerminal;
 
-/// Sends log lines to standard error, in this form. `RUST_LOG` says which (default: info).
+/// Sends log lines to standard error, in this form, those of panics too. `RUST_LOG` says which
+/// (default: info).
 pub fn install(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
@@ -14,4 +15,5 @@ pub fn install(format: LogFormat) {
         LogFormat::Human => lines.with_ansi(std::io::stderr().is_terminal()).init(),
         LogFormat::Json => lines.json().flatten_event(true).init(),
     }
+    crate::panics::watch();
 }

@@ -53,6 +53,10 @@ impl Source {
         Ok(Self::Url(client.build()?, url))
     }
 
+    async fn set(&self, algorithm: TokenAlgorithm) -> anyhow::Result<KeySet> {
+        KeySet::parse(&self.read().await?, algorithm).context("it is no key set")
+    }
+
     async fn read(&self) -> anyhow::Result<Vec<u8>> {
         match self {
             Self::File(path) => {
@@ -119,7 +123,7 @@ impl Keys {
     ) -> anyhow::Result<Arc<Self>> {
         let source = Source::of(settings)?;
         let algorithm = settings.algorithm;
-        let set = KeySet::parse(&source.read().await?, algorithm).context("it is no key set")?;
+        let set = source.set(algorithm).await?;
         if set.len() == 0 {
             bail!(
                 "the key set has no key that can check {} tokens",
@@ -134,12 +138,17 @@ impl Keys {
             waiting: Semaphore::new(WAITING_MAX),
         });
         let every = Duration::from_secs(settings.jwks_refresh_s);
-        let follow = Arc::clone(&keys).follow(source, algorithm, every);
+        let follow = Arc::clone(&keys).follow(Arc::new(source), algorithm, every);
         tokio::spawn(stopping.clone().run_until_cancelled_owned(follow));
         Ok(keys)
     }
 
-    async fn follow(self: Arc<Self>, source: Source, algorithm: TokenAlgorithm, every: Duration) {
+    async fn follow(
+        self: Arc<Self>,
+        source: Arc<Source>,
+        algorithm: TokenAlgorithm,
+        every: Duration,
+    ) {
         let pause = every.min(PAUSE_MAX);
         loop {
             let read_at = Instant::now();
@@ -150,8 +159,11 @@ impl Keys {
                     self.asked.notified().await;
                 } => {}
             }
-            let read = source.read().await;
-            match read.and_then(|text| Ok(KeySet::parse(&text, algorithm)?)) {
+            let source = Arc::clone(&source);
+            // A task of its own: a panic at what somebody else's server says must not end the
+            // following, or keys that were taken back would stay in force for ever (hazard G5).
+            let read = tokio::spawn(async move { source.set(algorithm).await }).await;
+            match read.context("a crash").flatten() {
                 Ok(set) => {
                     if set.len() == 0 {
                         // What the issuer says counts: it has taken its keys back.

@@ -55,6 +55,8 @@ pub(crate) fn install() -> anyhow::Result<()> {
     // The only other place that sets it is this line.
     let _ = HANDLE.set(handle);
     describe();
+    // There from the start: what appears with the first panic cannot be seen to rise.
+    counter!(runtime::panics::TOTAL).absolute(0);
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
@@ -71,6 +73,10 @@ fn describe() {
     describe_histogram!(
         "guafen_http_request_duration_seconds",
         "From a request's head to its answer's head, waiting included"
+    );
+    describe_counter!(
+        runtime::panics::TOTAL,
+        "Panics: bugs; the log has a line of each"
     );
     describe_counter!(
         "guafen_http_shed_total",

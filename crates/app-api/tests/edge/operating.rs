@@ -123,6 +123,7 @@ async fn numbers_are_told_by_route_and_never_by_what_clients_chose() {
         "guafen_funds_calls_total{operation=\"transfer\",outcome=\"applied\"} 1",
         "guafen_contests{phase=\"running\"} 0",
         "guafen_http_shed_total 0",
+        "guafen_panics_total 0",
         "guafen_build_info{version=",
         "guafen_http_request_duration_seconds_bucket{route=\"unmatched\",method=\"GET\",le=\"10\"} 1",
         "process_start_time_seconds ",
