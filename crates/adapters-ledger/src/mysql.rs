@@ -90,6 +90,7 @@ impl Books {
             if settings.profile == Profile::Production {
                 session::durable(&mut first).await?;
             }
+            session::assured(&mut first).await?;
             Ok::<_, MysqlError>(())
         };
         timeout(READ, looking)

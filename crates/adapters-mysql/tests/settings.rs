@@ -88,6 +88,21 @@ async fn each_weak_setting_is_refused_in_production_and_named<E: Engine>() {
     weak_is_refused(E::ENGINE, "--skip-log-bin", ["log_bin", "0"]).await;
 }
 
+/// A decision is judged by the moment at which its locks were got.
+// hazard: F11
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_whose_clock_stands_while_a_statement_waits_is_refused() {
+    for engine in [test_support::Engine::Mysql, test_support::Engine::Mariadb] {
+        let server = mysql_server_with(engine, &["--sysdate-is-now"])
+            .await
+            .expect("a server");
+        let database = server.database().await.expect("a schema");
+        migrate(database.url()).await.expect("migrated");
+        let error = refused(database.url().to_owned()).await.to_string();
+        assert!(error.contains("sysdate_is_now"), "{error}");
+    }
+}
+
 async fn an_older_schema_is_refused<E: Engine>() {
     let schema = Schema::create::<E>().await;
     let error = refused(schema.url()).await;
