@@ -55,20 +55,21 @@ const KNOWN_MAX: usize = 256;
 struct Known(Mutex<HashMap<ContestId, (Contest, Instant)>>);
 
 impl Known {
+    /// Those that were read lately enough.
     fn ids(&self) -> BTreeSet<ContestId> {
-        self.lock().keys().copied().collect()
+        let mut known = self.lock();
+        known.retain(|_, (_, read_at)| read_at.elapsed() < KNOWN);
+        known.keys().copied().collect()
     }
 
     fn get(&self, id: ContestId, version: i64) -> Option<Contest> {
         let known = self.lock();
-        let (contest, read_at) = known.get(&id)?;
-        let is_same = column(contest.version) == version && read_at.elapsed() < KNOWN;
-        is_same.then(|| contest.clone())
+        let (contest, _) = known.get(&id)?;
+        (column(contest.version) == version).then(|| contest.clone())
     }
 
     fn put(&self, contest: &Contest, read_at: Instant) {
         let mut known = self.lock();
-        known.retain(|_, (_, read_at)| read_at.elapsed() < KNOWN);
         if known.len() < KNOWN_MAX {
             known.insert(contest.id, (contest.clone(), read_at));
         }
