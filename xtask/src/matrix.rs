@@ -8,9 +8,11 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use serde::Deserialize;
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    process::Command,
 };
 use test_support::Program;
 
@@ -282,14 +284,13 @@ fn redis_servers() -> Result<Vec<(String, PathBuf)>> {
 /// Counts, and writes or checks the table; true unless a README has another one.
 fn count(args: &MatrixArgs) -> Result<bool> {
     let mut cases = Cases::new();
-    let present = targets()?;
+    let binaries = binaries()?;
     for source in SOURCES {
         let name = (source.package.to_owned(), source.target.to_owned());
-        if !present.contains(&name) {
-            println!("{} has no tests {:?} yet", source.package, source.target);
-            continue;
-        }
-        add(source, &list(source)?, &mut cases)?;
+        let binary = binaries
+            .get(&name)
+            .with_context(|| format!("{} has no tests {:?}", source.package, source.target))?;
+        add(source, &list(binary)?, &mut cases)?;
     }
     let table = table(&counted(&cases));
     print!("{table}");
@@ -308,46 +309,57 @@ fn count(args: &MatrixArgs) -> Result<bool> {
     Ok(is_same)
 }
 
-/// Every test target of the workspace, with its package.
-fn targets() -> Result<BTreeSet<(String, String)>> {
-    let mut command = cargo();
-    command.args(["metadata", "--no-deps", "--locked", "--format-version", "1"]);
-    let output = command.output()?;
-    if !output.status.success() {
-        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
-    }
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let list = |value: &serde_json::Value, field: &str| -> Vec<serde_json::Value> {
-        let list = value.get(field).and_then(serde_json::Value::as_array);
-        list.cloned().unwrap_or_default()
-    };
-    let name = |value: &serde_json::Value| -> String {
-        let name = value.get("name").and_then(serde_json::Value::as_str);
-        name.unwrap_or_default().to_owned()
-    };
-    let mut targets = BTreeSet::new();
-    for package in list(&metadata, "packages") {
-        for target in list(&package, "targets") {
-            if list(&target, "kind").iter().any(|kind| kind == "test") {
-                targets.insert((name(&package), name(&target)));
-            }
-        }
-    }
-    Ok(targets)
-}
-
-fn list(source: &Source) -> Result<String> {
+/// The binaries of every test target of the workspace, by package and target: those that the tests
+/// run, built if they are not.
+fn binaries() -> Result<BTreeMap<(String, String), PathBuf>> {
     let output = cargo()
-        .args(["test", "--locked", "--quiet", "--package", source.package])
-        .args(["--test", source.target, "--", "--list", "--format", "terse"])
+        .args(["test", "--workspace", "--locked", "--all-targets"])
+        .args(["--no-run", "--quiet", "--message-format", "json"])
         .stderr(std::process::Stdio::inherit())
         .output()?;
     if !output.status.success() {
-        bail!(
-            "the tests {:?} of {} cannot be listed",
-            source.target,
-            source.package
-        );
+        bail!("the tests cannot be built");
+    }
+    let mut binaries = BTreeMap::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let Ok(Artifact {
+            target,
+            manifest_path,
+            executable: Some(executable),
+        }) = serde_json::from_str(line)
+        else {
+            continue;
+        };
+        let package = manifest_path.parent().and_then(Path::file_name);
+        if let Some(package) = package.filter(|_| target.kind == ["test"]) {
+            let package = package.to_string_lossy().into_owned();
+            binaries.insert((package, target.name), executable);
+        }
+    }
+    Ok(binaries)
+}
+
+/// What cargo says of a thing that it has built. A crate's directory has the crate's name.
+#[derive(Deserialize)]
+struct Artifact {
+    target: Target,
+    manifest_path: PathBuf,
+    executable: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+}
+
+fn list(binary: &Path) -> Result<String> {
+    let output = Command::new(binary)
+        .args(["--list", "--format", "terse"])
+        .stderr(std::process::Stdio::inherit())
+        .output()?;
+    if !output.status.success() {
+        bail!("{} does not list its tests", binary.display());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
