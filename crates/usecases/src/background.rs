@@ -1,29 +1,30 @@
 //! What runs beside the requests, or in a process of its own: contests that have something due,
 //! compensation, and the relay.
 
-use crate::Contests;
+use crate::{Contests, crash::caught};
 use std::{error::Error, future::Future, sync::Arc, time::Duration};
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::watch,
+    task::{JoinHandle, JoinSet},
+};
 
 /// How long the loops wait when there was nothing to do. A contest's freeze follows its tasks'
 /// end and grace by at most this and the work itself.
 const IDLE: Duration = Duration::from_millis(100);
 /// How long a loop waits after it failed or crashed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// Rounds over contests that run at once, so that a long one does not keep others waiting.
-const CONTEST_ROUNDS: usize = 3;
+/// The most contests that are driven at once. One of a million signups takes its time, and the others
+/// go on beside it.
+const CONTESTS_MAX: usize = 12;
 
 /// Starts the loops; they end soon after `stop` changes. Several nodes may run them at once: they
 /// divide the work by leases.
 pub fn start(contests: &Arc<Contests>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
     let mut loops = Vec::new();
-    for _ in 0..CONTEST_ROUNDS {
-        let contests = Arc::clone(contests);
-        loops.push(tokio::spawn(run("contests", stop.clone(), move || {
-            let contests = Arc::clone(&contests);
-            async move { contests.run_contests().await }
-        })));
-    }
+    loops.push(tokio::spawn(drive_contests(
+        Arc::clone(contests),
+        stop.clone(),
+    )));
     let compensating = Arc::clone(contests);
     loops.push(tokio::spawn(run("compensation", stop.clone(), move || {
         let contests = Arc::clone(&compensating);
@@ -37,6 +38,38 @@ pub fn start(contests: &Arc<Contests>, stop: &watch::Receiver<bool>) -> Vec<Join
         })));
     }
     loops
+}
+
+/// Looks for contests whose time has come, and drives each in a task of its own. What is under way
+/// when `stop` changes is waited for.
+async fn drive_contests(contests: Arc<Contests>, mut stop: watch::Receiver<bool>) {
+    let mut passes = JoinSet::new();
+    while !*stop.borrow() {
+        let pause = match caught(contests.due_contests()).await {
+            Ok(due) => {
+                for contest in due {
+                    if passes.len() >= CONTESTS_MAX {
+                        passes.join_next().await;
+                    }
+                    let contests = Arc::clone(&contests);
+                    passes.spawn(async move { contests.pass(contest).await });
+                }
+                IDLE
+            }
+            Err(error) => {
+                tracing::warn!(
+                    loop_name = "contests",
+                    error = &error as &dyn std::error::Error,
+                    "a round failed"
+                );
+                AFTER_FAILURE
+            }
+        };
+        // A pass catches what panics in it, and says so.
+        while passes.try_join_next().is_some() {}
+        let _ = tokio::time::timeout(pause, stop.changed()).await;
+    }
+    while passes.join_next().await.is_some() {}
 }
 
 /// Runs `round` again and again until `stop` changes, with a pause between. A round that panics is

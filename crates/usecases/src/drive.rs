@@ -31,6 +31,9 @@ const STEPS_MAX: usize = 32;
 pub(crate) enum Until {
     /// Until nothing is due.
     Rest,
+    /// The same, and a question without an answer changes nothing: it is asked again at the next
+    /// pass, and the row's own time to be taken up is not put off.
+    Swept,
     /// The same, but money that has not been sent is not sent: a read must not charge anybody.
     MoneyMoves,
     /// Until the task is assigned: a new signup has nothing to be read yet.
@@ -165,13 +168,14 @@ impl Contests {
                 });
             }
             let before = journey.current.clone();
+            // To count what was only asked as a try would put the compensation off for as long as
+            // somebody keeps asking, and write a row each time.
+            let is_noted = step.moves_money() || matches!(until, Until::Rest | Until::Enrolled);
             match self
                 .perform(contest, &before, step, &mut prefetched, &mut progress)
                 .await?
             {
-                // A reader who got no answer changes nothing: to count it as a try would put the
-                // compensation off for as long as somebody keeps asking.
-                Some(fact) if until == Until::MoneyMoves && fact.is_unanswered() => waits = true,
+                Some(fact) if !is_noted && fact.is_unanswered() => waits = true,
                 Some(fact) => {
                     waits = fact.says_wait();
                     journey.apply(fact, contest)?;
@@ -226,12 +230,7 @@ impl Contests {
             Step::ReadProgress => {
                 let progress = match prefetched.progress.take() {
                     Some(progress) => Some(progress),
-                    None => self
-                        .ports
-                        .tasks
-                        .progress(contest, std::slice::from_ref(signup))
-                        .await?
-                        .pop(),
+                    None => self.ask_progress(contest, signup).await,
                 };
                 *seen = progress;
                 progress.map(|progress| judge::progress(contest, signup, progress))
@@ -250,6 +249,21 @@ impl Contests {
             _ => {}
         }
         Ok(fact)
+    }
+
+    /// The progress; none while nobody can say it. The viewer's row stands all the same.
+    async fn ask_progress(&self, contest: &Contest, signup: &Signup) -> Option<Progress> {
+        let asked = std::slice::from_ref(signup);
+        let answer = self.ports.tasks.progress(contest, asked).await;
+        let mut progress = answer
+            .inspect_err(|error| {
+                tracing::warn!(
+                    signup.id = %signup.id, contest.id = %contest.id,
+                    error = error as &dyn std::error::Error, "the progress cannot be read"
+                );
+            })
+            .ok()?;
+        progress.pop()
     }
 
     /// The finisher's line of the sheet. Every finisher of a claimable contest has one.

@@ -79,9 +79,13 @@ impl Contests {
         Ok(Hold::take(&self.ports, name, self.node).await?)
     }
 
-    /// Extends a lease of which a third is gone; false if another node has taken it.
-    pub(crate) async fn keep(&self, hold: &mut Hold) -> Result<bool, Failure> {
-        Ok(hold.keep(&self.ports).await?)
+    /// Extends the lease of some work once a third of it is gone; false if another node has taken
+    /// it. Work that somebody asked for has none.
+    pub(crate) async fn keep(&self, hold: &mut Option<Hold>) -> Result<bool, Failure> {
+        match hold {
+            Some(hold) => Ok(hold.keep(&self.ports).await?),
+            None => Ok(true),
+        }
     }
 
     /// Gives a lease back.

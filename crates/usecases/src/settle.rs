@@ -20,7 +20,7 @@ use domain::{
     settlement::{NotFrozen, SheetLine, freeze, leftover, sheet_page},
     signup::{Signup, StateKind},
     time::UnixMillis,
-    transfer::ProofOfAbsence,
+    transfer::{Content, ProofOfAbsence, Transfer},
 };
 use futures_util::{StreamExt, stream};
 use ports::{
@@ -34,20 +34,17 @@ use ports::{
 /// The most contests of one round: more than a deployment has under way. A round takes all of them,
 /// so that those that only wait cannot stand in the way of others (hazard H12).
 const ROUND_MAX: usize = 100_000;
-/// The most contests that are driven at once.
+/// The most contests that one round drives at once.
 const CONTESTS_AT_ONCE: usize = 4;
-/// A pass that takes longer than this, in milliseconds, may be joined by another; they do each
-/// other no harm.
-const PASS_MS_MAX: i64 = 60_000;
 /// The most steps of one pass; a contest that needs more goes on in the next.
 const STEPS_MAX: usize = 10_000;
 /// The signups of one page of a sweep.
 const PAGE: usize = 512;
 /// The lines of one page of the sheet.
 const SHEET_PAGE: usize = 1_000;
-/// How long a contest that cannot go on, or only waits for viewers, is left alone, in
-/// milliseconds.
-const PACE_MS: i64 = 500;
+/// How long a contest that cannot go on, or only waits for viewers, is left alone, at first and at
+/// most, in milliseconds.
+const PACE_MS: (i64, i64) = (500, 5_000);
 
 /// How a pass over a contest ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,54 +70,72 @@ pub(crate) struct Turn {
 pub(crate) enum Stepped {
     /// The contest changed; go on with the next step.
     On,
+    /// It was decided from what is true no longer; look again.
+    Overtaken,
     /// Nothing changed that would let the contest go on.
     Stuck,
 }
 
 impl Contests {
-    /// Drives every contest whose time has come and that no other round is at; how many. Several
-    /// rounds may run at once: a contest of a million signups does not keep the others waiting.
+    /// Drives every contest whose time has come and that nobody of this process is at; how many.
     ///
     /// # Errors
     /// [`Failure::Store`] when they cannot be listed. A contest that fails does not stop the
     /// others.
     pub async fn run_contests(&self) -> Result<usize, Failure> {
-        let now = self.ports.clock.now();
-        let awake = self.ports.contests.awake(ROUND_MAX).await?;
-        self.contest_pace.held(now);
-        let ids: Vec<ContestId> = awake.iter().map(|contest| contest.id).collect();
-        let passes = ids.into_iter().map(|id| async move {
-            let now = self.ports.clock.now();
-            if !self.contest_pace.take(id, now, now.plus(PASS_MS_MAX)) {
-                return 0;
-            }
-            let next = match caught(self.run_leased(id)).await {
-                Ok(Pass::Rests(Some(at))) => at.min(now.plus(PACE_MS)),
-                Ok(Pass::Rests(None) | Pass::Waits) => now.plus(PACE_MS),
-                Err(error) => {
-                    tracing::warn!(
-                        contest.id = %id, error = &error as &dyn std::error::Error,
-                        "a contest could not go on; it is tried again"
-                    );
-                    now.plus(PACE_MS)
-                }
-            };
-            self.contest_pace.hold(id, next);
-            1
-        });
+        let passes = self.due_contests().await?;
         Ok(stream::iter(passes)
+            .map(|contest| self.pass(contest))
             .buffer_unordered(CONTESTS_AT_ONCE)
-            .fold(0, |sum, one| async move { sum + one })
+            .count()
             .await)
     }
 
+    /// The contests whose time has come and that nobody of this process is at. From now on they are
+    /// left alone: each must be passed.
+    pub(crate) async fn due_contests(&self) -> Result<Vec<Contest>, Failure> {
+        let mut awake = self.ports.contests.awake(ROUND_MAX).await?;
+        let now = self.ports.clock.now();
+        self.contest_pace.held(now);
+        // However long its pass takes.
+        let until = UnixMillis(i64::MAX);
+        awake.retain(|contest| self.contest_pace.take(contest.id, now, until));
+        Ok(awake)
+    }
+
+    /// Drives one of the [`Self::due_contests`] for as long as it goes on.
+    pub(crate) async fn pass(&self, contest: Contest) {
+        let id = contest.id;
+        let at_latest = match caught(self.run_leased(&contest)).await {
+            Ok(Pass::Rests(at)) => at,
+            Ok(Pass::Waits) => None,
+            Err(error) => {
+                tracing::warn!(
+                    contest.id = %id, error = &error as &dyn std::error::Error,
+                    "a contest could not go on; it is tried again"
+                );
+                None
+            }
+        };
+        let now = self.ports.clock.now();
+        self.contest_pace.wait(id, now, PACE_MS, at_latest);
+    }
+
     /// Drives one contest that was found awake, unless another node is at it.
-    async fn run_leased(&self, id: ContestId) -> Result<Pass, Failure> {
-        let Some(mut hold) = self.lease(format!("contest/{id}")).await? else {
+    async fn run_leased(&self, contest: &Contest) -> Result<Pass, Failure> {
+        // One that only waits costs no lease.
+        if let (_, ContestStep::Rest(until)) = self.next_step(contest).await? {
+            return Ok(Pass::Rests(until));
+        }
+        let id = contest.id;
+        let Some(hold) = self.lease(format!("contest/{id}")).await? else {
             return Ok(Pass::Waits);
         };
-        let outcome = self.run_steps(id, Some(&mut hold)).await;
-        self.let_go(hold).await;
+        let mut hold = Some(hold);
+        let outcome = self.run_steps(id, &mut hold).await;
+        if let Some(hold) = hold {
+            self.let_go(hold).await;
+        }
         outcome
     }
 
@@ -130,41 +145,64 @@ impl Contests {
     /// # Errors
     /// [`Failure`]; the contest goes on from where it is at the next pass.
     pub async fn run_contest(&self, id: ContestId) -> Result<Pass, Failure> {
-        self.run_steps(id, None).await
+        self.run_steps(id, &mut None).await
     }
 
-    async fn run_steps(&self, id: ContestId, mut hold: Option<&mut Hold>) -> Result<Pass, Failure> {
+    /// The step that is due, and the store's time by which it is.
+    async fn next_step(&self, contest: &Contest) -> Result<(UnixMillis, ContestStep), Failure> {
+        let now = self.ports.contests.now().await?;
+        let presence = self.ports.contests.presence(contest.id).await?;
+        Ok((now, due(contest, presence, now)))
+    }
+
+    async fn run_steps(&self, id: ContestId, hold: &mut Option<Hold>) -> Result<Pass, Failure> {
+        // The version at which the last step was overtaken.
+        let mut overtaken = None;
         for _ in 0..STEPS_MAX {
-            if let Some(hold) = &mut hold
-                && !self.keep(hold).await?
-            {
+            if !self.keep(hold).await? {
                 return Ok(Pass::Waits);
             }
             let Some(contest) = self.ports.contests.get(id).await? else {
                 return Err(Failure::Gone(id.to_string()));
             };
-            let now = self.ports.contests.now().await?;
-            let presence = self.ports.contests.presence(id).await?;
-            let fence = hold.as_ref().map(|hold| hold.fence());
-            let step = due(&contest, presence, now);
+            let (now, step) = self.next_step(&contest).await?;
+            let version = contest.version;
             let turn = Turn {
                 contest,
                 now,
-                fence,
+                fence: hold.as_ref().map(Hold::fence),
             };
             let stepped = match step {
                 ContestStep::Rest(until) => return Ok(Pass::Rests(until)),
-                step => self.take(turn, step).await?,
+                step => self.take(turn, step, hold).await?,
             };
             match stepped {
-                Stepped::On => {}
+                Stepped::On => {
+                    self.contest_pace.moved(id);
+                    overtaken = None;
+                }
+                // Nobody has overtaken who changed nothing: the lease is older than what was
+                // written, or two reads do not agree. To try at once would never end.
+                Stepped::Overtaken if overtaken == Some(version) => {
+                    tracing::error!(
+                        contest.id = %id, contest.version = version,
+                        "a step was refused twice though nothing has changed; it is tried again later"
+                    );
+                    return Ok(Pass::Waits);
+                }
+                Stepped::Overtaken => overtaken = Some(version),
                 Stepped::Stuck => return Ok(Pass::Waits),
             }
         }
         Ok(Pass::Waits)
     }
 
-    async fn take(&self, turn: Turn, step: ContestStep) -> Result<Stepped, Failure> {
+    async fn take(
+        &self,
+        turn: Turn,
+        step: ContestStep,
+        hold: &mut Option<Hold>,
+    ) -> Result<Stepped, Failure> {
         match step {
             ContestStep::Rest(_) => Ok(Stepped::Stuck),
             ContestStep::Decide(fact) => self.save_contest(turn, fact, Vec::new()).await,
@@ -187,20 +225,22 @@ impl Contests {
                 self.save_contest(turn, ContestFact::CreditsClosed(closed), Vec::new())
                     .await
             }
-            ContestStep::Sweep(states) => self.sweep(&turn.contest, states).await,
+            ContestStep::Sweep(states) => self.sweep(&turn.contest, states, hold).await,
             ContestStep::Freeze => self.freeze(turn).await,
             ContestStep::WriteSheet => self.write_sheet(turn).await,
             ContestStep::SealSheet => {
-                let digest = self.digest(&turn.contest).await?;
+                let Some(digest) = self.digest(&turn.contest, hold).await? else {
+                    return Ok(Stepped::Stuck);
+                };
                 failpoint::pass(Failpoint::SheetRead);
                 let sealed = ContestFact::SheetSealed(digest);
                 self.save_contest(turn, sealed, Vec::new()).await
             }
-            ContestStep::Close => self.close(turn).await,
+            ContestStep::Close => self.close(turn, hold).await,
         }
     }
 
-    /// Applies a fact to a contest and saves it. Overtaken by another node is as good as saved.
+    /// Applies a fact to a contest and saves it.
     pub(crate) async fn save_contest(
         &self,
         turn: Turn,
@@ -231,7 +271,7 @@ impl Contests {
                 failpoint::pass(Failpoint::ContestCommitted);
                 Ok(Stepped::On)
             }
-            Committed::GuardFailed => Ok(Stepped::On),
+            Committed::GuardFailed => Ok(Stepped::Overtaken),
             Committed::Missing => Err(Failure::Gone("the contest".to_owned())),
         }
     }
@@ -254,17 +294,7 @@ impl Contests {
         let subject = order.to_string();
         let receipt = match self.look_up(&[order]).await?.found.pop().flatten() {
             Some(found) if found.content == content => found.receipt,
-            Some(found) => {
-                let evidence = format!(
-                    "{} moved {} instead of {}",
-                    leg.name(),
-                    found.content.amount,
-                    content.amount
-                );
-                self.raise(FindingClass::AmountDiffers, contest.id, subject, evidence)
-                    .await;
-                return Ok(Stepped::Stuck);
-            }
+            Some(found) => return Ok(self.leg_differs(contest, leg, &content, &found).await),
             None => match self
                 .transfer(Leg::Own(leg, contest.id), content, None)
                 .await
@@ -289,10 +319,32 @@ impl Contests {
             .await
     }
 
+    /// Another transfer stands under the order of an own leg: only a person knows why.
+    async fn leg_differs(
+        &self,
+        contest: &Contest,
+        leg: OwnLeg,
+        wanted: &Content,
+        found: &Transfer,
+    ) -> Stepped {
+        let moved = |content: &Content| {
+            let Content { from, to, amount } = content;
+            format!("{amount} from {from} to {to}")
+        };
+        let (found, wanted) = (moved(&found.content), moved(wanted));
+        let evidence = format!("{} moved {found} instead of {wanted}", leg.name());
+        let subject = Leg::Own(leg, contest.id).order_id().to_string();
+        self.raise(FindingClass::AmountDiffers, contest.id, subject, evidence)
+            .await;
+        Stepped::Stuck
+    }
+
     /// Finds out whether an incoming leg of a cancelled contest ever applied.
     async fn look_up_leg(&self, turn: Turn, leg: OwnLeg) -> Result<Stepped, Failure> {
         let contest = &turn.contest;
-        let order = Leg::Own(leg, contest.id).order_id();
+        let Some((order, content)) = contest.own_transfer(leg) else {
+            return Ok(Stepped::Stuck);
+        };
         let Lookup {
             mut found,
             position,
@@ -300,6 +352,9 @@ impl Contests {
         } = self.look_up(&[order]).await?;
         let closed = contest.phase.credits_closed();
         let fact = match found.pop().flatten() {
+            Some(found) if found.content != content => {
+                return Ok(self.leg_differs(contest, leg, &content, &found).await);
+            }
             Some(transfer) => Some(ContestFact::LegApplied(leg, transfer.receipt)),
             None => closed
                 .and_then(|closed| ProofOfAbsence::new(position, closed))
@@ -312,10 +367,18 @@ impl Contests {
     }
 
     /// Drives every signup in `states`, page by page, many at once, in flat memory.
-    async fn sweep(&self, contest: &Contest, states: &[StateKind]) -> Result<Stepped, Failure> {
+    async fn sweep(
+        &self,
+        contest: &Contest,
+        states: &[StateKind],
+        hold: &mut Option<Hold>,
+    ) -> Result<Stepped, Failure> {
         let mut after = None;
         let mut moved = 0;
         loop {
+            if !self.keep(hold).await? {
+                return Ok(Stepped::Stuck);
+            }
             let page = self
                 .ports
                 .signups
@@ -327,7 +390,7 @@ impl Contests {
                     let id = signup.id;
                     let before = (signup.state.kind(), signup.state.weight());
                     match self
-                        .drive(contest, signup, None, Until::Rest, prefetched)
+                        .drive(contest, signup, None, Until::Swept, prefetched)
                         .await
                     {
                         // A try that is written down is no progress: a sweep that makes none
@@ -435,7 +498,7 @@ impl Contests {
                 self.save_contest(turn, ContestFact::Frozen(totals), Vec::new())
                     .await
             }
-            Err(NotFrozen::Undecided(_)) => Ok(Stepped::On),
+            Err(NotFrozen::Undecided(_)) => Ok(Stepped::Overtaken),
             Err(differs @ NotFrozen::BooksDiffer { .. }) => {
                 if self.adopt_orphans(contest).await? > 0 {
                     return Ok(Stepped::On);
@@ -498,7 +561,7 @@ impl Contests {
     }
 
     /// Sends away what is left over; then the pool account must be at 0.
-    async fn close(&self, turn: Turn) -> Result<Stepped, Failure> {
+    async fn close(&self, turn: Turn, hold: &mut Option<Hold>) -> Result<Stepped, Failure> {
         let contest = &turn.contest;
         if let Phase::Claimable(settlement) = &contest.phase {
             let counts = self.ports.contests.counts(contest.id).await?;
@@ -510,7 +573,9 @@ impl Contests {
             };
             let shared = of(StateKind::Shared);
             let range = |error: domain::money::CoinsOutOfRange| Failure::Books(error.to_string());
-            let forfeited = self.forfeited(contest).await?;
+            let Some(forfeited) = self.forfeited(contest, hold).await? else {
+                return Ok(Stepped::Stuck);
+            };
             // What a lost row should have got is not what nobody claimed.
             if shared.plus(forfeited).ok() != Some(settlement.prizes) {
                 let evidence = format!(
@@ -557,12 +622,19 @@ impl Contests {
         Ok(Stepped::Stuck)
     }
 
-    /// The prizes on the sheet of those who forfeited them.
-    async fn forfeited(&self, contest: &Contest) -> Result<Coins, Failure> {
+    /// The prizes on the sheet of those who forfeited them; none if another node is at the contest.
+    async fn forfeited(
+        &self,
+        contest: &Contest,
+        hold: &mut Option<Hold>,
+    ) -> Result<Option<Coins>, Failure> {
         let states = [StateKind::Forfeited];
         let mut sum = Coins::ZERO;
         let mut after = None;
         loop {
+            if !self.keep(hold).await? {
+                return Ok(None);
+            }
             let page = self
                 .ports
                 .signups
@@ -582,7 +654,7 @@ impl Contests {
             }
             match page.next {
                 Some(next) => after = Some(next),
-                None => return Ok(sum),
+                None => return Ok(Some(sum)),
             }
         }
     }

@@ -4,7 +4,7 @@
 //! The text follows from stored rows that never change, so it is the same whenever it is written;
 //! its digest is kept when the sheet is complete, and published.
 
-use crate::{Contests, Failure};
+use crate::{Contests, Failure, hold::Hold};
 use domain::{
     contest::Contest,
     digest::Digest,
@@ -104,13 +104,20 @@ impl Contests {
         Ok(Some(part))
     }
 
-    /// The digest of the sheet as it stands in the store.
-    pub(crate) async fn digest(&self, contest: &Contest) -> Result<Digest, Failure> {
+    /// The digest of the sheet as it stands in the store; none if another node is at the contest.
+    pub(crate) async fn digest(
+        &self,
+        contest: &Contest,
+        hold: &mut Option<Hold>,
+    ) -> Result<Option<Digest>, Failure> {
         let mut text = SheetText::new(None);
         while !matches!(text.next, Next::Trailer) {
+            if !self.keep(hold).await? {
+                return Ok(None);
+            }
             self.sheet_part(contest, &mut text).await?;
         }
-        Ok(text.digest())
+        Ok(Some(text.digest()))
     }
 }
 

@@ -178,21 +178,16 @@ async fn a_paused_holder_that_wakes_after_its_lease_changes_nothing() {
 
     let tried = paused.watch.hold_after("ContestRepository::commit");
     asleep.open();
-    for _ in 0..3 {
+    for _ in 0..2 {
         tried.reached().await;
         assert_eq!(world.contest(contest), stood, "it was refused");
         tried.let_one();
     }
-    assert!(
-        paused.watch.calls("ContestRepository::get") >= 2,
-        "it read what stands"
-    );
-    // Once it looks at the clock it lets go.
-    tried.reached().await;
-    stopped.set(world.clock.now());
-    tried.open();
+    // It read what stands, was refused again, and does not try for ever.
     sleeper.await.expect("a task").expect("a round");
+    assert_eq!(paused.watch.calls("ContestRepository::get"), 2);
     assert_eq!(world.contest(contest), stood);
+    stopped.set(world.clock.now());
     step.open();
     successor.await.expect("a task").expect("a round");
     world.to_the_end(&other.process).await;
@@ -425,6 +420,111 @@ async fn a_long_pass_keeps_its_lease() {
     assert!(steps > 3, "longer than a lease: {steps} steps");
     step.open();
     round.await.expect("a task").expect("a round");
+}
+
+/// A sweep of many pages is one step, and keeps its lease all the same.
+// hazard: H3
+#[tokio::test]
+async fn a_long_sweep_keeps_its_lease_page_by_page() {
+    let world = World::new();
+    let shown = world.empty_shown();
+    let (one, other) = (world.node(&shown), world.node(&shown));
+    let contest = world.create(&one.process, terms()).await;
+    for name in names(1_600) {
+        world.grant(&name, 10);
+        world.sign_up(&one.process, contest, &name).await;
+    }
+    world.at(START.plus(121_000));
+    let page = one.watch.hold_before("SignupRepository::page");
+    let process = Arc::clone(&one.process);
+    let round = tokio::spawn(async move { process.run_contests().await });
+    let swept = other.watch.calls("SignupRepository::page");
+    for _ in 0..4 {
+        page.reached().await;
+        world.clock.advance(LEASE_MS / 2);
+        other.process.run_contests().await.expect("a round");
+        page.let_one();
+    }
+    assert_eq!(
+        other.watch.calls("SignupRepository::page"),
+        swept,
+        "nobody joins it"
+    );
+    page.open();
+    round.await.expect("a task").expect("a round");
+    world.to_the_end(&other.process).await;
+    assert_eq!(world.phase(contest), PhaseKind::Cancelled);
+    world.check();
+}
+
+#[tokio::test]
+async fn a_contest_that_waits_costs_no_lease_and_ever_fewer_looks() {
+    let world = World::new();
+    let shown = world.empty_shown();
+    let node = world.node(&shown);
+    let contest = world.create(&node.process, terms()).await;
+    world.grant("ann", 10);
+    world.sign_up(&node.process, contest, "ann").await;
+    world.finish("ann").await;
+    world.at(START.plus(121_000));
+    world.settle_down(&node.process).await;
+    assert_eq!(world.phase(contest), PhaseKind::Claimable);
+    let leases = node.watch.calls("Leases::take");
+    let looks = node.watch.calls("ContestRepository::presence");
+    for _ in 0..400 {
+        world.clock.advance(100);
+        node.process.run_contests().await.expect("a round");
+    }
+    assert_eq!(node.watch.calls("Leases::take"), leases);
+    let looks = node.watch.calls("ContestRepository::presence") - looks;
+    assert!((5..40).contains(&looks), "{looks} looks in 40 s");
+    // It goes on all the same, in time.
+    world.to_the_end(&node.process).await;
+    assert_eq!(world.phase(contest), PhaseKind::Closed);
+}
+
+// hazard: H13
+#[tokio::test]
+async fn a_sweep_writes_nothing_while_the_task_system_is_away() {
+    let world = World::new();
+    let shown = world.empty_shown();
+    let node = world.node(&shown);
+    let contest = world.create(&node.process, terms()).await;
+    node.watch.fail("Tasks::");
+    for name in names(8) {
+        world.grant(&name, 10);
+        world.sign_up(&node.process, contest, &name).await;
+        assert_eq!(world.state(contest, &name), StateKind::Paid);
+    }
+    world.at(START.plus(61_000));
+    let written = node.watch.calls("SignupRepository::commit");
+    for _ in 0..100 {
+        world.clock.advance(100);
+        node.process.run_contests().await.expect("a round");
+    }
+    assert_eq!(node.watch.calls("SignupRepository::commit"), written);
+    node.watch.heal();
+    world.to_the_end(&node.process).await;
+    assert_eq!(world.phase(contest), PhaseKind::Cancelled);
+    world.check();
+}
+
+/// Who has paid is told so, whatever else cannot be said.
+#[tokio::test]
+async fn a_repeat_is_answered_while_the_task_system_is_away() {
+    let world = World::new();
+    let shown = world.empty_shown();
+    let node = world.node(&shown);
+    let contest = world.create(&node.process, terms()).await;
+    world.grant("ann", 10);
+    world.sign_up(&node.process, contest, "ann").await;
+    assert_eq!(world.state(contest, "ann"), StateKind::InProgress);
+    node.watch.fail("Tasks::");
+    world.sign_up(&node.process, contest, "ann").await;
+    let seen = node.process.read(contest, &user("ann")).await;
+    let seen = seen.expect("an answer").expect("a signup");
+    assert_eq!(seen.signup.state.kind(), StateKind::InProgress);
+    assert_eq!(world.held("ann"), 0, "charged once");
 }
 
 // hazard: H4

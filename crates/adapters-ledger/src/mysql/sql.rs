@@ -55,16 +55,13 @@ pub(crate) const INSERT_ACCOUNTS: &str = "\
 pub(crate) const INSERT_TRANSFERS: &str =
     "INSERT INTO transfer (position, order_id, debit, credit, amount, memo, applied_at)";
 
-/// Writes the accounts in ?, a JSON array of `[row, balance, credits closed at, closed]`.
-pub(crate) const UPDATE_ACCOUNTS: &str = "\
-    UPDATE JSON_TABLE(?, '$[*]' COLUMNS (\
-        account_id BIGINT PATH '$[0]', \
-        balance BIGINT PATH '$[1]', \
-        credits_closed_at BIGINT PATH '$[2]', \
-        closed TINYINT PATH '$[3]')) AS new \
-    STRAIGHT_JOIN account AS a ON a.account_id = new.account_id \
-    SET a.balance = new.balance, a.credits_closed_at = new.credits_closed_at, \
-    a.closed = new.closed";
+/// Writes accounts that are there, and locked with the books: inserting finds each by its row,
+/// whatever the optimiser thinks. Its rows are inserted by [`sql_core::mysql::rows::insert`].
+pub(crate) const WRITE_ACCOUNTS: &str =
+    "INSERT INTO account (account_id, name, balance, credits_closed_at, closed)";
+/// What [`WRITE_ACCOUNTS`] does with an account that is there.
+pub(crate) const CHANGES: &str = "ON DUPLICATE KEY UPDATE balance = VALUES(balance), \
+    credits_closed_at = VALUES(credits_closed_at), closed = VALUES(closed)";
 
 /// Moves the position to the first ? and the time to the second.
 pub(crate) const UPDATE_PROGRESS: &str = "UPDATE progress SET position = ?, at = ? WHERE one = 1";
@@ -123,7 +120,6 @@ pub(crate) fn all() -> Vec<String> {
     let fixed = [
         LOCK,
         INSERT_ACCOUNTS,
-        UPDATE_ACCOUNTS,
         UPDATE_PROGRESS,
         PROBE,
         LOOKUP,

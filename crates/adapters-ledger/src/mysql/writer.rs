@@ -290,22 +290,33 @@ async fn write(connection: &mut MySqlConnection, changes: &Changes) -> Result<()
         .await?;
         all_written(inserted, transfers.len())?;
     }
-    let mut accounts = Vec::with_capacity(changes.touched.len());
+    let mut touched = Vec::with_capacity(changes.touched.len());
     for (account, entry) in &changes.touched {
-        accounts.push((
-            row(account)?,
-            entry.balance,
-            entry.credits_closed_at.map(|position| position.0),
-            i64::from(entry.closed),
-        ));
+        let closed_at = entry.credits_closed_at.map(|position| position.0);
+        let closed_at = closed_at.map(i64::try_from).transpose();
+        let closed_at = closed_at.map_err(sql::impossible)?;
+        touched.push((row(account)?, account.to_string(), entry, closed_at));
     }
-    if !accounts.is_empty() {
-        write_rows(connection, sql::UPDATE_ACCOUNTS, &accounts).await?;
-    }
-    Ok(())
+    // An account is never removed, and this transaction has read the row of each.
+    rows::insert(
+        connection,
+        sql::WRITE_ACCOUNTS,
+        &touched,
+        sql::CHANGES,
+        |mut values, (row, name, entry, closed_at)| {
+            values
+                .push_bind(row)
+                .push_bind(name.as_str())
+                .push_bind(entry.balance)
+                .push_bind(closed_at)
+                .push_bind(i64::from(entry.closed));
+        },
+    )
+    .await
+    .map(drop)
 }
 
-/// Writes exactly `rows`, or fails. An update counts the rows that it found, changed or not.
+/// Writes exactly `rows`, or fails.
 async fn write_rows<R: serde::Serialize>(
     connection: &mut MySqlConnection,
     statement: &'static str,

@@ -55,6 +55,7 @@ impl World {
         let ports = Ports {
             contests: Arc::clone(&store) as _,
             signups: Arc::clone(&store) as _,
+            tasks: Arc::clone(&store) as _,
             leaderboard: Arc::clone(&store) as _,
             leases: Arc::clone(&store) as _,
             funds: Watched::new(&self.funds, &watch),

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use domain::{
     contest::Contest,
     ids::{ContestId, SignupId, UserId},
+    judge::Progress,
     lifecycle::Presence,
     order::{Account, OrderId},
     settlement::{Advisory, Census, Finisher, SheetLine},
@@ -29,6 +30,7 @@ use ports::{
     },
     signups::{Enrolled, SignupCommit, SignupRepository},
     store::{Committed, Page, StoreError},
+    tasks::{Assigned, Tasks},
 };
 use std::{
     collections::BTreeMap,
@@ -338,6 +340,11 @@ watched! { Leaderboard {
 watched! { Leases {
     async fn take(&self, name: &str, owner: uuid::Uuid, for_ms: i64) -> Result<Option<Lease>, StoreError> => store;
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> => store;
+} }
+
+watched! { Tasks {
+    async fn assign(&self, contest: &Contest, signup: &Signup) -> Assigned => || Assigned::Unknown;
+    async fn progress(&self, contest: &Contest, signups: &[Signup]) -> Result<Vec<Progress>, StoreError> => store;
 } }
 
 watched! { Outbox {
