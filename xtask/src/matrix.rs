@@ -167,6 +167,7 @@ const PORTS: &[(&str, &[&str])] = &[
     ("outbox", &["outbox"]),
     ("findings", &["findings"]),
     ("leases", &["leases"]),
+    ("tickets", &["tickets"]),
     ("funds", &["funds"]),
     (SHOWN, &["shown"]),
 ];

@@ -193,8 +193,8 @@ fn needing(metadata: &serde_json::Value) -> Vec<String> {
         .iter()
         .filter(|package| is(package) || list(package, "dependencies").iter().any(is))
         .filter_map(|package| package.get("name")?.as_str().map(str::to_owned))
-        // What it does with servers is a step of its own.
-        .filter(|name| name != "xtask")
+        // What these do with servers is a step of its own.
+        .filter(|name| !["xtask", "app-api"].contains(&name.as_str()))
         .collect()
 }
 
@@ -214,6 +214,7 @@ mod tests {
             { "name": "adapters-mysql", "dependencies": [{ "name": "test-support" }] },
             { "name": "test-support", "dependencies": [] },
             { "name": "xtask", "dependencies": [{ "name": "test-support" }] },
+            { "name": "app-api", "dependencies": [{ "name": "test-support" }] },
         ]});
         assert_eq!(
             super::needing(&metadata),

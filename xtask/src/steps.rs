@@ -392,9 +392,20 @@ const CRASHES: [&str; 8] = [
     "--test",
     "failpoints",
 ];
+/// Two nodes of the API on MySQL: its other tests need no servers, and are run without any.
+const NODES: [&str; 8] = [
+    "test",
+    "--package",
+    "app-api",
+    "--locked",
+    "--features",
+    "servers",
+    "--test",
+    "nodes",
+];
 
 fn tests(origin: Origin) -> Result<Outcome> {
-    for args in [&TESTS[..], &CRASHES] {
+    for args in [&TESTS[..], &CRASHES, &NODES] {
         let mut command = cargo();
         command.args(args);
         if origin == Origin::Docker {

@@ -12,6 +12,7 @@ mod leases;
 mod outbox;
 mod signups;
 mod tasks;
+mod tickets;
 
 pub use faulty::FaultyStore;
 
@@ -32,6 +33,7 @@ use ports::{
     store::{PAGE_MAX, Page},
     system::Clock,
     tasks::TaskEvent,
+    tickets::OwnTickets,
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -47,6 +49,7 @@ pub struct MemoryStore {
     /// The effects that somebody takes; others are not written.
     taken: BTreeSet<Effect>,
     tables: Mutex<Tables>,
+    tickets: OwnTickets<ManualClock>,
 }
 
 #[derive(Debug, Default)]
@@ -92,6 +95,7 @@ impl MemoryStore {
     pub fn new(clock: Arc<ManualClock>, outbox_effects: &[Effect]) -> Self {
         let taken = outbox_effects.iter().copied().collect();
         Self {
+            tickets: OwnTickets::new(Arc::clone(&clock)),
             clock,
             taken,
             tables: Mutex::default(),

@@ -25,6 +25,7 @@ use ports::{
     signups::{Enrolled, SignupCommit, SignupRepository},
     store::{Committed, StoreError},
     tasks::{Assigned, TaskEvents, Tasks},
+    tickets::{Given, OWN_TICKETS_MAX, TICKETS_OF_USER_MAX, TicketHash, Tickets},
 };
 use std::sync::Arc;
 
@@ -82,6 +83,7 @@ impl StoreFixture for Memory {
 
 contract_tests::store_suite!(Memory);
 contract_tests::leases_suite!(Memory, |memory| memory.store.clone());
+contract_tests::tickets_suite!(Memory, |memory| memory.store.clone());
 
 /// The same store through a wrapper that does nothing passes too.
 mod without_faults {
@@ -339,4 +341,26 @@ async fn one_counter_numbers_the_calls_of_all_ports() {
     assert_eq!(faults.calls(), 5);
     faults.disarm();
     assert_eq!(faulty.assign(&contest, &ann).await, Assigned::Assigned);
+}
+
+#[tokio::test]
+async fn the_tickets_of_a_process_are_bounded_and_go_with_time() {
+    let memory = Memory::open(&[]).await;
+    let give = async |number: u32, name: &str| {
+        let mut hash = [0; 32];
+        hash[..4].copy_from_slice(&number.to_be_bytes());
+        let ticket = TicketHash(hash);
+        let given = memory.store.give(ticket, &user(name), 60_000).await;
+        given.expect("an answer")
+    };
+    let max = u32::try_from(OWN_TICKETS_MAX).expect("a few");
+    for number in 0..max {
+        let name = format!("viewer-{}", number / TICKETS_OF_USER_MAX);
+        assert!(matches!(give(number, &name).await, Given::Until(_)));
+    }
+    assert_eq!(give(max, "ann").await, Given::Full);
+    memory.clock.advance(59_999);
+    assert_eq!(give(max, "ann").await, Given::Full);
+    memory.clock.advance(1);
+    assert!(matches!(give(max, "ann").await, Given::Until(_)));
 }

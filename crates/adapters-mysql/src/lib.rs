@@ -25,6 +25,7 @@ mod sheet;
 mod signup_sql;
 mod signups;
 mod slow;
+mod tickets;
 mod writer;
 
 use domain::effects::Effect;
@@ -44,6 +45,7 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
+use tickets::Desk;
 use writer::{Command, Reply, Writer};
 
 const STEPS: &[Step] = &[
@@ -91,6 +93,16 @@ const STEPS: &[Step] = &[
     ),
     (11, "outbox", include_str!("../migrations/0011_outbox.sql")),
     (12, "lease", include_str!("../migrations/0012_lease.sql")),
+    (
+        14,
+        "event_ticket",
+        include_str!("../migrations/0014_event_ticket.sql"),
+    ),
+    (
+        15,
+        "event_ticket_window",
+        include_str!("../migrations/0015_event_ticket_window.sql"),
+    ),
 ];
 
 /// The most commands that share a transaction, and the most questions that share a statement.
@@ -141,6 +153,7 @@ pub async fn migrate(url: &str) -> Result<(), MysqlError> {
 pub struct MysqlStore {
     writers: Arc<[GroupCommit<Writer>]>,
     slow: Arc<[GroupCommit<Slow>]>,
+    tickets: GroupCommit<Desk>,
     questions: GroupCommit<Reader>,
     readers: MySqlPool,
 }
@@ -177,6 +190,7 @@ impl MysqlStore {
         Ok(Self {
             writers: (0..writers.max(1)).map(writer).collect(),
             slow: (0..2).map(slow).collect(),
+            tickets: GroupCommit::start(Desk::new(options.clone()), BATCH_MAX, QUEUE_MAX),
             questions: GroupCommit::start(Reader::new(options.clone()), BATCH_MAX, QUEUE_MAX),
             readers: mysql::readers(readers).connect_lazy_with(options),
         })

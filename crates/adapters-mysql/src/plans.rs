@@ -1,7 +1,9 @@
 //! Every statement is understood by both servers, and none of them reads a whole table.
 #![allow(clippy::expect_used, reason = "these are tests")]
 
-use crate::{contest_sql, enroll, events, leaderboard, leases, migrate, outbox, sheet, signup_sql};
+use crate::{
+    contest_sql, enroll, events, leaderboard, leases, migrate, outbox, sheet, signup_sql, tickets,
+};
 use domain::signup::StateKind;
 use sql_core::mysql as session;
 use sqlx::{AssertSqlSafe, Connection, Executor, MySqlConnection, Row, SqlSafeStr};
@@ -26,7 +28,7 @@ fn signups() -> usize {
     asked.map_or(CHUNK, |number| number.parse().expect("a number"))
 }
 
-const TABLES: &str = "signup, task_event, task_progress, lease";
+const TABLES: &str = "signup, task_event, task_progress, lease, event_ticket, event_ticket_window";
 
 /// With enough rows that a scan would cost more than an index; a tenth of them in one contest. What
 /// the server knows of them is that there are none: so it is while a room fills.
@@ -91,6 +93,30 @@ async fn filled(connection: &mut MySqlConnection) {
     let leases = values(0, |n| format!("('work-{n}', UNHEX('{n:032x}'), 1, {n})"));
     let leases = format!("INSERT INTO lease (name, owner, fence, ends_at) VALUES {leases}");
     run(connection, leases).await;
+    // The time of a few of them has come.
+    let end = |n: usize| {
+        if n % 50 == 0 {
+            1
+        } else {
+            9_000_000_000_000_u64
+        }
+    };
+    let rows: Vec<_> = (0..CHUNK)
+        .map(|n| format!("(UNHEX('{n:064x}'), 'user-{n}', {})", end(n)))
+        .collect();
+    run(
+        connection,
+        format!("{} VALUES {}", tickets::TICKET, rows.join(", ")),
+    )
+    .await;
+    let rows: Vec<_> = (0..CHUNK)
+        .map(|n| format!("('user-{n}', 1, {})", end(n)))
+        .collect();
+    run(
+        connection,
+        format!("{} VALUES {}", tickets::WINDOW, rows.join(", ")),
+    )
+    .await;
 }
 
 async fn counted(connection: &mut MySqlConnection) {
@@ -117,6 +143,9 @@ const JSON: &str = r#"'[{"n": 0, "contest_id": "00000000000000000000000000000001
 const USER: &str = "'user-10'";
 const ID: &str = "UNHEX('0000000000000000000000000000000a')";
 const ZERO: &str = "UNHEX('00000000000000000000000000000000')";
+const TICKET: &str = "UNHEX('000000000000000000000000000000000000000000000000000000000000000a')";
+const OTHER_TICKET: &str =
+    "UNHEX('000000000000000000000000000000000000000000000000000000000000000b')";
 const LAST: &str = "UNHEX('ffffffffffffffffffffffffffffffff')";
 
 fn cases() -> Vec<Case> {
@@ -177,6 +206,21 @@ fn cases() -> Vec<Case> {
         case("sheet PAGE", sheet::PAGE, &[CONTEST, ZERO, "10"]),
         case("outbox TAKE", outbox::TAKE.as_str(), &["5", "10"]),
         case("TAKE", leases::TAKE.as_str(), &["'work-1'", ID, "1000"]),
+        case("ticket TAKE", tickets::TAKE.as_str(), &[TICKET]),
+        case("ticket owners", tickets::owners(2), &[TICKET, OTHER_TICKET]),
+        case("tickets asked", tickets::asked(2), &[USER, "'user-20'"]),
+        case("PAST_TICKETS", tickets::PAST_TICKETS.as_str(), &["512"]),
+        case("PAST_WINDOWS", tickets::PAST_WINDOWS.as_str(), &["512"]),
+        case(
+            "remove_tickets",
+            tickets::remove_tickets(2),
+            &[TICKET, OTHER_TICKET],
+        ),
+        case(
+            "remove_windows",
+            tickets::remove_windows(2),
+            &[USER, "'user-20'"],
+        ),
         case(
             "standings",
             leaderboard::standings(2),

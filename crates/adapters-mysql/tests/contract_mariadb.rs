@@ -7,3 +7,6 @@ contract_tests::store_suite!(crate::support::Fixture<crate::support::Mariadb>);
 contract_tests::leases_suite!(crate::support::Fixture<crate::support::Mariadb>, |it| it
     .store
     .clone());
+contract_tests::tickets_suite!(crate::support::Fixture<crate::support::Mariadb>, |it| it
+    .store
+    .clone());

@@ -22,6 +22,7 @@ use ports::{
     contests::{ContestFilter, ContestRepository},
     funds::Funds,
     leases::Alone,
+    tickets::OwnTickets,
 };
 use runtime::system::{RandomIds, SystemClock};
 use std::{os::unix::fs::PermissionsExt, path::Path, sync::Arc};
@@ -120,6 +121,7 @@ pub(crate) async fn serve(data_dir: &Path, settings: Settings) -> anyhow::Result
     let node = Node {
         contests,
         tokens,
+        tickets: Arc::new(OwnTickets::new(Arc::new(SystemClock))),
         readiness,
         stopping,
         files: Some(board::Files {

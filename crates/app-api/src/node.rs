@@ -15,6 +15,7 @@ use crate::{
 use anyhow::{Context, bail};
 use hyper::service::Service;
 use hyper_util::service::TowerToHyperService;
+use ports::tickets::Tickets;
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
@@ -41,6 +42,8 @@ const LISTEN: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080
 pub(crate) struct Node {
     pub(crate) contests: Arc<Contests>,
     pub(crate) tokens: Tokens,
+    /// Tickets for streams of events, of all nodes that stand beside this one.
+    pub(crate) tickets: Arc<dyn Tickets>,
     pub(crate) readiness: Readiness,
     /// Cancelled when the node is to stop.
     pub(crate) stopping: CancellationToken,
@@ -65,6 +68,7 @@ impl Node {
         let Self {
             contests,
             tokens,
+            tickets,
             readiness,
             stopping,
             files,
@@ -90,7 +94,7 @@ impl Node {
             flows: TaskTracker::new(),
             edge: Arc::new(edge),
             readiness: Arc::new(readiness),
-            live: Arc::new(Live::new(stopping.clone())),
+            live: Arc::new(Live::new(stopping.clone(), tickets)),
             leaders: Arc::default(),
             offers,
         };

@@ -48,6 +48,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let stopping = CancellationToken::new();
     let tokens = Tokens::of_server(&settings.auth, None, &stopping).await?;
     let stack = production::open(&configured).await?;
+    let tickets = Arc::new(stack.store.clone());
     let funds = stack.ports.funds;
     let readiness = Readiness::new(
         Arc::new(StoreProbe(stack.store)),
@@ -60,6 +61,7 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let node = Node {
         contests,
         tokens,
+        tickets,
         readiness,
         stopping,
         files: None,

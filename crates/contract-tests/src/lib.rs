@@ -9,6 +9,7 @@ pub mod leases;
 pub mod outbox;
 pub mod shown;
 pub mod signups;
+pub mod tickets;
 
 pub mod fixture;
 pub mod samples;

@@ -15,3 +15,4 @@ pub mod signups;
 pub mod store;
 pub mod system;
 pub mod tasks;
+pub mod tickets;

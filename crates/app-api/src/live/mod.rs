@@ -21,11 +21,11 @@ use axum::{
 };
 use domain::ids::{ContestId, UserId};
 use hub::{EventIds, Hub};
+use ports::tickets::{Given, Tickets};
 use serde::{Deserialize, Serialize};
 use snapshot::ContestSource;
 use std::sync::Arc;
 use stream::Places;
-use tickets::{Refused, Tickets};
 use tokio_util::sync::CancellationToken;
 use utoipa::{IntoParams, ToSchema};
 
@@ -37,17 +37,17 @@ pub(crate) struct Live {
     hub: Hub<ContestId>,
     ids: Arc<EventIds>,
     places: Places<UserId>,
-    tickets: Tickets,
+    tickets: Arc<dyn Tickets>,
 }
 
 impl Live {
-    /// Streams that end when `stopping` is cancelled.
-    pub(crate) fn new(stopping: CancellationToken) -> Self {
+    /// Streams that end when `stopping` is cancelled, and that any of `tickets` opens.
+    pub(crate) fn new(stopping: CancellationToken, tickets: Arc<dyn Tickets>) -> Self {
         Self {
             hub: Hub::new(stopping),
             ids: Arc::default(),
             places: Places::new(STREAMS_OF_USER_MAX),
-            tickets: Tickets::default(),
+            tickets,
         }
     }
 }
@@ -78,13 +78,14 @@ impl FromRequestParts<App> for Watcher {
             // Whoever may watch is told what is wrong with the query.
             return query.map(|_| Self(user));
         };
-        let now = app.contests.ports().clock.now();
-        match app.live.tickets.redeem(ticket, now) {
-            Some((user, Role::Player | Role::Operator)) => Ok(Self(user)),
-            _ => Err(Problem::unauthorized(
-                "the ticket is not known, was used, or is too old",
-            )),
-        }
+        let taken = match tickets::kept_as(ticket) {
+            Some(ticket) => app.live.tickets.take(ticket).await?,
+            None => None,
+        };
+        // Only who may watch was given one.
+        taken.map(Self).ok_or_else(|| {
+            Problem::unauthorized("the ticket is not known, was used, or is too old")
+        })
     }
 }
 
@@ -134,7 +135,7 @@ pub(crate) struct TicketView {
 
 /// Get a ticket to watch with
 ///
-/// For a browser that cannot send the header: good for one stream, for a minute.
+/// For a browser that cannot send the header: good for one stream, for a minute, on any node.
 #[utoipa::path(
     post,
     path = "/v1/events-tickets",
@@ -146,7 +147,7 @@ pub(crate) struct TicketView {
 )]
 pub(crate) async fn ticket(
     State(app): State<App>,
-    Reader(user, role): Reader,
+    Reader(user, _): Reader,
     _: NoBody,
 ) -> Result<
     (
@@ -156,27 +157,28 @@ pub(crate) async fn ticket(
     ),
     Problem,
 > {
-    let now = app.contests.ports().clock.now();
-    let (ticket, expires_at) =
-        app.live
-            .tickets
-            .give(user, role, now)
-            .map_err(|refused| match refused {
-                Refused::User => Problem::new(
-                    Code::RateLimited,
-                    "this user has many tickets open; use them, or wait until they have ended",
-                )
-                .retry_after(10),
-                Refused::Full => Problem::new(
-                    Code::Overloaded,
-                    "more is asked at once than can be answered; repeat the request",
-                )
-                .retry_after(2),
-                Refused::NoRandom => Problem::new(
-                    Code::InternalError,
-                    "something is wrong on our side; it has been reported",
-                ),
-            })?;
+    let (ticket, kept_as) = tickets::new().map_err(|error| {
+        tracing::error!(%error, "there are no random numbers");
+        Problem::internal()
+    })?;
+    let given = app.live.tickets.give(kept_as, &user, tickets::TTL_MS);
+    let expires_at = match given.await? {
+        Given::Until(end) => end,
+        Given::OfUserMax => {
+            let refused = Problem::new(
+                Code::RateLimited,
+                "this user was given many tickets; use them, or wait until they have ended",
+            );
+            return Err(refused.retry_after(10));
+        }
+        Given::Full => {
+            let refused = Problem::new(
+                Code::Overloaded,
+                "more is asked at once than can be answered; repeat the request",
+            );
+            return Err(refused.retry_after(2));
+        }
+    };
     let view = TicketView {
         ticket,
         expires_at: rfc3339(expires_at),

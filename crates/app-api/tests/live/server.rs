@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 use std::{
+    ffi::OsString,
     fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
@@ -19,6 +20,8 @@ const BINARY: &str = env!("CARGO_BIN_EXE_app-api");
 /// A data directory and the process that serves it; both gone when dropped.
 pub(crate) struct Server {
     dir: PathBuf,
+    /// Of a node of the production stack: the embedded default keeps its own in the directory.
+    secret: Option<&'static str>,
     process: Option<Child>,
     pub(crate) address: SocketAddr,
 }
@@ -26,13 +29,27 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one on a port of its own.
     pub(crate) fn start(listen: &str) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let name = format!("live-{}-{number}", std::process::id());
-        let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
-        let (process, address) = serve(&dir, listen);
+        let dir = new_dir();
+        let (process, address) = serve(&embedded(&dir, listen));
         Self {
             dir,
+            secret: None,
+            process: Some(process),
+            address,
+        }
+    }
+
+    /// Starts a node of the production stack. Its configuration must have this secret and port 0.
+    #[allow(dead_code, reason = "the tests of nodes use it")]
+    pub(crate) fn node(config: &str, secret: &'static str) -> Self {
+        let dir = new_dir();
+        fs::create_dir_all(&dir).expect("a directory");
+        let file = dir.join("guafen.toml");
+        fs::write(&file, config).expect("a file");
+        let (process, address) = serve(&["--config".into(), file.into()]);
+        Self {
+            dir,
+            secret: Some(secret),
             process: Some(process),
             address,
         }
@@ -41,7 +58,7 @@ impl Server {
     /// kill −9, and a new process on the same address.
     pub(crate) fn crash_and_start(&mut self) {
         self.kill();
-        let (process, address) = serve(&self.dir, &self.address.to_string());
+        let (process, address) = serve(&embedded(&self.dir, &self.address.to_string()));
         (self.process, self.address) = (Some(process), address);
     }
 
@@ -69,11 +86,13 @@ impl Server {
     }
 
     pub(crate) fn token(&self, user: &str, role: &str) -> String {
-        let output = Command::new(BINARY)
-            .args(["token", "--user", user, "--role", role, "--data-dir"])
-            .arg(&self.dir)
-            .output()
-            .expect("app-api runs");
+        let mut command = Command::new(BINARY);
+        command.args(["token", "--user", user, "--role", role]);
+        match self.secret {
+            Some(secret) => command.env("GUAFEN_AUTH__HS256_SECRET", secret),
+            None => command.arg("--data-dir").arg(&self.dir),
+        };
+        let output = command.output().expect("app-api runs");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stdout)
             .expect("text")
@@ -178,10 +197,22 @@ impl Drop for Server {
     }
 }
 
-fn serve(dir: &PathBuf, listen: &str) -> (Child, SocketAddr) {
+fn new_dir() -> PathBuf {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("live-{}-{number}", std::process::id());
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+fn embedded(dir: &Path, listen: &str) -> [OsString; 5] {
+    let [embedded, listen_at, data_dir] = ["--embedded", "--listen", "--data-dir"].map(Into::into);
+    [embedded, listen_at, listen.into(), data_dir, dir.into()]
+}
+
+fn serve(arguments: &[OsString]) -> (Child, SocketAddr) {
     let mut process = Command::new(BINARY)
-        .args(["serve", "--embedded", "--listen", listen, "--data-dir"])
-        .arg(dir)
+        .arg("serve")
+        .args(arguments)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
