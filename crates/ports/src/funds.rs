@@ -100,6 +100,10 @@ impl FundsError {
     }
 }
 
+/// How long the flows wait for the answer to one call, in milliseconds; after that its outcome is
+/// unknown to them, whatever the adapter still learns.
+pub const ANSWER_MS_MAX: u64 = 5_000;
+
 /// The most orders that one look-up takes.
 pub const LOOKUP_MAX: usize = 1_000;
 
