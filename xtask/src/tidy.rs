@@ -180,7 +180,7 @@ fn is_mapped(text: &str, name: &str) -> bool {
 }
 
 /// Files with an extension below some folders, relative to the root, in order.
-fn found(folders: &[&str], extension: &str) -> Result<Vec<String>> {
+pub(crate) fn found(folders: &[&str], extension: &str) -> Result<Vec<String>> {
     let root = root();
     let mut open: Vec<PathBuf> = folders.iter().map(|folder| root.join(folder)).collect();
     let mut paths = Vec::new();

@@ -72,7 +72,11 @@ mod tests {
         let healthy = "migrate-ledger: { condition: service_healthy }";
         assert_eq!(check(&text.replace(wait, healthy)).len(), 1);
         let wait = "    migrate: { condition: service_completed_successfully }\n";
-        assert_eq!(check(&text.replace(wait, "")).len(), 2, "API and reconciler");
+        assert_eq!(
+            check(&text.replace(wait, "")).len(),
+            2,
+            "API and reconciler"
+        );
         assert_eq!(check("services:\n").len(), 3, "nothing is started");
     }
 }
