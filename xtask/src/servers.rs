@@ -178,6 +178,7 @@ pub(crate) fn starting(origin: Origin) -> Result<Vec<String>> {
         let folder = format!("crates/{name}/");
         starts.iter().any(|path| path.starts_with(&folder))
     });
+    names.sort();
     Ok(names)
 }
 

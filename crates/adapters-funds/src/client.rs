@@ -2,7 +2,7 @@
 
 use crate::{
     DEADLINE_MS_MAX, PAGE_MAX, TRANSFERS_MAX, convert,
-    gather::{Bounds, Gather, Member},
+    gather::{Bounds, Gather, Member, patience},
     proto::{self, funds_client::FundsClient},
     share::Share,
 };
@@ -14,8 +14,8 @@ use domain::{
 };
 use grpc_core::{BreakerState, CallError, Line, Names, Repeat, Seat, Settings, SetupError, Wire};
 use ports::funds::{
-    ANSWER_MS_MAX, Balance, Capabilities, Funds, FundsError, LOOKUP_MAX, Lookup, TransferOutcome,
-    TransferPage, TransferRequest,
+    Balance, Capabilities, Funds, FundsError, LOOKUP_MAX, Lookup, TransferOutcome, TransferPage,
+    TransferRequest,
 };
 use std::{
     sync::{
@@ -41,17 +41,6 @@ const TRANSFER_BATCHES: usize = 4;
 const LOOKUP_BATCHES: usize = 4;
 /// Between two tries to reach the server at the start.
 const START_PAUSE: Duration = Duration::from_millis(100);
-/// What is left of the time that the flows wait, for an answer of the last moment to reach them.
-const SLACK_MS: u64 = 100;
-
-/// How long a question may wait for its turn: at most as long as its call may take then, and not
-/// so long that nobody waits for the answer any more.
-fn patience(deadline: Duration) -> Duration {
-    Duration::from_millis(ANSWER_MS_MAX - SLACK_MS)
-        .saturating_sub(deadline)
-        .min(deadline)
-}
-
 /// Why a question has no answer. It may have many askers.
 #[derive(Clone, Debug)]
 enum Silence {
@@ -577,25 +566,5 @@ impl Funds for GrpcFunds {
             .list(account, after, limit)
             .await
             .map_err(|silence| silence.of(account))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    // hazard: A1
-    #[test]
-    fn what_waits_and_is_then_sent_is_answered_while_somebody_waits_for_it() {
-        for deadline_ms in 1..=DEADLINE_MS_MAX {
-            let deadline = Duration::from_millis(deadline_ms);
-            let patience = patience(deadline);
-            assert!(!patience.is_zero() && patience <= deadline, "{deadline_ms}");
-            let longest = patience + deadline;
-            assert!(
-                longest < Duration::from_millis(ANSWER_MS_MAX),
-                "{deadline_ms}"
-            );
-        }
     }
 }

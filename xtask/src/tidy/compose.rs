@@ -44,10 +44,14 @@ fn runs(part: &[&str], command: &str) -> bool {
 /// The services and the templates of services: each begins with its name.
 fn parts(text: &str) -> Vec<Vec<&str>> {
     let mut parts: Vec<Vec<&str>> = Vec::new();
+    let mut in_services = false;
     for line in text.lines() {
         let depth = line.len() - line.trim_start().len();
-        let is_name = depth == 0 && line.starts_with("x-")
-            || depth == 2 && line.trim_end().ends_with(':') && !line.trim().starts_with('#');
+        if depth == 0 && !line.is_empty() {
+            in_services = line.starts_with("services:");
+        }
+        let is_service = in_services && depth == 2 && line.trim_end().ends_with(':');
+        let is_name = line.starts_with("x-") || is_service;
         match parts.last_mut() {
             _ if is_name => parts.push(vec![line]),
             Some(part) => part.push(line),
