@@ -1,4 +1,4 @@
-//! The funds system (资管): the authority on whether money moved. It belongs to somebody else.
+//! The funds system (资金系统): the authority on whether money moved. It belongs to somebody else.
 
 use async_trait::async_trait;
 use domain::{
