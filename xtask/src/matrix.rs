@@ -208,9 +208,10 @@ pub(crate) async fn matrix(args: &MatrixArgs) -> Result<Outcome> {
 
 /// Runs every suite on every engine; those of Redis on each version that is here.
 async fn suites() -> Result<Outcome> {
-    if let Err(why) = servers::obtain().await? {
-        return Ok(Outcome::NotRun(why));
-    }
+    let _servers = match servers::obtain().await? {
+        Ok(servers) => servers,
+        Err(why) => return Ok(Outcome::NotRun(why)),
+    };
     let redis = redis_servers()?;
     let mut failed = Vec::new();
     for Source {

@@ -1,13 +1,16 @@
-//! The servers that tests need: from the environment, Docker, this machine, or installed for them.
+//! The servers that tests need: from the environment, Docker, this machine, or installed for them;
+//! and binaries of this machine, for what starts and kills servers by itself.
 
 mod containers;
 mod install;
 
-use crate::{shell, steps::Outcome};
-use anyhow::Result;
+use crate::{shell, steps::Outcome, tidy};
+use anyhow::{Result, bail};
 use containers::Container;
 use std::{path::PathBuf, process::Stdio, sync::OnceLock};
-use test_support::{Engine, Redis, Server, mysql_server, private_redis, servers_dir};
+use test_support::{
+    Engine, Redis, Server, mysql_server, private_redis, redis_program, servers_dir,
+};
 
 /// What every command that cargo starts finds in its environment from now on.
 static ENVIRONMENT: OnceLock<Vec<(String, String)>> = OnceLock::new();
@@ -45,6 +48,15 @@ impl Need {
             Self::Database(Engine::Mariadb) => "GUAFEN_TEST_MARIADB_URL",
             Self::Redis => "GUAFEN_TEST_REDIS_URL",
         }
+    }
+
+    /// Whether a binary of this machine starts one.
+    fn is_installed(self) -> Result<bool> {
+        let program = match self {
+            Self::Database(engine) => engine.program()?,
+            Self::Redis => redis_program()?,
+        };
+        Ok(program.is_some())
     }
 
     fn is_given(self) -> bool {
@@ -99,7 +111,7 @@ pub(crate) async fn obtain() -> Result<Result<Servers, String>> {
                     println!("{absent:#}");
                     if let Err(why) = install::install(need) {
                         return Ok(Err(format!(
-                            "no {}: {why:#}; or set {} to a running one",
+                            "no {}: {why:#}; or start Docker; or set {} to a running one",
                             need.name(),
                             need.variable()
                         )));
@@ -122,6 +134,60 @@ pub(crate) async fn obtain() -> Result<Result<Servers, String>> {
         origin,
         _running: running,
     }))
+}
+
+/// What steps and tests start, kill and start again by themselves, wherever the others are.
+const STARTED: [Need; 2] = [Need::Database(Engine::Mysql), Need::Redis];
+
+/// Sees to it that these can be started on this machine: installs what is missing, once for this
+/// process. The error says what is missing, and what to do about it.
+pub(crate) fn binaries() -> Result<(), String> {
+    static BINARIES: OnceLock<Result<(), String>> = OnceLock::new();
+    let obtain = || STARTED.into_iter().try_for_each(installed);
+    BINARIES
+        .get_or_init(|| obtain().map_err(|why| format!("{why:#}")))
+        .clone()
+}
+
+fn installed(need: Need) -> Result<()> {
+    if need.is_installed()? {
+        return Ok(());
+    }
+    let name = need.name();
+    if let Err(why) = install::install(need) {
+        bail!("no {name} on this machine that could be started and killed: {why:#}");
+    }
+    if !need.is_installed()? {
+        bail!("{name} was installed, and is not found");
+    }
+    Ok(())
+}
+
+/// The crates whose tests start servers of this machine by themselves. With Docker, clusters alone:
+/// the others are containers.
+pub(crate) fn starting(origin: Origin) -> Result<Vec<String>> {
+    let mut names = crates()?;
+    let mut starts = Vec::new();
+    for path in tidy::found(&["crates"], "rs")? {
+        let text = std::fs::read_to_string(shell::root().join(&path))?;
+        if path.contains("/tests/") && starts_servers(&text, origin) {
+            starts.push(path);
+        }
+    }
+    names.retain(|name| {
+        let folder = format!("crates/{name}/");
+        starts.iter().any(|path| path.starts_with(&folder))
+    });
+    names.sort();
+    Ok(names)
+}
+
+fn starts_servers(text: &str, origin: Origin) -> bool {
+    let words: &[&str] = match origin {
+        Origin::Docker => &["redis_cluster("],
+        Origin::Here => &["redis_cluster(", "private_redis(", "mysql_server"],
+    };
+    words.iter().any(|word| text.contains(word))
 }
 
 /// `cargo xtask servers`: keeps them until Ctrl-C, for tests that are run by hand.
@@ -207,6 +273,19 @@ fn tree() -> Result<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use super::Origin;
+
+    #[test]
+    fn what_starts_servers_by_itself_is_known() {
+        let starting = |origin| super::starting(origin).expect("a list");
+        assert_eq!(starting(Origin::Docker), ["adapters-redis", "test-support"]);
+        let here = starting(Origin::Here);
+        for name in ["adapters-mysql", "adapters-redis", "production"] {
+            assert!(here.iter().any(|found| found == name), "{name}: {here:?}");
+        }
+        assert!(!here.iter().any(|found| found == "domain"), "{here:?}");
+    }
+
     #[test]
     fn crates_that_use_test_support_need_servers() {
         let metadata = serde_json::json!({ "packages": [

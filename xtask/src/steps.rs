@@ -71,7 +71,7 @@ enum Work {
 
 impl Work {
     const fn needs_servers(self) -> bool {
-        matches!(self, Self::Tests | Self::Stack(_) | Self::Chaos(_))
+        matches!(self, Self::Tests)
     }
 }
 
@@ -345,7 +345,7 @@ async fn perform(work: Work, obtained: Obtained<'_>) -> Result<Outcome> {
     }
     match work {
         Work::Tests => match obtained {
-            Some(Ok(Err(why))) => tests_without_servers(why),
+            Some(Ok(Err(why))) => tests_without(&servers::crates()?, &[], why),
             Some(Ok(Ok(servers))) => tests(servers.origin),
             _ => bail!("the tests were not given servers"),
         },
@@ -355,13 +355,14 @@ async fn perform(work: Work, obtained: Obtained<'_>) -> Result<Outcome> {
         Work::Tidy => tidy::tidy().map(Outcome::from),
         Work::Walk => walk::walk().await,
         Work::Play(args) => play::play(&parsed(args)?).await.map(Outcome::from),
-        Work::Stack(args) => match obtained {
-            Some(Ok(Err(why))) => Ok(Outcome::NotRun(why.clone())),
-            _ => play::play(&parsed(args)?).await.map(Outcome::from),
+        // These start every server by themselves, and harm some.
+        Work::Stack(args) => match servers::binaries() {
+            Err(why) => Ok(Outcome::NotRun(why)),
+            Ok(()) => play::play(&parsed(args)?).await.map(Outcome::from),
         },
-        Work::Chaos(args) => match obtained {
-            Some(Ok(Err(why))) => Ok(Outcome::NotRun(why.clone())),
-            _ => chaos::chaos(&parsed(args)?).await.map(Outcome::from),
+        Work::Chaos(args) => match servers::binaries() {
+            Err(why) => Ok(Outcome::NotRun(why)),
+            Ok(()) => chaos::chaos(&parsed(args)?).await.map(Outcome::from),
         },
         Work::Stop(args) => stop::stop(&parsed(args)?).await.map(Outcome::from),
         Work::Overload(args) => {
@@ -405,27 +406,40 @@ const NODES: [&str; 8] = [
 ];
 
 fn tests(origin: Origin) -> Result<Outcome> {
-    for args in [&TESTS[..], &CRASHES, &NODES] {
-        let mut command = cargo();
-        command.args(args);
-        if origin == Origin::Docker {
-            command.args(["--features", "test-support/docker"]);
+    let features: &[&str] = match origin {
+        Origin::Docker => &["--features", "test-support/docker"],
+        Origin::Here => &[],
+    };
+    match servers::binaries() {
+        Ok(()) => {
+            run(cargo().args(TESTS).args(features))?;
+            run(cargo().args(CRASHES).args(features))?;
+            run(cargo().args(NODES).args(features))?;
+            Ok(Outcome::Passed)
         }
-        run(&mut command)?;
+        Err(why) => {
+            let starting = servers::starting(origin)?;
+            let outcome = tests_without(&starting, features, &why)?;
+            if starting.iter().all(|name| name != "production") {
+                run(cargo().args(CRASHES).args(features))?;
+            }
+            if starting.iter().all(|name| name != "app-api") {
+                run(cargo().args(NODES).args(features))?;
+            }
+            Ok(outcome)
+        }
     }
-    Ok(Outcome::Passed)
 }
 
-/// Runs what needs no servers; the rest is not run.
-fn tests_without_servers(why: &str) -> Result<Outcome> {
-    let needing = servers::crates()?;
+/// Runs the tests of all but some crates; theirs are not run.
+fn tests_without(crates: &[String], features: &[&str], why: &str) -> Result<Outcome> {
     let mut command = cargo();
-    command.args(TESTS);
-    for name in &needing {
+    command.args(TESTS).args(features);
+    for name in crates {
         command.args(["--exclude", name]);
     }
     run(&mut command)?;
-    let names = needing.join(", ");
+    let names = crates.join(", ");
     Ok(Outcome::NotRun(format!("the tests of {names}: {why}")))
 }
 

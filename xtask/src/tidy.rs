@@ -1,5 +1,6 @@
 //! `cargo xtask tidy`: the rules of the house that no compiler knows.
 
+mod compose;
 mod edges;
 mod files;
 mod hazards;
@@ -69,6 +70,9 @@ pub(crate) fn tidy() -> Result<bool> {
             faults.extend(migrations::check_shared(&path, &text));
         }
     }
+    let stack = std::fs::read_to_string(root().join(compose::FILE))
+        .with_context(|| format!("cannot read {}", compose::FILE))?;
+    faults.extend(compose::check(&stack));
     for fault in &faults {
         println!("{fault}");
     }
@@ -176,7 +180,7 @@ fn is_mapped(text: &str, name: &str) -> bool {
 }
 
 /// Files with an extension below some folders, relative to the root, in order.
-fn found(folders: &[&str], extension: &str) -> Result<Vec<String>> {
+pub(crate) fn found(folders: &[&str], extension: &str) -> Result<Vec<String>> {
     let root = root();
     let mut open: Vec<PathBuf> = folders.iter().map(|folder| root.join(folder)).collect();
     let mut paths = Vec::new();

@@ -1,8 +1,8 @@
 //! The client.
 
 use crate::{
-    PAGE_MAX, TRANSFERS_MAX, convert,
-    gather::{Bounds, Gather, Member},
+    DEADLINE_MS_MAX, PAGE_MAX, TRANSFERS_MAX, convert,
+    gather::{Bounds, Gather, Member, patience},
     proto::{self, funds_client::FundsClient},
     share::Share,
 };
@@ -41,7 +41,6 @@ const TRANSFER_BATCHES: usize = 4;
 const LOOKUP_BATCHES: usize = 4;
 /// Between two tries to reach the server at the start.
 const START_PAUSE: Duration = Duration::from_millis(100);
-
 /// Why a question has no answer. It may have many askers.
 #[derive(Clone, Debug)]
 enum Silence {
@@ -52,6 +51,14 @@ enum Silence {
 impl Silence {
     fn because(cause: impl Into<Arc<str>>) -> Self {
         Self::NotAnswered(cause.into())
+    }
+
+    /// Of a question that names no account.
+    fn of_lookup(self) -> FundsError {
+        match self {
+            Self::NotAnswered(cause) => FundsError::unavailable(cause.as_ref()),
+            Self::UnknownAccount => FundsError::unavailable("a look-up has no account"),
+        }
     }
 
     fn of(self, account: &Account) -> FundsError {
@@ -88,14 +95,22 @@ impl GrpcFunds {
     /// Reaches the funds system and asks what it promises. Needs a Tokio runtime.
     ///
     /// # Errors
-    /// When a setting is wrong, or nothing answered within `start_ms`.
+    /// When a setting is wrong (`deadline_ms` is at most [`DEADLINE_MS_MAX`]), or nothing answered
+    /// within `start_ms`.
     pub async fn connect(settings: &Settings) -> Result<Self, SetupError> {
+        if settings.deadline_ms > DEADLINE_MS_MAX {
+            return Err(SetupError::Rule {
+                section: settings.section,
+                key: "deadline_ms",
+                rule: "must be at most 4500: after 5000 nobody waits for the answer",
+            });
+        }
         let link = Arc::new(Link {
             line: Line::open(settings, NAMES)?,
             seen: AtomicU64::new(0),
         });
         let capabilities = link.first_contact(settings).await?;
-        let patience = link.line.deadline();
+        let patience = patience(link.line.deadline());
         let bounds = |weight_max, batches_max| Bounds {
             weight_max,
             batches_max,
@@ -125,6 +140,16 @@ impl GrpcFunds {
         self.link.line.breaker()
     }
 
+    /// Looks up what no order can have: whether the funds system answers from its books. It needs no
+    /// place in the bulkhead: that there is much to do does not mean that nothing answers.
+    ///
+    /// # Errors
+    /// [`FundsError::Unavailable`].
+    pub async fn probe(&self) -> Result<(), FundsError> {
+        let answer = lookup(&self.link, &[OrderId([0; 16])]).await;
+        answer.map(drop).map_err(Silence::of_lookup)
+    }
+
     fn seat(&self, operation: &'static str) -> Result<Seat, FundsError> {
         self.link
             .line
@@ -147,6 +172,9 @@ fn within<T>(message: T, left: Duration) -> Request<T> {
 impl Link {
     async fn first_contact(&self, settings: &Settings) -> Result<Capabilities, SetupError> {
         let until = Instant::now() + Duration::from_millis(settings.start_ms);
+        // The last one that tells something: what the breaker keeps here says only that there were
+        // others before it.
+        let mut cause = None;
         loop {
             let ask = |wire, left| async move {
                 let message = proto::CapabilitiesRequest {};
@@ -163,11 +191,14 @@ impl Link {
                 }
                 Err(error) => error,
             };
+            if cause.is_none() || !matches!(error, CallError::Kept { .. }) {
+                cause = Some(error.to_string());
+            }
             if Instant::now() + START_PAUSE >= until {
                 return Err(SetupError::NoAnswer {
                     section: settings.section,
                     url: settings.url.clone(),
-                    cause: error.to_string(),
+                    cause: cause.unwrap_or_default(),
                 });
             }
             sleep(START_PAUSE).await;
@@ -371,7 +402,7 @@ async fn send(link: Arc<Link>, batch: Vec<Member<TransferRequest, TransferOutcom
         Err(error) => {
             tracing::warn!(%error, transfers = batch.len(), "no answer to a batch of transfers");
             let outcome = match error {
-                CallError::NotSent { .. } => TransferOutcome::NotSent,
+                CallError::NotSent { .. } | CallError::Kept { .. } => TransferOutcome::NotSent,
                 CallError::Unknown { .. } => TransferOutcome::Unknown,
             };
             for member in batch {
@@ -496,10 +527,7 @@ impl Funds for GrpcFunds {
             .ask(orders.to_vec(), orders.len(), seat)
             .await
             .unwrap_or_else(|| Err(Silence::because("the look-up broke off")));
-        answer.map_err(|silence| match silence {
-            Silence::NotAnswered(cause) => FundsError::unavailable(cause.as_ref()),
-            Silence::UnknownAccount => FundsError::unavailable("a look-up has no account"),
-        })
+        answer.map_err(Silence::of_lookup)
     }
 
     async fn close_credits(&self, account: &Account) -> Result<CreditsClosed, FundsError> {

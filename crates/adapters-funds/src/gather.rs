@@ -1,6 +1,7 @@
 //! What arrives while a batch is under way travels with the next one. No timer: whoever comes
 //! alone goes alone, at once.
 
+use ports::funds::ANSWER_MS_MAX;
 use std::{
     collections::VecDeque,
     future::Future,
@@ -9,6 +10,17 @@ use std::{
     time::Duration,
 };
 use tokio::{sync::oneshot, time::Instant};
+
+/// What is left of the time that the flows wait, for an answer of the last moment to reach them.
+const SLACK_MS: u64 = 100;
+
+/// How long a question may wait for its turn: at most as long as its call may take then, and not
+/// so long that nobody waits for the answer any more.
+pub(crate) fn patience(deadline: Duration) -> Duration {
+    Duration::from_millis(ANSWER_MS_MAX - SLACK_MS)
+        .saturating_sub(deadline)
+        .min(deadline)
+}
 
 type Done = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -183,7 +195,23 @@ impl<Q, A, E> Drop for Place<Q, A, E> {
 #[allow(clippy::expect_used, reason = "these are tests")]
 mod tests {
     use super::*;
+    use crate::DEADLINE_MS_MAX;
     use tokio::sync::{Notify, Semaphore};
+
+    // hazard: A1
+    #[test]
+    fn what_waits_and_is_then_sent_is_answered_while_somebody_waits_for_it() {
+        for deadline_ms in 1..=DEADLINE_MS_MAX {
+            let deadline = Duration::from_millis(deadline_ms);
+            let patience = patience(deadline);
+            assert!(!patience.is_zero() && patience <= deadline, "{deadline_ms}");
+            let longest = patience + deadline;
+            assert!(
+                longest < Duration::from_millis(ANSWER_MS_MAX),
+                "{deadline_ms}"
+            );
+        }
+    }
 
     struct Probe {
         batches: Mutex<Vec<Vec<u32>>>,

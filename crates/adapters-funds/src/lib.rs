@@ -30,6 +30,9 @@ pub use server::{ServeError, serve};
 
 /// The most orders that one request carries.
 pub const TRANSFERS_MAX: usize = 256;
+/// The longest `deadline_ms` of a client, in milliseconds: what waits for its turn and is then sent
+/// has to be answered before the flows stop waiting (`ports::funds::ANSWER_MS_MAX`).
+pub const DEADLINE_MS_MAX: u64 = 4_500;
 /// The most transfers in one page of a list.
 pub const PAGE_MAX: usize = 1_000;
 /// The longest memo, in bytes.

@@ -81,6 +81,23 @@ async fn a_name_that_nobody_has_stops_the_start() {
     assert!(error.to_string().contains("funds.url"), "{error}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_fails_tells_what_failed_and_not_that_the_breaker_opened() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("an address"));
+    drop(listener);
+    let quick = Settings {
+        start_ms: 500,
+        breaker_failures: 1,
+        breaker_open_ms: 60_000,
+        ..settings(&url)
+    };
+    let error = GrpcFunds::connect(&quick).await.err().expect("no client");
+    let said = error.to_string();
+    assert!(said.contains("refused"), "{said}");
+    assert!(!said.contains("breaker"), "{said}");
+}
+
 // hazard: A1, A6, A8
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_line_is_unknown_and_the_look_up_tells() {
@@ -338,6 +355,30 @@ async fn one_bad_member_does_not_spoil_its_batch() {
     }
     let batches = stub.script.batches.lock().expect("a lock").clone();
     assert!(batches.len() <= 8, "they travelled together: {batches:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_is_answered_though_no_more_calls_are_taken() {
+    let stub = Stub::new().await;
+    let narrow = Settings {
+        in_flight_max: 1,
+        ..settings(&stub.url())
+    };
+    let client = Arc::new(connect(&narrow).await);
+    *stub.script.delay.lock().expect("a lock") = Duration::from_secs(2);
+    let asking = tokio::spawn({
+        let client = Arc::clone(&client);
+        async move { client.transfer(&ask(1, &user("ann"), 1)).await }
+    });
+    until(async || stub.script.calls() == 1).await;
+    *stub.script.delay.lock().expect("a lock") = Duration::ZERO;
+    assert!(client.lookup(&[]).await.is_err(), "no place");
+    client.probe().await.expect("it answers");
+    assert!(!asking.is_finished(), "there was no place meanwhile");
+    assert!(matches!(
+        asking.await.expect("an end"),
+        TransferOutcome::Applied(_)
+    ));
 }
 
 // hazard: A19

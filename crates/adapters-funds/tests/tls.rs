@@ -3,7 +3,7 @@
 
 mod common;
 
-use adapters_funds::{GrpcFunds, ServerTls, Settings, SetupError};
+use adapters_funds::{DEADLINE_MS_MAX, GrpcFunds, ServerTls, Settings, SetupError};
 use common::{Served, memory, settings};
 use ports::funds::Funds;
 use rcgen::{
@@ -172,6 +172,13 @@ async fn a_wrong_setting_is_named_with_its_rule() {
     for (settings, said) in [
         (settings("funds:1"), "funds.url must be http://"),
         (settings("https://127.0.0.1:1"), "funds.ca_file must name"),
+        (
+            Settings {
+                deadline_ms: DEADLINE_MS_MAX + 1,
+                ..settings("http://127.0.0.1:1")
+            },
+            "funds.deadline_ms must be at most 4500",
+        ),
         (
             Settings {
                 cert_file: Some(pair.cert.clone()),

@@ -34,7 +34,8 @@ struct Inner {
 #[derive(Debug, Default)]
 pub(crate) struct Breaker(Mutex<Inner>);
 
-/// A call that was let through. Dropped without a word, it counts as failed.
+/// A call that was let through. Dropped without a word, because its caller went away, it says
+/// nothing of the server, and a probe's place is free again.
 pub(crate) struct Admission<'a> {
     breaker: &'a Breaker,
     is_probe: bool,
@@ -112,8 +113,8 @@ impl Admission<'_> {
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
-        if !self.is_told {
-            self.breaker.told(false, self.is_probe);
+        if !self.is_told && self.is_probe {
+            self.breaker.inner().is_probing = false;
         }
     }
 }
@@ -143,10 +144,6 @@ mod tests {
         probe.failed();
         assert_eq!(breaker.state(), BreakerState::Open);
         breaker.inner().probe_at = Some(Instant::now());
-        // A caller that goes away has not seen an answer.
-        drop(breaker.admit().expect("a probe"));
-        assert_eq!(breaker.state(), BreakerState::Open);
-        breaker.inner().probe_at = Some(Instant::now());
         breaker.admit().expect("a probe").answered();
         assert_eq!(breaker.state(), BreakerState::Closed);
         breaker.admit().expect("closed").failed();
@@ -155,5 +152,27 @@ mod tests {
             BreakerState::Closed,
             "it begins to count anew"
         );
+    }
+
+    // hazard: D12
+    #[test]
+    fn callers_that_go_away_say_nothing_and_leave_the_probe_to_the_next() {
+        let breaker = Breaker::default();
+        for _ in 0..2 * FAILURES_MAX {
+            drop(breaker.admit().expect("closed"));
+        }
+        assert_eq!(breaker.state(), BreakerState::Closed);
+        let early = breaker.admit().expect("closed");
+        for _ in 0..FAILURES_MAX {
+            breaker.admit().expect("closed").failed();
+        }
+        breaker.inner().probe_at = Some(Instant::now());
+        let probe = breaker.admit().expect("a probe");
+        drop(early);
+        assert!(breaker.admit().is_none(), "it is not the probe that went");
+        drop(probe);
+        assert_eq!(breaker.state(), BreakerState::HalfOpen);
+        breaker.admit().expect("the next probe").answered();
+        assert_eq!(breaker.state(), BreakerState::Closed);
     }
 }

@@ -141,7 +141,7 @@ async fn assign(line: &Line, task: proto::Task, signup: proto::Signup) -> Assign
         Err(error) => {
             tracing::warn!(%error, signup = signup.signup_id, "a task was not assigned");
             match error {
-                CallError::NotSent { .. } => Assigned::NotSent,
+                CallError::NotSent { .. } | CallError::Kept { .. } => Assigned::NotSent,
                 CallError::Unknown { .. } => Assigned::Unknown,
             }
         }

@@ -10,21 +10,23 @@ use crate::{
     state::Offers,
 };
 use async_trait::async_trait;
-use domain::order::OrderId;
-use ports::funds::Funds;
+use production::GrpcFunds;
 use std::{error::Error, sync::Arc};
 use tokio_util::sync::CancellationToken;
 use usecases::{Contests, Ports};
 
 /// The funds system, asked for what no order can have: a look-up that it must answer from its
-/// books.
-struct FundsProbe(Arc<dyn Funds>);
+/// books. Whether it could write is not asked: there is no transfer that means nothing.
+struct FundsProbe(Arc<GrpcFunds>);
 
 #[async_trait]
 impl Probe for FundsProbe {
+    fn fault(&self) -> &'static str {
+        "the funds system does not answer"
+    }
+
     async fn probe(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
-        self.0.lookup(&[OrderId([0; 16])]).await?;
-        Ok(())
+        Ok(self.0.probe().await?)
     }
 }
 
@@ -32,6 +34,10 @@ struct StoreProbe(production::Store);
 
 #[async_trait]
 impl Probe for StoreProbe {
+    fn fault(&self) -> &'static str {
+        "the store cannot write"
+    }
+
     async fn probe(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(self.0.probe().await?)
     }
@@ -44,18 +50,20 @@ impl Probe for StoreProbe {
 /// listened on, or keys for tokens cannot be had.
 pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
     let configured = settings.production()?;
+    for warning in configured.warnings() {
+        tracing::warn!("{warning}");
+    }
     telemetry::install()?;
     let stopping = CancellationToken::new();
     let tokens = Tokens::of_server(&settings.auth, None, &stopping).await?;
     let stack = production::open(&configured).await?;
     let tickets = Arc::new(stack.store.clone());
-    let funds = stack.ports.funds;
     let readiness = Readiness::new(
         Arc::new(StoreProbe(stack.store)),
-        Arc::new(FundsProbe(Arc::clone(&funds))),
+        Arc::new(FundsProbe(stack.funds)),
     );
     let contests = Arc::new(Contests::new(Ports {
-        funds: Arc::new(MeteredFunds(funds)),
+        funds: Arc::new(MeteredFunds(stack.ports.funds)),
         ..stack.ports
     })?);
     let node = Node {

@@ -1,9 +1,12 @@
-//! Whether the flows can work: store and ledger can both *write*.
+//! Whether the flows can work: the store can *write*, and the funds system answers.
 //!
-//! A disk that is full or read-only answers every read. So the probe writes: through the same
-//! writer as everything else, one page, committed and synced (see `SqliteStore::probe` and
-//! `Ledger::probe`). One answer serves everybody for a second, so a crowd of probes costs one
-//! write a second, and a probe that waits behind a full queue is itself the answer.
+//! A disk that is full or read-only answers every read. So what is ours is written to, committed
+//! and synced: in the embedded default store and ledger, each through its one writer
+//! (`SqliteStore::probe`, `Ledger::probe`); on MySQL the store, through a writer of decisions
+//! (`MysqlStore::probe`), not through those of signups and events. A funds system that is reached
+//! over gRPC is somebody else's: nothing can be written there that means nothing, so it is asked
+//! for an order (`GrpcFunds::probe`), and whether it could write is not known. One answer serves
+//! everybody for a second, so a crowd of probes costs one write a second.
 
 use crate::problem::{Code, Problem};
 use adapters_ledger::Ledger;
@@ -12,7 +15,7 @@ use async_trait::async_trait;
 use std::{error::Error, sync::Arc, time::Duration};
 use tokio::{
     sync::Mutex,
-    time::{Instant, timeout},
+    time::{Instant, error::Elapsed, timeout},
 };
 
 /// How long an answer serves.
@@ -23,12 +26,19 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Something that the flows cannot work without.
 #[async_trait]
 pub(crate) trait Probe: Send + Sync {
+    /// What is told when it cannot.
+    fn fault(&self) -> &'static str;
+
     /// Whether it can do what the flows need of it.
     async fn probe(&self) -> Result<(), Box<dyn Error + Send + Sync>>;
 }
 
 #[async_trait]
 impl Probe for SqliteStore {
+    fn fault(&self) -> &'static str {
+        "the store cannot write"
+    }
+
     async fn probe(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(Self::probe(self).await?)
     }
@@ -36,6 +46,10 @@ impl Probe for SqliteStore {
 
 #[async_trait]
 impl Probe for Ledger {
+    fn fault(&self) -> &'static str {
+        "the funds system cannot write"
+    }
+
     async fn probe(&self) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(Self::probe(self).await?)
     }
@@ -58,10 +72,10 @@ impl Readiness {
         }
     }
 
-    /// Whether both can write now, or could within the last second.
+    /// Whether both passed their probe now, or within the last second.
     ///
     /// # Errors
-    /// 503 that says which cannot.
+    /// 503 that says which did not.
     pub(crate) async fn check(&self) -> Result<(), Problem> {
         let mut last = self.last.lock().await;
         let outcome = match *last {
@@ -81,24 +95,23 @@ impl Readiness {
             timeout(PATIENCE, self.store.probe()),
             timeout(PATIENCE, self.funds.probe())
         );
-        match store {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(error = &*error as &dyn Error, "the store cannot write");
-                return Err("the store cannot write");
-            }
-            Err(_) => return Err("the store does not answer"),
+        told(&*self.store, store, "the store does not answer")?;
+        told(&*self.funds, funds, "the funds system does not answer")
+    }
+}
+
+/// The outcome of a probe, in words.
+fn told(
+    probe: &dyn Probe,
+    outcome: Result<Result<(), Box<dyn Error + Send + Sync>>, Elapsed>,
+    silent: &'static str,
+) -> Result<(), &'static str> {
+    match outcome {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => {
+            tracing::warn!(error = &*error as &dyn Error, "{}", probe.fault());
+            Err(probe.fault())
         }
-        match funds {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                tracing::warn!(
-                    error = &*error as &dyn Error,
-                    "the funds system cannot write"
-                );
-                Err("the funds system cannot write")
-            }
-            Err(_) => Err("the funds system does not answer"),
-        }
+        Err(_) => Err(silent),
     }
 }

@@ -22,7 +22,7 @@ pub(crate) struct App {
     pub(crate) flows: TaskTracker,
     /// Limits, numbers, and `edge.stopping`, which is cancelled when the server is to stop.
     pub(crate) edge: Arc<Edge>,
-    /// Whether store and ledger can write.
+    /// Whether the store can write and the funds system answers.
     pub(crate) readiness: Arc<Readiness>,
     /// Streams of events and their tickets.
     pub(crate) live: Arc<Live>,

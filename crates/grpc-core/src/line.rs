@@ -56,6 +56,13 @@ pub enum CallError {
         /// Why it was not.
         cause: String,
     },
+    /// It was kept here by the breaker, so it never left either. Why is what the calls before it
+    /// ended with.
+    #[error("{operation} was not sent: the breaker is open: the last calls failed")]
+    Kept {
+        /// What was called.
+        operation: &'static str,
+    },
     /// It may or may not have arrived, and may or may not have been carried out.
     #[error("{operation}: nobody knows what became of it: {cause}")]
     Unknown {
@@ -202,10 +209,7 @@ impl Line {
         let Some(admission) = self.breaker.admit() else {
             self.count(operation, "kept");
             return Err(Failed {
-                error: CallError::NotSent {
-                    operation,
-                    cause: "the breaker is open: the last calls failed".to_owned(),
-                },
+                error: CallError::Kept { operation },
                 is_passing: false,
             });
         };

@@ -1,4 +1,4 @@
-//! The funds system (资管): the authority on whether money moved. It belongs to somebody else.
+//! The funds system (资金系统): the authority on whether money moved. It belongs to somebody else.
 
 use async_trait::async_trait;
 use domain::{
@@ -99,6 +99,10 @@ impl FundsError {
         Self::Unavailable(source.into())
     }
 }
+
+/// How long the flows wait for the answer to one call, in milliseconds; after that its outcome is
+/// unknown to them, whatever the adapter still learns.
+pub const ANSWER_MS_MAX: u64 = 5_000;
 
 /// The most orders that one look-up takes.
 pub const LOOKUP_MAX: usize = 1_000;

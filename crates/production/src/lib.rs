@@ -3,7 +3,6 @@
 
 pub mod settings;
 
-use adapters_funds::GrpcFunds;
 use adapters_mysql::MysqlStore;
 use adapters_redis::{Lifetimes, RedisShown};
 use adapters_tasks::GrpcTasks;
@@ -15,6 +14,7 @@ use settings::{RedisSettings, Settings};
 use std::{sync::Arc, time::Duration};
 use usecases::{Ports, Shown};
 
+pub use adapters_funds::GrpcFunds;
 pub use adapters_mysql::MysqlStore as Store;
 
 /// What the relay takes from the outbox. A record is dropped from the cache right after its change,
@@ -32,6 +32,8 @@ pub struct Stack {
     pub ports: Ports,
     /// The store, for its probe.
     pub store: Store,
+    /// The funds system, for its probe.
+    pub funds: Arc<GrpcFunds>,
 }
 
 /// Brings the store's schema up to date.
@@ -57,6 +59,7 @@ pub async fn open(settings: &Settings) -> anyhow::Result<Stack> {
     let funds = GrpcFunds::connect(&settings.funds.grpc()?)
         .await
         .context("the funds system")?;
+    let funds = Arc::new(funds);
     let own = Arc::new(store.clone());
     let tasks: Arc<dyn Tasks> = match settings.tasks.grpc() {
         Some(settings) => Arc::new(GrpcTasks::open(&settings).context("the task system")?),
@@ -78,12 +81,16 @@ pub async fn open(settings: &Settings) -> anyhow::Result<Stack> {
         findings: Arc::clone(&own) as _,
         leaderboard: Arc::clone(&own) as _,
         leases: own as _,
-        funds: Arc::new(funds),
+        funds: Arc::clone(&funds) as _,
         clock: Arc::new(SystemClock),
         ids: Arc::new(RandomIds),
         shown: shared,
     };
-    Ok(Stack { ports, store })
+    Ok(Stack {
+        ports,
+        store,
+        funds,
+    })
 }
 
 fn shown(settings: &RedisSettings) -> anyhow::Result<Option<Arc<RedisShown>>> {

@@ -202,7 +202,12 @@ impl Settings {
             url,
             (&funds.ca_file, &funds.cert_file, &funds.key_file),
         )?;
-        range("funds.deadline_ms", funds.deadline_ms, 10, 60_000)?;
+        range(
+            "funds.deadline_ms",
+            funds.deadline_ms,
+            10,
+            adapters_funds::DEADLINE_MS_MAX,
+        )?;
         range(
             "funds.in_flight_max",
             funds.in_flight_max as u64,
@@ -217,6 +222,17 @@ impl Settings {
             )?;
         }
         range("tasks.deadline_ms", tasks.deadline_ms, 10, 60_000)
+    }
+}
+
+impl Settings {
+    /// What is allowed, and what whoever reads the log should know of it.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let mints = self.funds.sandbox && self.store.profile == Profile::Production;
+        let warning = "funds.sandbox is true in the production profile: whoever has an operator's \
+            token can mint coins; set it to false where coins are worth something";
+        mints.then_some(warning).into_iter().collect()
     }
 }
 
@@ -317,13 +333,50 @@ fn check_grpc(section: &str, url: &str, (ca, cert, key): Files<'_>) -> anyhow::R
 #[allow(clippy::expect_used, reason = "these are tests")]
 mod tests {
     use super::*;
-    use serde::de::value::{Error, MapDeserializer};
+    use serde::de::value::{Error, MapDeserializer, StrDeserializer};
 
     fn takes_weak_durability(profile: Option<&str>) -> Result<bool, Error> {
         let url = ("url", "mysql://root@db/guafen");
         let lines = [url].into_iter().chain(profile.map(|it| ("profile", it)));
         let settings = StoreSettings::deserialize(MapDeserializer::new(lines))?;
         Ok(settings.mysql(&[]).expect("an address").weak_durability)
+    }
+
+    #[test]
+    fn a_deadline_that_the_flows_do_not_wait_for_is_refused() {
+        let with = |deadline_ms| Settings {
+            store: StoreSettings {
+                url: Secret::deserialize(StrDeserializer::<Error>::new("mysql://root@db/guafen"))
+                    .expect("an address"),
+                ..StoreSettings::default()
+            },
+            funds: FundsSettings {
+                url: Some("http://funds:1".to_owned()),
+                deadline_ms,
+                ..FundsSettings::default()
+            },
+            ..Settings::default()
+        };
+        with(4_500).check().expect("the longest");
+        let refused = with(4_501).check().expect_err("too long").to_string();
+        let said = "funds.deadline_ms must be from 10 to 4500, and is 4501";
+        assert_eq!(refused, said);
+    }
+
+    #[test]
+    fn coins_that_operators_can_mint_are_told_of_where_they_are_real() {
+        for (profile, sandbox, warns) in [
+            (Profile::Production, true, true),
+            (Profile::Production, false, false),
+            (Profile::Test, true, false),
+        ] {
+            let mut settings = Settings::default();
+            settings.store.profile = profile;
+            settings.funds.sandbox = sandbox;
+            let warnings = settings.warnings();
+            let told = warnings.iter().any(|it| it.contains("funds.sandbox"));
+            assert_eq!(told, warns, "{profile:?}, {sandbox}");
+        }
     }
 
     // hazard: F10

@@ -198,13 +198,96 @@ fn say(error: &ConfigError) -> String {
             ..
         } => {
             let key = key.as_deref().unwrap_or_default();
-            let said = format!("must be {expected}, and is {unexpected}");
+            let found = unexpected.to_string();
+            let said = if !key.contains('.') {
+                // What stands where a whole section belongs may be any key's.
+                format!("must be {expected}")
+            } else if found.starts_with("string ") {
+                // It may be a secret that slipped to the key beside its own.
+                format!("must be {expected}, and is a text")
+            } else {
+                format!("must be {expected}, and is {found}")
+            };
             if key.is_empty() {
                 said
             } else {
                 format!("{key}: {said}")
             }
         }
-        other => other.to_string(),
+        other => without_value(&other.to_string()),
+    }
+}
+
+/// What serde says of a value, without the value: it may be a secret at the wrong place.
+fn without_value(said: &str) -> String {
+    let quotes = ["invalid type: ", "invalid value: ", "unknown variant "]
+        .iter()
+        .any(|begin| said.starts_with(begin));
+    match said.rsplit_once(", expected ") {
+        Some((_, expected)) if quotes && expected.starts_with("struct ") => {
+            "must be a section".to_owned()
+        }
+        Some((_, expected)) if quotes => format!("must be {expected}"),
+        _ => said.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Whole {
+        redis: Section,
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Section {
+        url: Secret,
+        budget_ms: u64,
+    }
+
+    impl Checked for Whole {
+        fn check(&self) -> anyhow::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn refused(text: &str) -> String {
+        let parsed = parse::<Whole>(Some(("guafen.toml", text)), &[]);
+        format!("{:#}", parsed.expect_err("a refusal"))
+    }
+
+    #[test]
+    fn a_secret_at_the_wrong_place_is_not_repeated() {
+        for text in [
+            "redis = \"redis://:hunter2@h\"",
+            "redis = [\"x\", \"redis://:hunter2@h\"]",
+            "[redis]\nbudget_ms = \"redis://:hunter2@h\"",
+            "[redis]\nurl = [\"redis://:hunter2@h\"]",
+            "[redis]\nurl = \"redis://:hunter2@h",
+            "redis = redis://:hunter2@h",
+        ] {
+            let said = refused(text);
+            assert!(!said.contains("hunter2"), "{text}: {said}");
+            assert!(said.contains("guafen.toml"), "{text}: {said}");
+        }
+        let said = refused("redis = 27182818");
+        assert!(said.contains("redis: must be a section"), "{said}");
+        assert!(!said.contains("27182818"), "{said}");
+    }
+
+    #[test]
+    fn what_is_no_secret_is_told_with_its_key() {
+        let said = refused("[redis]\nbudget_ms = -1");
+        assert!(said.contains("redis.budget_ms"), "{said}");
+        assert!(said.contains("-1"), "{said}");
+        parse::<Whole>(
+            Some(("guafen.toml", "[redis]\nbudget_ms = 1\nurl = \"x\"")),
+            &[],
+        )
+        .expect("settings");
     }
 }

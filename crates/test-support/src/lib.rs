@@ -37,7 +37,7 @@ pub use guard::{Guarded, Signal};
 pub use mysql::{Engine, Server, mysql_server, mysql_server_with};
 pub use ports::free_port;
 pub use proxy::{Counters, Mode, Proxy};
-pub use redis::{Redis, private_redis, redis};
+pub use redis::{Redis, private_redis, program as redis_program, redis};
 pub use resp::{Reply, command};
 pub use schema::{Database, database, is_ready};
 

@@ -50,7 +50,10 @@ impl Engine {
 
     /// The binary that tests start: the variable's, else an installed one, else that of the tree.
     /// One of the other engine is refused, whatever its name.
-    pub(crate) fn program(self) -> Result<Option<Program>> {
+    ///
+    /// # Errors
+    /// The variable does not name one of this engine that starts.
+    pub fn program(self) -> Result<Option<Program>> {
         let fits = |program: &Program| program.is_mariadb() == (self == Self::Mariadb);
         if let Some(given) = Program::from_variable(self.binary_variable())? {
             if !fits(&given) {

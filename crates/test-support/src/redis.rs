@@ -29,7 +29,10 @@ pub struct Redis {
 
 /// The `redis-server` that tests start: `GUAFEN_TEST_REDIS_SERVER`, else an installed one, else
 /// that of the tree.
-pub(crate) fn program() -> Result<Option<Program>> {
+///
+/// # Errors
+/// The variable does not name one that starts.
+pub fn program() -> Result<Option<Program>> {
     let given = Program::from_variable("GUAFEN_TEST_REDIS_SERVER")?;
     Ok(given
         .or_else(|| Program::find(&["redis-server"], None, |_| true))

@@ -40,7 +40,7 @@ use pace::Pace;
 use ports::{
     contests::ContestRepository,
     findings::{Finding, Findings},
-    funds::{Capabilities, Funds, FundsError},
+    funds::{ANSWER_MS_MAX, Capabilities, Funds, FundsError},
     leaderboard::Leaderboard,
     leases::Leases,
     signups::SignupRepository,
@@ -49,12 +49,13 @@ use ports::{
     tasks::{TaskEvents, Tasks},
 };
 use relay::Place;
-use shown::{Flights, Recent};
+use shown::{Flights, REBUILDS_MAX, Recent};
 use std::{sync::Arc, time::Duration};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 /// How long a call of the funds system may take before its outcome counts as unknown.
-pub const FUNDS_DEADLINE: Duration = Duration::from_secs(5);
+pub const FUNDS_DEADLINE: Duration = Duration::from_millis(ANSWER_MS_MAX);
 
 /// Everything that is needed from outside.
 #[derive(Clone)]
@@ -80,6 +81,8 @@ pub struct Contests {
     contest_pace: Pace<ContestId>,
     signup_pace: Pace<SignupId>,
     rebuild_pace: Pace<ContestId>,
+    /// Places for rebuilds that are under way.
+    rebuilds: Arc<Semaphore>,
     recent: Recent,
     flights: Flights,
     relay_place: Place,
@@ -146,6 +149,7 @@ impl Contests {
                 contest_pace: Pace::default(),
                 signup_pace: Pace::default(),
                 rebuild_pace: Pace::default(),
+                rebuilds: Arc::new(Semaphore::new(REBUILDS_MAX)),
                 recent: Recent::default(),
                 flights: Flights::default(),
                 relay_place: Place::default(),

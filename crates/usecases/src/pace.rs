@@ -35,7 +35,7 @@ impl<K> Default for Pace<K> {
 }
 
 impl<K: Ord + Copy> Pace<K> {
-    /// How many are left alone at `now`. A list of what is due, longest waiting first, that is
+    /// How many are left alone at `now`; the others are forgotten. A list of what is due, longest waiting first, that is
     /// longer than this by n shows at least n others, if there are as many (hazard H12).
     pub(crate) fn held(&self, now: UnixMillis) -> usize {
         let mut left = self.left();

@@ -45,6 +45,9 @@ const RECENT_MS: i64 = 1_000;
 const RECENT_MAX: usize = 1_000;
 /// How long a rebuild is not begun again by this node, in milliseconds.
 const REBUILD_MS: i64 = 2_000;
+/// The most rebuilds at once that this node begins for who looks: an empty Redis makes all contests
+/// miss at the same time, and the store has others to serve.
+pub(crate) const REBUILDS_MAX: usize = 2;
 /// The states of those who finished.
 const FINISHED: [StateKind; 4] = [
     StateKind::Completed,
@@ -236,9 +239,15 @@ impl Contests {
     }
 
     /// Builds tally and ranking of a contest anew, in the background, unless this node has just
-    /// begun to. It may be lost without harm: whoever looks next begins again.
+    /// begun to, or is at as many as it may. It may be lost without harm: whoever looks next begins
+    /// again.
     fn rebuild(&self, contest: &Contest) {
+        // Without a queue: a contest that nobody looks at any more need not be built.
+        let Ok(permit) = Arc::clone(&self.rebuilds).try_acquire_owned() else {
+            return;
+        };
         let now = self.ports.clock.now();
+        self.rebuild_pace.held(now);
         if !self
             .rebuild_pace
             .take(contest.id, now, now.plus(REBUILD_MS))
@@ -247,6 +256,7 @@ impl Contests {
         }
         let (ports, contest) = (self.ports.clone(), contest.clone());
         tokio::spawn(async move {
+            let _permit = permit;
             if let Err(error) = rebuild(&ports, &contest).await {
                 tracing::warn!(
                     contest.id = %contest.id, error = &error as &dyn std::error::Error,

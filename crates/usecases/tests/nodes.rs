@@ -266,6 +266,42 @@ async fn a_long_rebuild_comes_to_its_end_however_many_look_meanwhile() {
     );
 }
 
+/// An empty Redis makes every contest miss at once.
+// hazard: E9
+#[tokio::test]
+async fn a_node_builds_two_contests_at_once_and_the_others_when_they_are_looked_at_again() {
+    let world = World::new();
+    let builder = world.node(&world.empty_shown());
+    let mut contests = Vec::new();
+    for _ in 0..5 {
+        contests.push(world.create(&builder.process, terms()).await);
+        world
+            .finishers(&builder, contests[contests.len() - 1], &names(3))
+            .await;
+    }
+    let shown = world.empty_shown();
+    let nodes = [world.node(&shown)];
+    let gate = nodes[0].watch.hold_before("SignupRepository::page");
+    let look_at_all = async || {
+        for contest in &contests {
+            all_look(&world, &nodes, *contest, 3).await;
+        }
+    };
+    look_at_all().await;
+    world.clock.advance(6_000);
+    look_at_all().await;
+    assert_eq!(begun(&nodes), 2, "no more than two");
+    gate.open();
+    others_go_on().await;
+    // Nobody has to wait for those that were turned away: none of them has begun.
+    look_at_all().await;
+    assert_eq!(begun(&nodes), 5);
+    for contest in contests {
+        let whole = world.counted(contest);
+        assert_eq!(world.tally(&shown, contest).await, Some(whole));
+    }
+}
+
 // hazard: D5, H3, H4
 #[tokio::test]
 async fn a_rebuild_whose_node_is_gone_is_taken_up_by_another() {

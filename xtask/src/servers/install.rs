@@ -21,7 +21,7 @@ pub(super) fn install(need: Need) -> Result<()> {
     }
     let id = Command::new("id").arg("-u").output();
     if !id.is_ok_and(|id| id.stdout.trim_ascii() == b"0") {
-        bail!("run this as root once, so that it can be installed, or start Docker");
+        bail!("run this as root once, so that it can be installed");
     }
     match need {
         Need::Redis => packages(&["redis-server"]),
@@ -84,9 +84,7 @@ fn mirror(targets: &str) -> Option<&str> {
 fn sid() -> Result<()> {
     let release = fs::read_to_string("/etc/os-release").unwrap_or_default();
     if !release.lines().any(|line| line == "ID=debian") {
-        bail!(
-            "install MySQL's own server (its `mysqld`), or start Docker: only on Debian it is installed by this"
-        );
+        bail!("install MySQL's own server (its `mysqld`): only on Debian it is installed by this");
     }
     let tree = tree()?;
     if tree.exists() {

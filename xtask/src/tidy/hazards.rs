@@ -134,7 +134,11 @@ pub(crate) fn render(marks: &Marks, reasons: &Reasons) -> String {
     let without = reasons
         .iter()
         .map(|((letter, number), why)| format!("| {letter}{number} | {why} |\n"));
-    HEAD.to_owned() + &rows.collect::<String>() + WITHOUT + &without.collect::<String>()
+    let table = HEAD.to_owned() + &rows.collect::<String>();
+    if reasons.is_empty() {
+        return table;
+    }
+    table + WITHOUT + &without.collect::<String>()
 }
 
 #[cfg(test)]
@@ -163,6 +167,8 @@ mod tests {
         assert_eq!(keys, ["A1", "B13"]);
         let table = render(&marks, &Reasons::new());
         assert!(table.contains("| A1 | `crates/x/tests/y.rs: holds` |"));
+        assert!(table.ends_with("| B13 | `crates/x/tests/y.rs: holds` |\n"));
+        assert!(!table.contains(REASONS), "there is no such file");
     }
 
     #[test]

@@ -143,7 +143,7 @@ pub(crate) async fn alive() -> &'static str {
 
 /// Is it ready?
 ///
-/// Ready when store and ledger can write and the server is not about to stop.
+/// Ready when the store can write, the funds system answers, and the server is not about to stop.
 #[utoipa::path(
     get,
     path = "/readyz",
