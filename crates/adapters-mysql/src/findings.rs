@@ -155,11 +155,7 @@ impl Findings for MysqlStore {
         if let Some(contest) = filter.contest {
             query = query.bind(contest.0);
         }
-        let rows = query
-            .bind(limit(items + 1))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
+        let rows = self.all(query.bind(limit(items + 1))).await?;
         let findings = rows.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(findings, items, |finding| finding.id))
     }

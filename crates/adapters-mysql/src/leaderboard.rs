@@ -82,15 +82,13 @@ impl MysqlStore {
         items: usize,
     ) -> Result<Vec<Place>, StoreError> {
         let user = user.map(UserId::as_str);
-        let rows = sqlx::query(AssertSqlSafe(PLACES.as_str()))
+        let query = sqlx::query(AssertSqlSafe(PLACES.as_str()))
             .bind(contest.terms.tasks_end_at.0)
             .bind(contest.id.0)
             .bind(user)
             .bind(user)
-            .bind(limit(items))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
+            .bind(limit(items));
+        let rows = self.counted(query).await?;
         rows.iter().map(parse).collect()
     }
 }
@@ -124,7 +122,7 @@ impl Leaderboard for MysqlStore {
         for user in keys::fill(users) {
             query = query.bind(user.as_str());
         }
-        let rows = query.fetch_all(&self.readers).await.map_err(failed)?;
+        let rows = self.all(query).await?;
         rows.iter().map(parse).collect()
     }
 
@@ -135,14 +133,12 @@ impl Leaderboard for MysqlStore {
         items: usize,
     ) -> Result<Page<Place, SignupId>, StoreError> {
         let items = items.min(PAGE_MAX);
-        let rows = sqlx::query(AssertSqlSafe(PAGE.as_str()))
+        let query = sqlx::query(AssertSqlSafe(PAGE.as_str()))
             .bind(contest.terms.tasks_end_at.0)
             .bind(contest.id.0)
             .bind(rows::after(after.map(|id| id.0)))
-            .bind(limit(items + 1))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
+            .bind(limit(items + 1));
+        let rows = self.all(query).await?;
         let places = rows.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(places, items, |place| place.signup_id))
     }

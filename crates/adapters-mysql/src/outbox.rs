@@ -83,12 +83,10 @@ fn parse(row: &MySqlRow) -> Result<OutboxEntry, StoreError> {
 impl Outbox for MysqlStore {
     async fn take(&self, after: Option<u64>, items: usize) -> Result<Vec<OutboxEntry>, StoreError> {
         let items = items.min(PAGE_MAX);
-        let rows = sqlx::query(AssertSqlSafe(TAKE.as_str()))
+        let query = sqlx::query(AssertSqlSafe(TAKE.as_str()))
             .bind(after_sequence(after))
-            .bind(limit(items))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
+            .bind(limit(items));
+        let rows = self.all(query).await?;
         rows.iter().map(parse).collect()
     }
 

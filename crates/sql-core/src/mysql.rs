@@ -2,13 +2,11 @@
 //! first.
 
 pub mod keys;
+pub mod readers;
 pub mod rows;
 pub mod schema;
 
-use sqlx::{
-    ConnectOptions, Connection, MySqlConnection,
-    mysql::{MySqlConnectOptions, MySqlPoolOptions},
-};
+use sqlx::{ConnectOptions, Connection, MySqlConnection, mysql::MySqlConnectOptions};
 use std::{str::FromStr, time::Duration};
 use tokio::time::timeout;
 
@@ -161,17 +159,6 @@ pub async fn connect_reader(options: &MySqlConnectOptions) -> Result<MySqlConnec
     timeout(CONNECT, connecting)
         .await
         .unwrap_or_else(|_| Err(late("connecting")))
-}
-
-/// How readers are pooled. No transaction is ever begun on them, so none can be left open by a
-/// caller that went away (hazard G1). Nothing is asked before a connection is used: a reader whose connection
-/// turns out to be dead takes another one.
-pub fn readers(readers_max: u32) -> MySqlPoolOptions {
-    MySqlPoolOptions::new()
-        .max_connections(readers_max)
-        .acquire_timeout(CONNECT)
-        .test_before_acquire(false)
-        .after_connect(|connection, _| Box::pin(async move { tell(connection, &EVERY).await }))
 }
 
 /// What took too long.
