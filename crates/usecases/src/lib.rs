@@ -8,6 +8,7 @@ mod admin;
 pub mod background;
 mod claim;
 mod compensate;
+mod counted;
 mod crash;
 mod drive;
 mod hold;
@@ -30,6 +31,7 @@ pub use settle::Pass;
 pub use shown::Shown;
 pub use sign_up::SignedUp;
 
+use counted::Counted;
 use domain::{
     contest::PhaseError,
     finding::FindingClass,
@@ -82,6 +84,7 @@ pub struct Contests {
     rebuild_pace: Pace<ContestId>,
     recent: Recent,
     flights: Flights,
+    counted: Counted,
     relay_place: Place,
     /// Who this process is to the others that share the store.
     node: Uuid,
@@ -148,6 +151,7 @@ impl Contests {
                 rebuild_pace: Pace::default(),
                 recent: Recent::default(),
                 flights: Flights::default(),
+                counted: Counted::default(),
                 relay_place: Place::default(),
             }),
         }
