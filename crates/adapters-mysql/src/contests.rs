@@ -1,7 +1,9 @@
 //! Contests, sheets and counts in MySQL.
 
 use crate::{
-    MysqlStore, contest_sql as sql, mismatched,
+    MysqlStore,
+    contest_sql::{self as sql, Listed},
+    mismatched,
     reader::{Answer, Question},
     rows::{self, failed, json, limit},
     sheet,
@@ -311,17 +313,21 @@ impl ContestRepository for MysqlStore {
         } = filter;
         let names: Vec<_> = phases.iter().map(|phase| PhaseKind::name(*phase)).collect();
         let statement = sql::list(room_id.is_some(), names.len(), *opened);
-        let mut query =
-            sqlx::query(AssertSqlSafe(statement)).bind(after.map_or(Uuid::max(), |id| id.0));
-        if let Some(room) = room_id {
-            query = query.bind(room.as_str());
-        }
-        if !names.is_empty() {
-            for name in keys::fill(&names) {
-                query = query.bind(*name);
+        let mut query = sqlx::query(AssertSqlSafe(statement));
+        let (before, most) = (after.map_or(Uuid::max(), |id| id.0), limit(items + 1));
+        query = match Listed::of(room_id.is_some(), names.len()) {
+            Listed::Straight => {
+                query = query.bind(before);
+                if let Some(room) = room_id {
+                    query = query.bind(room.as_str());
+                }
+                keys::fill(&names).fold(query, |query, name| query.bind(*name))
             }
-        }
-        let rows = self.all(query.bind(limit(items + 1))).await?;
+            Listed::EachPhase => keys::fill(&names).fold(query, |query, name| {
+                query.bind(before).bind(*name).bind(most)
+            }),
+        };
+        let rows = self.all(query.bind(most)).await?;
         let contests = collect(&rows).map_err(failed)?;
         let contests = contests.into_iter().collect::<Result<_, _>>()?;
         Ok(Page::cut(contests, items, |contest| contest.id))

@@ -98,6 +98,11 @@ const STEPS: &[Step] = &[
     ),
     (11, "outbox", include_str!("../migrations/0011_outbox.sql")),
     (12, "lease", include_str!("../migrations/0012_lease.sql")),
+    (
+        13,
+        "contest_lists",
+        include_str!("../migrations/0013_contest_lists.sql"),
+    ),
 ];
 
 /// The most commands that share a transaction, and the most questions that share a statement.

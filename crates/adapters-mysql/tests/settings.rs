@@ -112,7 +112,7 @@ async fn an_older_schema_is_refused<E: Engine>() {
     );
     migrate(&schema.url()).await.expect("migrated");
     let mut connection = schema.connect().await;
-    sqlx::raw_sql("DELETE FROM _sqlx_migrations WHERE version = 12")
+    sqlx::raw_sql("DELETE FROM _sqlx_migrations WHERE version = 13")
         .execute(&mut connection)
         .await
         .expect("an older schema");
@@ -120,8 +120,8 @@ async fn an_older_schema_is_refused<E: Engine>() {
     let is_older = matches!(
         error,
         MysqlError::Older {
-            found: 11,
-            needed: 12
+            found: 12,
+            needed: 13
         }
     );
     assert!(is_older, "{error:?}");
@@ -143,7 +143,7 @@ async fn it_is_migrated_twice_and_by_many_at_once<E: Engine>() {
             .fetch_one(&mut connection)
             .await
             .expect("the steps");
-    assert_eq!((steps, done), (12, 12));
+    assert_eq!((steps, done), (13, 13));
     let settings = Settings {
         weak_durability: true,
         ..Settings::new(schema.url(), &[])
