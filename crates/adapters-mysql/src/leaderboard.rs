@@ -23,16 +23,19 @@ use uuid::Uuid;
 /// What places are made of, of some signups. Viewers without an event have no row in
 /// `task_progress`, so the join leaves them out.
 ///
+/// Grouped by nothing but the signup, in the order of which the rows come: a page of them ends with its
+/// last one.
+///
 /// `COALESCE` hides from the optimiser that the contest is one for all, and who the viewers are: a server that has not counted
 /// a growing table yet would otherwise look at all of the contest's events for each viewer.
 fn done(index: &str, of: &str) -> String {
     format!(
-        "SELECT 0 AS place, s.user_id, s.signup_id, CAST(SUM(p.quantity) AS SIGNED) AS quantity, \
+        "SELECT 0 AS place, MIN(s.user_id) AS user_id, s.signup_id, CAST(SUM(p.quantity) AS SIGNED) AS quantity, \
                 MAX(p.occurred_at) AS reached_at \
          FROM signup AS s FORCE INDEX ({index}) STRAIGHT_JOIN task_progress AS p FORCE INDEX (PRIMARY) \
            ON p.contest_id = COALESCE(s.contest_id) AND p.user_id = COALESCE(s.user_id) \
            AND p.occurred_at >= s.paid_at AND p.occurred_at < ? \
-         WHERE s.contest_id = ? AND s.paid_at IS NOT NULL{of} GROUP BY s.signup_id, s.user_id"
+         WHERE s.contest_id = ? AND s.paid_at IS NOT NULL{of} GROUP BY s.signup_id"
     )
 }
 
