@@ -158,6 +158,8 @@ pub async fn migrate(url: &str) -> Result<(), MysqlError> {
 pub struct MysqlStore {
     writers: Arc<[GroupCommit<Writer>]>,
     slow: Arc<[GroupCommit<Slow>]>,
+    /// Of their own, so that no contest that is locked makes a node lose its work.
+    leases: GroupCommit<Slow>,
     questions: GroupCommit<Reader>,
     readers: Readers,
     /// The same for what looks at every row of a contest.
@@ -193,10 +195,11 @@ impl MysqlStore {
             GroupCommit::start(writer, BATCH_MAX, QUEUE_MAX)
         };
         let reading = Readers::new(options.clone(), readers, READ);
-        let slow = |_| GroupCommit::start(Slow::new(options.clone()), 1, QUEUE_MAX);
+        let slow = || GroupCommit::start(Slow::new(options.clone()), 1, QUEUE_MAX);
         Ok(Self {
             writers: (0..writers.max(1)).map(writer).collect(),
-            slow: (0..2).map(slow).collect(),
+            slow: [slow(), slow()].into(),
+            leases: slow(),
             questions: GroupCommit::start(Reader::new(options), BATCH_MAX, QUEUE_MAX),
             counters: reading.within(COUNT),
             readers: reading,

@@ -179,6 +179,11 @@ impl Work for Batch<'_> {
             wrote: false,
         };
         let replies = run_all(&mut transaction, self.commands).await?;
+    /// A batch is split at once: only who needs the locked row is to wait for it.
+    fn lock_waits_max(&self) -> u32 {
+        if self.commands.len() > 1 { 1 } else { 2 }
+    }
+
         Ok((replies, transaction.wrote))
     }
 

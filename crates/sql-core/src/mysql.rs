@@ -295,7 +295,7 @@ fn number(error: &sqlx::Error) -> Option<u16> {
 pub fn lost_to_another(error: &sqlx::Error) -> Option<&'static str> {
     match number(error)? {
         1213 => Some("deadlock"),
-        1205 => Some("lock_wait"),
+        1205 => Some(LOCK_WAIT),
         // MariaDB 11.8 and later: the row changed since it was read.
         1020 => Some("changed"),
         _ => None,
@@ -318,3 +318,6 @@ pub fn is_judgement(error: &sqlx::Error) -> bool {
         sqlx::Error::Database(_) | sqlx::Error::Encode(_) | sqlx::Error::Decode(_)
     ) && !matches!(number(error), Some(1053 | 1077 | 1079 | 1080 | 1927 | 3169))
 }
+/// What [`lost_to_another`] says of too long a wait for a lock.
+pub const LOCK_WAIT: &str = "lock_wait";
+
