@@ -225,14 +225,14 @@ async fn stored(
     transaction: &mut Transaction<'_>,
     names: &[EventKey],
 ) -> Result<BTreeMap<EventKey, EventRow>, sqlx::Error> {
-    if names.is_empty() {
-        return Ok(BTreeMap::new());
+    let mut found = Vec::new();
+    for names in names.chunks(keys::MAX) {
+        let mut query = sqlx::query(AssertSqlSafe(stored_sql(names.len())));
+        for (sender, event) in keys::fill(names) {
+            query = query.bind(sender).bind(event);
+        }
+        found.extend(query.fetch_all(&mut *transaction.connection).await?);
     }
-    let mut query = sqlx::query(AssertSqlSafe(stored_sql(names.len())));
-    for (sender, event) in keys::fill(names) {
-        query = query.bind(sender).bind(event);
-    }
-    let found = query.fetch_all(&mut *transaction.connection).await?;
     let event = |row: &sqlx::mysql::MySqlRow| {
         let event = EventRow {
             sender_id: row.try_get(0)?,
