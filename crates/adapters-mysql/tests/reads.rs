@@ -132,7 +132,13 @@ fn some_reads(store: &MysqlStore, contest: &Contest) -> Vec<Read> {
         |s, c| Box::pin(async move { s.finishers(c.id, None, 10).await.map(drop) }),
         |s, c| Box::pin(async move { s.sheet(c.id, None, 10).await.map(drop) }),
         |s, _| Box::pin(async move { ContestRepository::awake(&s, 10).await.map(drop) }),
-        |s, _| Box::pin(async move { ports::signups::SignupRepository::parked(&s, None, 10).await.map(drop) }),
+        |s, _| {
+            Box::pin(async move {
+                ports::signups::SignupRepository::parked(&s, None, 10)
+                    .await
+                    .map(drop)
+            })
+        },
         |s, _| Box::pin(async move { Outbox::take(&s, None, 10).await.map(drop) }),
     ];
     let made = reads.map(|read| read(store.clone(), contest.clone()));
