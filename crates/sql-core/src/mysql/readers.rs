@@ -54,7 +54,7 @@ impl Readers {
         let most = usize::try_from(most.max(1)).unwrap_or(usize::MAX);
         let shared = Shared {
             options,
-            permits: Semaphore::new(most.min(Semaphore::MAX_PERMITS)),
+            permits: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
             idle: Mutex::default(),
         };
         Self {
@@ -74,13 +74,20 @@ impl Readers {
 
     /// Asks a question, on another connection again if the first turns out to be dead.
     ///
-    /// It is asked by itself: whoever goes away leaves no half-read connection behind (hazard G1).
+    /// Once there is a connection for it, it is asked by itself: whoever goes away leaves no half-read connection behind (hazard G1).
     ///
     /// # Errors
     /// What the driver says, or that it took too long.
     pub async fn read<Q: Question>(&self, question: Q) -> Result<Q::Answer, sqlx::Error> {
         let (shared, until) = (Arc::clone(&self.shared), Instant::now() + self.within);
-        let reading = tokio::spawn(async move { shared.read(&question, until).await });
+        let permit = timeout_at(until, Arc::clone(&shared.permits).acquire_owned()).await;
+        let permit = permit
+            .map_err(|_| late("a read"))?
+            .map_err(|_| sqlx::Error::PoolClosed)?;
+        let reading = tokio::spawn(async move {
+            let _permit = permit;
+            shared.read(&question, until).await
+        });
         let broken_off = |error| Err(sqlx::Error::Io(io::Error::other(error)));
         reading.await.unwrap_or_else(broken_off)
     }
@@ -139,7 +146,7 @@ impl Readers {
 
 struct Shared {
     options: MySqlConnectOptions,
-    permits: Semaphore,
+    permits: Arc<Semaphore>,
     idle: Mutex<Vec<Reader>>,
 }
 
@@ -156,8 +163,6 @@ impl Shared {
         until: Instant,
     ) -> Result<Q::Answer, sqlx::Error> {
         let late = |_| late("a read");
-        let permit = timeout_at(until, self.permits.acquire()).await;
-        let _permit = permit.map_err(late)?.map_err(|_| sqlx::Error::PoolClosed)?;
         if let Some(mut reader) = self.take() {
             match timeout_at(until, question.ask(&mut reader.connection)).await {
                 Ok(Ok(answer)) => {
