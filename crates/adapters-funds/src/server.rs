@@ -71,7 +71,7 @@ fn away(error: &FundsError) -> Status {
 }
 
 /// Runs by itself: when the caller's deadline passes, or its connection is gone, what was begun
-/// goes on (hazard G1).
+/// goes on (hazard G1). Reads too: one that is broken off costs a ledger a connection.
 async fn by_itself<T: Send + 'static>(
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Status> {
@@ -146,7 +146,10 @@ impl funds_server::Funds for Service {
             .map(|(index, text)| convert::order_id(&format!("order_ids[{index}]"), text))
             .collect::<Result<Vec<_>, _>>()
             .map_err(|fault| wrong(&fault))?;
-        let lookup = self.0.lookup(&orders).await.map_err(|error| away(&error))?;
+        let funds = Arc::clone(&self.0);
+        let lookup = by_itself(async move { funds.lookup(&orders).await })
+            .await?
+            .map_err(|error| away(&error))?;
         let found = lookup
             .found
             .iter()
@@ -188,7 +191,8 @@ impl funds_server::Funds for Service {
     ) -> Result<Response<proto::BalanceResponse>, Status> {
         use proto::balance_response::Outcome;
         let account = account(&request.into_inner().account)?;
-        let outcome = match self.0.balance(&account).await {
+        let funds = Arc::clone(&self.0);
+        let outcome = match by_itself(async move { funds.balance(&account).await }).await? {
             Ok(balance) => Outcome::Held(proto::Held {
                 amount: balance.amount,
                 as_of: Some(proto::AsOf {
@@ -215,7 +219,10 @@ impl funds_server::Funds for Service {
             .ok()
             .filter(|limit| *limit <= PAGE_MAX)
             .ok_or_else(|| wrong(&convert::fault("limit", "must be at most 1000")))?;
-        let outcome = match self.0.list(&account, Position(asked.after), limit).await {
+        let funds = Arc::clone(&self.0);
+        let after = Position(asked.after);
+        let page = by_itself(async move { funds.list(&account, after, limit).await });
+        let outcome = match page.await? {
             Ok(page) => Outcome::Page(proto::Page {
                 transfers: page.transfers.iter().map(convert::stored).collect(),
                 closed_position: Some(page.closed_position.0),

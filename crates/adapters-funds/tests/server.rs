@@ -7,10 +7,24 @@ use adapters_funds::{
     FaultPlan, Faulty,
     proto::{self, funds_client::FundsClient, transfer_outcome::Outcome},
 };
+use async_trait::async_trait;
 use common::{Served, ask, connect, memory, settings, until, user};
-use domain::order::OrderId;
-use ports::funds::{Funds, TransferOutcome};
-use std::{sync::Arc, time::Duration};
+use domain::{
+    order::{Account, OrderId},
+    transfer::{CreditsClosed, Position},
+};
+use ports::funds::{
+    Balance, Capabilities, Funds, FundsError, Lookup, TransferOutcome, TransferPage,
+    TransferRequest,
+};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+use tokio::sync::Semaphore;
 use tonic::{Code, Request, transport::Channel};
 
 async fn raw(served: &Served) -> FundsClient<Channel> {
@@ -154,6 +168,99 @@ async fn a_transfer_goes_on_when_its_callers_deadline_passes() {
     assert!(client.transfer(request).await.is_err());
     assert_eq!(memory.transfers().len(), 0, "not yet");
     until(async || !memory.transfers().is_empty()).await;
+}
+
+/// Answers questions when it is told to, and counts how many it has answered.
+struct Gated {
+    inner: Arc<dyn Funds>,
+    gate: Semaphore,
+    asked: AtomicUsize,
+    answered: AtomicUsize,
+}
+
+impl Gated {
+    async fn pass(&self) {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        // It is closed when everybody may pass.
+        assert!(self.gate.acquire().await.is_err());
+        self.answered.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[async_trait]
+impl Funds for Gated {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
+    async fn open_account(&self, account: &Account) -> Result<(), FundsError> {
+        self.inner.open_account(account).await
+    }
+
+    async fn transfer(&self, request: &TransferRequest) -> TransferOutcome {
+        self.inner.transfer(request).await
+    }
+
+    async fn lookup(&self, orders: &[OrderId]) -> Result<Lookup, FundsError> {
+        self.pass().await;
+        self.inner.lookup(orders).await
+    }
+
+    async fn close_credits(&self, account: &Account) -> Result<CreditsClosed, FundsError> {
+        self.inner.close_credits(account).await
+    }
+
+    async fn balance(&self, account: &Account) -> Result<Balance, FundsError> {
+        self.pass().await;
+        self.inner.balance(account).await
+    }
+
+    async fn list(
+        &self,
+        account: &Account,
+        after: Position,
+        limit: usize,
+    ) -> Result<TransferPage, FundsError> {
+        self.pass().await;
+        self.inner.list(account, after, limit).await
+    }
+}
+
+/// A ledger whose read is broken off in the middle loses the connection that it was read on.
+// hazard: G1
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_goes_on_when_its_callers_deadline_passes() {
+    let gated = Arc::new(Gated {
+        inner: memory(),
+        gate: Semaphore::new(0),
+        asked: AtomicUsize::new(0),
+        answered: AtomicUsize::new(0),
+    });
+    let served = Served::new(Arc::clone(&gated) as Arc<dyn Funds>).await;
+    let mut client = raw(&served).await;
+    let account = "user/ann".to_owned();
+    let order_ids = vec!["0".repeat(32)];
+    let mut lookup = Request::new(proto::LookupRequest { order_ids });
+    let mut balance = Request::new(proto::BalanceRequest {
+        account: account.clone(),
+    });
+    let (after, limit) = (0, 1);
+    let mut list = Request::new(proto::ListRequest {
+        account,
+        after,
+        limit,
+    });
+    let soon = Duration::from_millis(300);
+    lookup.set_timeout(soon);
+    balance.set_timeout(soon);
+    list.set_timeout(soon);
+    assert!(client.lookup(lookup).await.is_err());
+    assert!(client.balance(balance).await.is_err());
+    assert!(client.list(list).await.is_err());
+    let asked = gated.asked.load(Ordering::SeqCst);
+    assert_eq!((asked, gated.answered.load(Ordering::SeqCst)), (3, 0));
+    gated.gate.close();
+    until(async || gated.answered.load(Ordering::SeqCst) == 3).await;
 }
 
 async fn with(plan: FaultPlan) -> (Served, Arc<Faulty>, adapters_funds::GrpcFunds) {

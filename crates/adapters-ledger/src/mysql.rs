@@ -15,11 +15,14 @@ use domain::{
 use ports::funds::{Balance, Lookup, TransferPage};
 use sql_core::{
     group::{GroupCommit, GroupError},
-    mysql as session,
+    mysql::{
+        self as session,
+        readers::{Question, Readers},
+    },
 };
-use sqlx::{Connection, MySqlConnection, MySqlPool};
+use sqlx::{Connection, MySqlConnection};
 use std::{fmt, time::Duration};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::timeout;
 use writer::{Unanswered, Writer};
 
 pub use schema::migrate;
@@ -76,8 +79,7 @@ pub(crate) enum Silent {
 /// An open database.
 pub(crate) struct Books {
     writer: GroupCommit<Writer>,
-    readers: MySqlPool,
-    readers_max: u32,
+    readers: Readers,
 }
 
 impl Books {
@@ -98,10 +100,8 @@ impl Books {
             .map_err(|_| MysqlError::Silent)??;
         // It was answered; how the connection ends does not matter.
         let _ = first.close().await;
-        let readers_max = settings.readers_max.max(1);
         Ok(Self {
-            readers: session::readers(readers_max).connect_lazy_with(options.clone()),
-            readers_max,
+            readers: Readers::new(options.clone(), settings.readers_max, READ),
             writer: GroupCommit::start(Writer::new(options), crate::BATCH_MAX, crate::QUEUE_MAX),
         })
     }
@@ -121,12 +121,12 @@ impl Books {
     }
 
     pub(crate) async fn lookup(&self, orders: &[OrderId]) -> Result<Lookup, sqlx::Error> {
-        self.read(Find(orders)).await
+        self.readers.read(Find(orders.to_vec())).await
     }
 
     /// None when there is no such account.
     pub(crate) async fn balance(&self, account: &Account) -> Result<Option<Balance>, sqlx::Error> {
-        self.read(Weigh(account)).await
+        self.readers.read(Weigh(account.clone())).await
     }
 
     /// None when there is no such account.
@@ -136,84 +136,49 @@ impl Books {
         after: Position,
         limit: usize,
     ) -> Result<Option<TransferPage>, sqlx::Error> {
-        self.read(Enumerate {
-            account,
+        let question = Enumerate {
+            account: account.clone(),
             after,
             limit,
-        })
-        .await
+        };
+        self.readers.read(question).await
     }
-
-    /// Asks one question. A pooled connection may have died since it was last used, and after a
-    /// restart of the server all have: then the next one is taken, at last a new one.
-    async fn read<Q: Question>(&self, question: Q) -> Result<Q::Answer, sqlx::Error> {
-        let until = Instant::now() + READ;
-        let late = || session::late("a read");
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            let acquired = timeout_at(until, self.readers.acquire());
-            let mut reader = acquired.await.map_err(|_| late())??;
-            let answer = timeout_at(until, question.ask(&mut reader))
-                .await
-                .unwrap_or_else(|_| Err(late()));
-            let Err(error) = answer else {
-                return answer;
-            };
-            // Where the conversation stands nobody knows.
-            drop(reader.detach());
-            let dead = matches!(error, sqlx::Error::Io(_) | sqlx::Error::Database(_));
-            if !dead || tries > self.readers_max || Instant::now() >= until {
-                return Err(error);
-            }
-        }
-    }
-}
-
-/// A question in one statement.
-trait Question: Sync {
-    type Answer: Send;
-
-    fn ask(
-        &self,
-        reader: &mut MySqlConnection,
-    ) -> impl Future<Output = Result<Self::Answer, sqlx::Error>> + Send;
 }
 
 /// Which of the orders are stored?
-struct Find<'a>(&'a [OrderId]);
+struct Find(Vec<OrderId>);
 
-impl Question for Find<'_> {
+impl Question for Find {
     type Answer = Lookup;
 
     async fn ask(&self, reader: &mut MySqlConnection) -> Result<Lookup, sqlx::Error> {
-        lookup(reader, self.0).await
+        lookup(reader, &self.0).await
     }
 }
 
 /// What does the account hold?
-struct Weigh<'a>(&'a Account);
+struct Weigh(Account);
 
-impl Question for Weigh<'_> {
+impl Question for Weigh {
     type Answer = Option<Balance>;
 
     async fn ask(&self, reader: &mut MySqlConnection) -> Result<Option<Balance>, sqlx::Error> {
-        balance(reader, self.0).await
+        balance(reader, &self.0).await
     }
 }
 
 /// Which transfers does the account have?
-struct Enumerate<'a> {
-    account: &'a Account,
+struct Enumerate {
+    account: Account,
     after: Position,
     limit: usize,
 }
 
-impl Question for Enumerate<'_> {
+impl Question for Enumerate {
     type Answer = Option<TransferPage>;
 
     async fn ask(&self, reader: &mut MySqlConnection) -> Result<Option<TransferPage>, sqlx::Error> {
-        list(reader, self.account, self.after, self.limit).await
+        list(reader, &self.account, self.after, self.limit).await
     }
 }
 

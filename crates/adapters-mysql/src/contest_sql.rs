@@ -105,27 +105,67 @@ pub(crate) static AWAKE: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The visible contests before an id, of a room, of some phases, opened or not: each of the last
-/// three only if it is asked for.
+/// three only if it is asked for. Newest first, along an index of what is asked for, so that nobody
+/// walks past what others asked for; what is bound, and in which order, [`Listed`] says.
 pub(crate) fn list(in_room: bool, phases: usize, opened: Option<bool>) -> String {
-    let mut rules = vec![
-        "contest_id < ?".to_owned(),
-        "phase NOT IN ('preparing', 'funding')".to_owned(),
-    ];
+    let mut rules = vec!["contest_id < ?"];
     if in_room {
-        rules.push("room_id = ?".to_owned());
+        rules.push("room_id = ?");
     }
-    if phases > 0 {
-        rules.push(format!("phase IN ({})", keys::marks(1, phases)));
+    rules.push("phase NOT IN ('preparing', 'funding')");
+    let now = match opened {
+        Some(true) => format!("signup_opens_at <= {NOW_MS}"),
+        Some(false) => format!("signup_opens_at > {NOW_MS}"),
+        None => "TRUE".to_owned(),
+    };
+    rules.push(&now);
+    let of = |index: &str, what: &str, more: &str| {
+        format!(
+            "(SELECT {what} FROM contest FORCE INDEX ({index}) WHERE {}{more} \
+             ORDER BY contest_id DESC LIMIT ?)",
+            rules.join(" AND ")
+        )
+    };
+    let page = match Listed::of(in_room, phases) {
+        Listed::Straight if in_room => {
+            let more = match phases {
+                0 => String::new(),
+                _ => format!(" AND phase IN ({})", keys::marks(1, phases)),
+            };
+            of("contest_of_room", "*", &more)
+        }
+        Listed::Straight => of("PRIMARY", "*", ""),
+        // One walk a phase, then the first of all.
+        Listed::EachPhase => {
+            let of_phase = of("contest_of_phase", "contest_id", " AND phase = ?");
+            let walks = vec![of_phase; keys::padded(phases)].join(" UNION ");
+            format!(
+                "(SELECT contest.* FROM (SELECT contest_id FROM ({walks}) AS of_phase \
+                 ORDER BY contest_id DESC LIMIT ?) AS page \
+                 STRAIGHT_JOIN contest FORCE INDEX (PRIMARY) ON contest.contest_id = page.contest_id)"
+            )
+        }
+    };
+    select(&format!("{page} AS c")) + " ORDER BY c.contest_id DESC"
+}
+
+/// How [`list`] walks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listed {
+    /// Once: what it begins before, the room if there is one, the phases, how many.
+    Straight,
+    /// Once a phase: what it begins before, the phase, how many; and at last how many of all.
+    EachPhase,
+}
+
+impl Listed {
+    pub(crate) const fn of(in_room: bool, phases: usize) -> Self {
+        if in_room || phases == 0 {
+            Self::Straight
+        } else {
+            Self::EachPhase
+        }
     }
-    match opened {
-        Some(true) => rules.push(format!("signup_opens_at <= {NOW_MS}")),
-        Some(false) => rules.push(format!("signup_opens_at > {NOW_MS}")),
-        None => {}
-    }
-    select(&format!(
-        "(SELECT * FROM contest WHERE {} ORDER BY contest_id DESC LIMIT ?) AS c",
-        rules.join(" AND ")
-    )) + " ORDER BY c.contest_id DESC"
 }
 
 /// In which of some states there are signups, and whether any of them is provisional. Each is one

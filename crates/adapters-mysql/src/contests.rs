@@ -1,7 +1,9 @@
 //! Contests, sheets and counts in MySQL.
 
 use crate::{
-    MysqlStore, contest_sql as sql, mismatched,
+    MysqlStore,
+    contest_sql::{self as sql, Listed},
+    mismatched,
     reader::{Answer, Question},
     rows::{self, failed, json, limit},
     sheet,
@@ -265,10 +267,8 @@ pub(crate) fn collect(rows: &[MySqlRow]) -> Result<Vec<Result<Contest, StoreErro
 #[async_trait]
 impl ContestRepository for MysqlStore {
     async fn now(&self) -> Result<UnixMillis, StoreError> {
-        let row = sqlx::query(AssertSqlSafe(NOW.as_str()))
-            .fetch_one(&self.readers)
-            .await
-            .map_err(failed)?;
+        let query = sqlx::query(AssertSqlSafe(NOW.as_str()));
+        let row = self.one(query).await?;
         row.try_get(0).map(UnixMillis).map_err(failed)
     }
 
@@ -313,21 +313,21 @@ impl ContestRepository for MysqlStore {
         } = filter;
         let names: Vec<_> = phases.iter().map(|phase| PhaseKind::name(*phase)).collect();
         let statement = sql::list(room_id.is_some(), names.len(), *opened);
-        let mut query =
-            sqlx::query(AssertSqlSafe(statement)).bind(after.map_or(Uuid::max(), |id| id.0));
-        if let Some(room) = room_id {
-            query = query.bind(room.as_str());
-        }
-        if !names.is_empty() {
-            for name in keys::fill(&names) {
-                query = query.bind(*name);
+        let mut query = sqlx::query(AssertSqlSafe(statement));
+        let (before, most) = (after.map_or(Uuid::max(), |id| id.0), limit(items + 1));
+        query = match Listed::of(room_id.is_some(), names.len()) {
+            Listed::Straight => {
+                query = query.bind(before);
+                if let Some(room) = room_id {
+                    query = query.bind(room.as_str());
+                }
+                keys::fill(&names).fold(query, |query, name| query.bind(*name))
             }
-        }
-        let rows = query
-            .bind(limit(items + 1))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
+            Listed::EachPhase => keys::fill(&names).fold(query, |query, name| {
+                query.bind(before).bind(*name).bind(most)
+            }),
+        };
+        let rows = self.all(query.bind(most)).await?;
         let contests = collect(&rows).map_err(failed)?;
         let contests = contests.into_iter().collect::<Result<_, _>>()?;
         Ok(Page::cut(contests, items, |contest| contest.id))
@@ -345,11 +345,8 @@ impl ContestRepository for MysqlStore {
     }
 
     async fn awake(&self, items: usize) -> Result<Vec<Contest>, StoreError> {
-        let rows = sqlx::query(AssertSqlSafe(sql::AWAKE.as_str()))
-            .bind(limit(items))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
+        let query = sqlx::query(AssertSqlSafe(sql::AWAKE.as_str())).bind(limit(items));
+        let rows = self.all(query).await?;
         // A contest that cannot be read pages somebody; the others must not wait for it.
         let awake = collect(&rows).map_err(failed)?;
         Ok(awake.into_iter().filter_map(rows::or_report).collect())
@@ -364,7 +361,7 @@ impl ContestRepository for MysqlStore {
         for _ in 0..=StateKind::ALL.len() {
             query = query.bind(id.0);
         }
-        let rows = query.fetch_all(&self.readers).await.map_err(failed)?;
+        let rows = self.all(query).await?;
         let names = rows
             .iter()
             .map(|row| row.try_get(0))
@@ -378,11 +375,8 @@ impl ContestRepository for MysqlStore {
     }
 
     async fn census(&self, id: ContestId) -> Result<Census, StoreError> {
-        let row = sqlx::query(sql::CENSUS)
-            .bind(id.0)
-            .fetch_one(&self.readers)
-            .await
-            .map_err(failed)?;
+        let query = sqlx::query(sql::CENSUS).bind(id.0);
+        let row = self.counters.one(query).await.map_err(failed)?;
         let key = id.to_string();
         let context = Context {
             table: "signup",
@@ -400,11 +394,8 @@ impl ContestRepository for MysqlStore {
     }
 
     async fn counts(&self, id: ContestId) -> Result<Vec<StateCount>, StoreError> {
-        let rows = sqlx::query(sql::COUNTS)
-            .bind(id.0)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
+        let query = sqlx::query(sql::COUNTS).bind(id.0);
+        let rows = self.counted(query).await?;
         let key = id.to_string();
         let context = Context {
             table: "signup",
@@ -435,13 +426,11 @@ impl ContestRepository for MysqlStore {
         items: usize,
     ) -> Result<Vec<Finisher>, StoreError> {
         let items = items.min(PAGE_MAX);
-        let rows = sqlx::query(sql::FINISHERS)
+        let query = sqlx::query(sql::FINISHERS)
             .bind(id.0)
             .bind(rows::after(after.map(|id| id.0)))
-            .bind(limit(items))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
+            .bind(limit(items));
+        let rows = self.all(query).await?;
         rows.iter().map(sheet::parse_finisher).collect()
     }
 
@@ -463,13 +452,11 @@ impl ContestRepository for MysqlStore {
         items: usize,
     ) -> Result<Page<SheetLine, SignupId>, StoreError> {
         let items = items.min(PAGE_MAX);
-        let rows = sqlx::query(sheet::PAGE)
+        let query = sqlx::query(sheet::PAGE)
             .bind(id.0)
             .bind(rows::after(after.map(|id| id.0)))
-            .bind(limit(items + 1))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
+            .bind(limit(items + 1));
+        let rows = self.all(query).await?;
         let lines = rows
             .iter()
             .map(sheet::parse_line)

@@ -93,10 +93,10 @@ pub(crate) async fn lock_contests(
         .collect();
     let rooms: Vec<_> = rooms.into_iter().collect();
     let earliest = events().map(|event| event.occurred_at.0).min();
-    if let Some(earliest) = earliest {
+    for rooms in rooms.chunks(keys::MAX) {
         let statement = by_room(rooms.len());
         let mut query = sqlx::query(AssertSqlSafe(statement));
-        for (room, kind) in keys::fill(&rooms) {
+        for (room, kind) in keys::fill(rooms) {
             query = query.bind(room.as_str()).bind(kind.as_str());
         }
         let query = query.bind(earliest);

@@ -225,14 +225,14 @@ async fn stored(
     transaction: &mut Transaction<'_>,
     names: &[EventKey],
 ) -> Result<BTreeMap<EventKey, EventRow>, sqlx::Error> {
-    if names.is_empty() {
-        return Ok(BTreeMap::new());
+    let mut found = Vec::new();
+    for names in names.chunks(keys::MAX) {
+        let mut query = sqlx::query(AssertSqlSafe(stored_sql(names.len())));
+        for (sender, event) in keys::fill(names) {
+            query = query.bind(sender).bind(event);
+        }
+        found.extend(query.fetch_all(&mut *transaction.connection).await?);
     }
-    let mut query = sqlx::query(AssertSqlSafe(stored_sql(names.len())));
-    for (sender, event) in keys::fill(names) {
-        query = query.bind(sender).bind(event);
-    }
-    let found = query.fetch_all(&mut *transaction.connection).await?;
     let event = |row: &sqlx::mysql::MySqlRow| {
         let event = EventRow {
             sender_id: row.try_get(0)?,
@@ -340,11 +340,8 @@ impl Tasks for MysqlStore {
         signups: &[Signup],
     ) -> Result<Vec<Progress>, StoreError> {
         // The phase first: once it takes no more events, what is read after it is all there is.
-        let row = sqlx::query(AssertSqlSafe(PHASE.as_str()))
-            .bind(contest.id.0)
-            .fetch_one(&self.readers)
-            .await
-            .map_err(failed)?;
+        let query = sqlx::query(AssertSqlSafe(PHASE.as_str())).bind(contest.id.0);
+        let row = self.one(query).await?;
         let now = UnixMillis(row.try_get(0).map_err(failed)?);
         let phase: Option<String> = row.try_get(1).map_err(failed)?;
         let is_past = phase
@@ -373,13 +370,11 @@ impl Tasks for MysqlStore {
                     .map_or(i64::MAX, |fee| fee.applied_at.0),
             })
             .collect();
-        let rows = sqlx::query(AssertSqlSafe(PROGRESS.as_str()))
+        let query = sqlx::query(AssertSqlSafe(PROGRESS.as_str()))
             .bind(column(contest.terms.task.target))
             .bind(crate::rows::json(&asked).map_err(failed)?)
-            .bind(contest.terms.tasks_end_at.0)
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
+            .bind(contest.terms.tasks_end_at.0);
+        let rows = self.all(query).await?;
         let id = contest.id.to_string();
         let context = Context {
             table: "task_progress",

@@ -104,10 +104,11 @@ fn parse(row: &MySqlRow) -> Result<Finding, StoreError> {
 
 /// The findings after an id, of a contest, open or settled: the last two only if they are asked for.
 pub(crate) fn list(of_contest: bool, open: Option<bool>) -> String {
-    let contest = if of_contest {
-        " AND contest_id = ?"
-    } else {
-        ""
+    // Along an index of what is asked for, in the order of the list.
+    let (index, contest) = match (of_contest, open) {
+        (true, _) => ("finding_contest", " AND contest_id = ?"),
+        (false, Some(_)) => ("finding_unsettled", ""),
+        (false, None) => ("PRIMARY", ""),
     };
     let open = match open {
         Some(true) => " AND is_open = 1",
@@ -116,7 +117,7 @@ pub(crate) fn list(of_contest: bool, open: Option<bool>) -> String {
     };
     format!(
         "SELECT finding_id, class, contest_id, CONVERT(subject USING utf8mb4), evidence, found_at, settled_at FROM finding \
-         WHERE finding_id > ?{contest}{open} ORDER BY finding_id LIMIT ?"
+         FORCE INDEX ({index}) WHERE finding_id > ?{contest}{open} ORDER BY finding_id LIMIT ?"
     )
 }
 
@@ -155,11 +156,7 @@ impl Findings for MysqlStore {
         if let Some(contest) = filter.contest {
             query = query.bind(contest.0);
         }
-        let rows = query
-            .bind(limit(items + 1))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
+        let rows = self.all(query.bind(limit(items + 1))).await?;
         let findings = rows.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(findings, items, |finding| finding.id))
     }

@@ -23,16 +23,19 @@ use uuid::Uuid;
 /// What places are made of, of some signups. Viewers without an event have no row in
 /// `task_progress`, so the join leaves them out.
 ///
+/// Grouped by nothing but the signup, in the order of which the rows come: a page of them ends with its
+/// last one.
+///
 /// `COALESCE` hides from the optimiser that the contest is one for all, and who the viewers are: a server that has not counted
 /// a growing table yet would otherwise look at all of the contest's events for each viewer.
 fn done(index: &str, of: &str) -> String {
     format!(
-        "SELECT 0 AS place, s.user_id, s.signup_id, CAST(SUM(p.quantity) AS SIGNED) AS quantity, \
+        "SELECT 0 AS place, MIN(s.user_id) AS user_id, s.signup_id, CAST(SUM(p.quantity) AS SIGNED) AS quantity, \
                 MAX(p.occurred_at) AS reached_at \
          FROM signup AS s FORCE INDEX ({index}) STRAIGHT_JOIN task_progress AS p FORCE INDEX (PRIMARY) \
            ON p.contest_id = COALESCE(s.contest_id) AND p.user_id = COALESCE(s.user_id) \
            AND p.occurred_at >= s.paid_at AND p.occurred_at < ? \
-         WHERE s.contest_id = ? AND s.paid_at IS NOT NULL{of} GROUP BY s.signup_id, s.user_id"
+         WHERE s.contest_id = ? AND s.paid_at IS NOT NULL{of} GROUP BY s.signup_id"
     )
 }
 
@@ -82,15 +85,13 @@ impl MysqlStore {
         items: usize,
     ) -> Result<Vec<Place>, StoreError> {
         let user = user.map(UserId::as_str);
-        let rows = sqlx::query(AssertSqlSafe(PLACES.as_str()))
+        let query = sqlx::query(AssertSqlSafe(PLACES.as_str()))
             .bind(contest.terms.tasks_end_at.0)
             .bind(contest.id.0)
             .bind(user)
             .bind(user)
-            .bind(limit(items))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
+            .bind(limit(items));
+        let rows = self.counted(query).await?;
         rows.iter().map(parse).collect()
     }
 }
@@ -124,7 +125,7 @@ impl Leaderboard for MysqlStore {
         for user in keys::fill(users) {
             query = query.bind(user.as_str());
         }
-        let rows = query.fetch_all(&self.readers).await.map_err(failed)?;
+        let rows = self.all(query).await?;
         rows.iter().map(parse).collect()
     }
 
@@ -135,14 +136,12 @@ impl Leaderboard for MysqlStore {
         items: usize,
     ) -> Result<Page<Place, SignupId>, StoreError> {
         let items = items.min(PAGE_MAX);
-        let rows = sqlx::query(AssertSqlSafe(PAGE.as_str()))
+        let query = sqlx::query(AssertSqlSafe(PAGE.as_str()))
             .bind(contest.terms.tasks_end_at.0)
             .bind(contest.id.0)
             .bind(rows::after(after.map(|id| id.0)))
-            .bind(limit(items + 1))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
+            .bind(limit(items + 1));
+        let rows = self.all(query).await?;
         let places = rows.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(places, items, |place| place.signup_id))
     }

@@ -1,7 +1,7 @@
 //! Leases in MySQL, by the database's clock. A row stays when a lease ends, so that its fence rises
 //! for ever.
 
-use crate::{MysqlStore, mismatched, slow};
+use crate::{MysqlStore, mismatched, slow, submit};
 use async_trait::async_trait;
 use ports::{
     leases::{Fence, LEASE_NAME_MAX, Lease, Leases},
@@ -88,7 +88,7 @@ impl Leases for MysqlStore {
             )));
         }
         let command = slow::Command::TakeLease(name.to_owned(), owner, for_ms);
-        match self.decide(&name, command).await? {
+        match submit(&self.leases, command).await? {
             slow::Reply::Lease(lease) => Ok(lease),
             other => Err(mismatched(&other)),
         }
@@ -96,7 +96,7 @@ impl Leases for MysqlStore {
 
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         let command = slow::Command::ReleaseLease(lease.clone());
-        match self.decide(&lease.name.as_str(), command).await? {
+        match submit(&self.leases, command).await? {
             slow::Reply::Done => Ok(()),
             other => Err(mismatched(&other)),
         }

@@ -31,19 +31,26 @@ mod writer;
 use domain::effects::Effect;
 use ports::store::StoreError;
 use reader::{Answer, Question, Reader};
+use rows::failed;
 use slow::Slow;
 pub use sql_core::mysql::MysqlError;
 use sql_core::{
     group::{Executor, GroupCommit},
     mysql::{
         self,
+        readers::Readers,
         schema::{self, Later, Step},
     },
 };
-use sqlx::MySqlPool;
+use sqlx::{
+    MySql,
+    mysql::{MySqlArguments, MySqlRow},
+    query::Query,
+};
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
+    time::Duration,
 };
 use tickets::Desk;
 use writer::{Command, Reply, Writer};
@@ -94,6 +101,11 @@ const STEPS: &[Step] = &[
     (11, "outbox", include_str!("../migrations/0011_outbox.sql")),
     (12, "lease", include_str!("../migrations/0012_lease.sql")),
     (
+        13,
+        "contest_lists",
+        include_str!("../migrations/0013_contest_lists.sql"),
+    ),
+    (
         14,
         "event_ticket",
         include_str!("../migrations/0014_event_ticket.sql"),
@@ -109,6 +121,11 @@ const STEPS: &[Step] = &[
 const BATCH_MAX: usize = 256;
 /// The most commands that wait for one writer; further callers wait outside.
 const QUEUE_MAX: usize = 4_096;
+
+/// The longest that a read may take. A server that takes longer is as good as gone.
+const READ: Duration = Duration::from_secs(5);
+/// The longest that a read may take that looks at every row of a contest.
+const COUNT: Duration = Duration::from_secs(60);
 
 /// How the store is opened.
 #[derive(Clone, Debug)]
@@ -153,9 +170,13 @@ pub async fn migrate(url: &str) -> Result<(), MysqlError> {
 pub struct MysqlStore {
     writers: Arc<[GroupCommit<Writer>]>,
     slow: Arc<[GroupCommit<Slow>]>,
+    /// Of their own, so that no contest that is locked makes a node lose its work.
+    leases: GroupCommit<Slow>,
     tickets: GroupCommit<Desk>,
     questions: GroupCommit<Reader>,
-    readers: MySqlPool,
+    readers: Readers,
+    /// The same for what looks at every row of a contest.
+    counters: Readers,
 }
 
 impl MysqlStore {
@@ -186,13 +207,16 @@ impl MysqlStore {
             let writer = Writer::new(options.clone(), Arc::clone(&effects));
             GroupCommit::start(writer, BATCH_MAX, QUEUE_MAX)
         };
-        let slow = |_| GroupCommit::start(Slow::new(options.clone()), 1, QUEUE_MAX);
+        let reading = Readers::new(options.clone(), readers, READ);
+        let slow = || GroupCommit::start(Slow::new(options.clone()), 1, QUEUE_MAX);
         Ok(Self {
             writers: (0..writers.max(1)).map(writer).collect(),
-            slow: (0..2).map(slow).collect(),
+            slow: [slow(), slow()].into(),
+            leases: slow(),
             tickets: GroupCommit::start(Desk::new(options.clone()), BATCH_MAX, QUEUE_MAX),
-            questions: GroupCommit::start(Reader::new(options.clone()), BATCH_MAX, QUEUE_MAX),
-            readers: mysql::readers(readers).connect_lazy_with(options),
+            questions: GroupCommit::start(Reader::new(options), BATCH_MAX, QUEUE_MAX),
+            counters: reading.within(COUNT),
+            readers: reading,
         })
     }
 
@@ -202,6 +226,23 @@ impl MysqlStore {
     /// [`StoreError::Unavailable`] when it cannot.
     pub async fn probe(&self) -> Result<(), StoreError> {
         self.touch().await
+    }
+
+    async fn all(&self, query: Statement<'_>) -> Result<Vec<MySqlRow>, StoreError> {
+        self.readers.all(query).await.map_err(failed)
+    }
+
+    async fn one(&self, query: Statement<'_>) -> Result<MySqlRow, StoreError> {
+        self.readers.one(query).await.map_err(failed)
+    }
+
+    async fn maybe(&self, query: Statement<'_>) -> Result<Option<MySqlRow>, StoreError> {
+        self.readers.maybe(query).await.map_err(failed)
+    }
+
+    /// The rows of a statement that looks at every row of a contest.
+    async fn counted(&self, query: Statement<'_>) -> Result<Vec<MySqlRow>, StoreError> {
+        self.counters.all(query).await.map_err(failed)
     }
 
     async fn ask(&self, question: Question) -> Result<Answer, StoreError> {
@@ -228,6 +269,9 @@ impl MysqlStore {
         submit(pick(&self.slow, key), command).await
     }
 }
+
+/// A statement that reads, with its values.
+type Statement<'a> = Query<'a, MySql, MySqlArguments>;
 
 async fn submit<E: Executor>(
     group: &GroupCommit<E>,

@@ -4,7 +4,7 @@
 
 use crate::{
     MysqlStore, mismatched,
-    rows::{after_sequence, failed, limit},
+    rows::{after_sequence, failed, limit, or_report},
     writer::{Command, Reply, Transaction},
 };
 use async_trait::async_trait;
@@ -83,13 +83,23 @@ fn parse(row: &MySqlRow) -> Result<OutboxEntry, StoreError> {
 impl Outbox for MysqlStore {
     async fn take(&self, after: Option<u64>, items: usize) -> Result<Vec<OutboxEntry>, StoreError> {
         let items = items.min(PAGE_MAX);
-        let rows = sqlx::query(AssertSqlSafe(TAKE.as_str()))
-            .bind(after_sequence(after))
-            .bind(limit(items))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
-        rows.iter().map(parse).collect()
+        let mut after = after_sequence(after);
+        let mut found = Vec::new();
+        loop {
+            let asked = items - found.len();
+            let query = sqlx::query(AssertSqlSafe(TAKE.as_str()))
+                .bind(after)
+                .bind(limit(asked));
+            let rows = self.all(query).await?;
+            // An entry that cannot be read pages somebody; the others must not wait for it.
+            found.extend(rows.iter().map(parse).filter_map(or_report));
+            match rows.last() {
+                Some(last) if rows.len() == asked && found.len() < items => {
+                    after = last.try_get(0).map_err(failed)?;
+                }
+                _ => return Ok(found),
+            }
+        }
     }
 
     async fn done(&self, sequences: &[u64]) -> Result<(), StoreError> {

@@ -34,6 +34,12 @@ pub(crate) trait Work: Sync {
         connection: &mut MySqlConnection,
     ) -> impl Future<Output = Result<(Self::Output, bool), sqlx::Error>> + Send;
 
+    /// The most times that it is run when it waited too long for a lock. Who comes behind it waits
+    /// meanwhile.
+    fn lock_waits_max(&self) -> u32 {
+        2
+    }
+
     /// Called when everything is written and nothing committed.
     fn before_commit(&self) {}
 }
@@ -98,7 +104,7 @@ impl Session {
     /// After an error nobody knows whether it was committed, unless the server judged a statement:
     /// then it was not.
     pub(crate) async fn transact<W: Work>(&mut self, work: &W) -> Result<W::Output, sqlx::Error> {
-        let mut tries = 0;
+        let (mut tries, mut lock_waits) = (0, 0);
         loop {
             tries += 1;
             let connection = self.get().await?;
@@ -125,9 +131,13 @@ impl Session {
                 self.connection = None;
                 return Err(error);
             }
-            let Some(code) = mysql::lost_to_another(&error).filter(|_| tries < TRIES_MAX) else {
+            let Some(code) = mysql::lost_to_another(&error) else {
                 return Err(error);
             };
+            lock_waits += u32::from(code == mysql::LOCK_WAIT);
+            if tries >= TRIES_MAX || lock_waits >= work.lock_waits_max() {
+                return Err(error);
+            }
             metrics::counter!("guafen_store_retries_total", "code" => code).increment(1);
             tracing::debug!(
                 code,

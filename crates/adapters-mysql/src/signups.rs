@@ -195,11 +195,8 @@ impl SignupRepository for MysqlStore {
     }
 
     async fn get(&self, id: SignupId) -> Result<Option<Signup>, StoreError> {
-        let row = sqlx::query(AssertSqlSafe(GET.as_str()))
-            .bind(id.0)
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(failed)?;
+        let query = sqlx::query(AssertSqlSafe(GET.as_str())).bind(id.0);
+        let row = self.maybe(query).await?;
         row.as_ref().map(parse).transpose()
     }
 
@@ -219,11 +216,8 @@ impl SignupRepository for MysqlStore {
     async fn awake(&self, items: usize) -> Result<Vec<Signup>, StoreError> {
         let mut asked = items;
         loop {
-            let rows = sqlx::query(AssertSqlSafe(AWAKE.as_str()))
-                .bind(limit(asked))
-                .fetch_all(&self.readers)
-                .await
-                .map_err(failed)?;
+            let query = sqlx::query(AssertSqlSafe(AWAKE.as_str())).bind(limit(asked));
+            let rows = self.all(query).await?;
             // A row that cannot be read pages somebody; the others must not wait for it.
             let mut awake: Vec<_> = rows.iter().map(parse).filter_map(rows::or_report).collect();
             if awake.len() >= items || rows.len() < asked {
@@ -245,25 +239,21 @@ impl SignupRepository for MysqlStore {
         let after = rows::after(after.map(|id| id.0));
         let mut found = Vec::new();
         if states.is_empty() {
-            let page = sqlx::query(AssertSqlSafe(PAGE.as_str()))
+            let query = sqlx::query(AssertSqlSafe(PAGE.as_str()))
                 .bind(contest.0)
                 .bind(after)
-                .bind(limit(items + 1))
-                .fetch_all(&self.readers)
-                .await
-                .map_err(failed)?;
+                .bind(limit(items + 1));
+            let page = self.all(query).await?;
             found = parse_all(&page)?;
         }
         // One query a state, so that each walks its own index range; then the first of all.
         for state in states {
-            let page = sqlx::query(AssertSqlSafe(PAGE_OF_STATE.as_str()))
+            let query = sqlx::query(AssertSqlSafe(PAGE_OF_STATE.as_str()))
                 .bind(contest.0)
                 .bind(state.name())
                 .bind(after)
-                .bind(limit(items + 1))
-                .fetch_all(&self.readers)
-                .await
-                .map_err(failed)?;
+                .bind(limit(items + 1));
+            let page = self.all(query).await?;
             found.extend(parse_all(&page)?);
         }
         found.sort_by_key(|signup| signup.id);
@@ -279,13 +269,11 @@ impl SignupRepository for MysqlStore {
         items: usize,
     ) -> Result<Page<Signup, SignupId>, StoreError> {
         let items = items.min(PAGE_MAX);
-        let rows = sqlx::query(AssertSqlSafe(OF_USER.as_str()))
+        let query = sqlx::query(AssertSqlSafe(OF_USER.as_str()))
             .bind(user.as_str())
             .bind(after.map_or(Uuid::max(), |id| id.0))
-            .bind(limit(items + 1))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
+            .bind(limit(items + 1));
+        let rows = self.all(query).await?;
         Ok(Page::cut(parse_all(&rows)?, items, |signup| signup.id))
     }
 
@@ -295,12 +283,10 @@ impl SignupRepository for MysqlStore {
         items: usize,
     ) -> Result<Page<Signup, SignupId>, StoreError> {
         let items = items.min(PAGE_MAX);
-        let rows = sqlx::query(AssertSqlSafe(PARKED_ROWS.as_str()))
+        let query = sqlx::query(AssertSqlSafe(PARKED_ROWS.as_str()))
             .bind(rows::after(after.map(|id| id.0)))
-            .bind(limit(items + 1))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(failed)?;
+            .bind(limit(items + 1));
+        let rows = self.all(query).await?;
         Ok(Page::cut(parse_all(&rows)?, items, |signup| signup.id))
     }
 }

@@ -1,4 +1,4 @@
-//! Decisions about contests, findings and leases: one at a time, each a transaction of its own that
+//! Decisions about contests and findings, and leases: one at a time, each a transaction of its own that
 //! locks one contest at most, so that none of them can be part of a circle.
 
 use crate::{

@@ -17,7 +17,7 @@ use ports::{
 use sql_core::{
     group::Executor,
     mysql::{
-        NOW_MS, is_judgement,
+        NOW_MS, is_judgement, keys,
         rows::{self, Values},
     },
 };
@@ -47,6 +47,10 @@ pub(crate) enum Reply {
     Failed(StoreError),
 }
 
+/// So many rows that come as one command take about as long as a usual command: what others wait
+/// for, and what is lost with a connection, has a bound.
+const ROWS_OF_A_COMMAND: usize = 32;
+
 /// A writer and its connection.
 pub(crate) struct Writer {
     session: Session,
@@ -65,6 +69,14 @@ impl Writer {
 impl Executor for Writer {
     type Command = Command;
     type Reply = Reply;
+
+    fn weight(command: &Command) -> usize {
+        match command {
+            Command::Record(_, events) => events.len().div_ceil(ROWS_OF_A_COMMAND),
+            Command::Done(sequences) => sequences.len().div_ceil(ROWS_OF_A_COMMAND),
+            Command::Enroll(..) | Command::Restore(_) | Command::CommitSignup(_) => 1,
+        }
+    }
 
     async fn run(&mut self, commands: &[Command]) -> Result<Vec<Reply>, sqlx::Error> {
         let batch = Batch {
@@ -146,26 +158,31 @@ impl Transaction<'_> {
             .map(drop)
     }
 
-    /// Runs a statement whose one parameter is a batch of rows; nothing for none.
+    /// Runs a statement whose one parameter is a batch of rows, for so many at a time that no packet
+    /// is too large.
     pub(crate) async fn write<T: serde::Serialize>(
         &mut self,
         statement: &'static str,
         rows: &[T],
     ) -> Result<(), sqlx::Error> {
-        if rows.is_empty() {
-            return Ok(());
+        self.wrote |= !rows.is_empty();
+        for rows in rows.chunks(keys::MAX) {
+            sqlx::query(statement)
+                .bind(crate::rows::json(rows)?)
+                .execute(&mut *self.connection)
+                .await?;
         }
-        self.wrote = true;
-        sqlx::query(statement)
-            .bind(crate::rows::json(rows)?)
-            .execute(&mut *self.connection)
-            .await
-            .map(drop)
+        Ok(())
     }
 }
 
 impl Work for Batch<'_> {
     type Output = Vec<Reply>;
+
+    /// A batch is split at once: only who needs the locked row is to wait for it.
+    fn lock_waits_max(&self) -> u32 {
+        if self.commands.len() > 1 { 1 } else { 2 }
+    }
 
     async fn run(
         &self,

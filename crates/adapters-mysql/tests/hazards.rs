@@ -15,6 +15,7 @@ use ports::{
     contests::{ContestFilter, ContestRepository},
     findings::{FindingFilter, Findings},
     leaderboard::Leaderboard,
+    leases::Leases,
     outbox::Outbox,
     signups::{Enrolled, SignupRepository},
     store::Committed,
@@ -27,7 +28,7 @@ use sql_core::mysql::{
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 use std::{
     net::SocketAddr,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use support::{Engine, Nodes, Schema, at_once, decision, event, open_at, signup, until};
 use test_support::{Proxy, mysql_server, mysql_server_with};
@@ -273,6 +274,162 @@ async fn an_effect_that_was_numbered_early_and_committed_late_is_not_passed_over
     assert!(late.sequence < later.sequence, "it had the earlier number");
 }
 
+// hazard: H12
+async fn an_entry_that_cannot_be_read_does_not_hide_the_others<E: Engine>() {
+    let nodes = Nodes::open::<E>(EFFECTS).await;
+    let contest = nodes.contest().await;
+    let id = contest.id.0.simple();
+    let readable = EFFECTS[0].name();
+    let rows = [
+        ("nobody", "of another version"),
+        ("nobody", "of another version"),
+        ("ann", readable),
+        ("not a user!", readable),
+        ("bob", readable),
+        ("nobody", "of another version"),
+    ];
+    let rows =
+        rows.map(|(user, effect)| format!("('{effect}', UNHEX('{id}'), NULL, '{user}', 1, 0)"));
+    let rows = rows.join(", ");
+    let mut connection = nodes.schema.connect().await;
+    run(
+        &mut connection,
+        format!(
+            "INSERT INTO outbox (effect, contest_id, signup_id, user_id, version, due_at) VALUES {rows}"
+        ),
+    )
+    .await;
+    let store = nodes.of(0);
+    let mut after = None;
+    for expected in [Some("ann"), Some("bob"), None] {
+        let page = Outbox::take(&store, after, 1).await.expect("read");
+        let user = page.first().map(|entry| entry.user_id.as_str());
+        assert_eq!(user, expected);
+        after = page.first().map(|entry| entry.sequence);
+    }
+    let all = Outbox::take(&store, None, 2).await.expect("read");
+    assert_eq!(
+        all.len(),
+        2,
+        "a page is full where there is enough to fill it"
+    );
+}
+
+/// As many events as a sender may post, many times at once: no statement has more marks than a
+/// server takes.
+// hazard: I4
+async fn large_posts_of_one_sender_are_taken_together<E: Engine>() {
+    let nodes = Nodes::open::<E>(EFFECTS).await;
+    let contest = nodes.contest().await;
+    let at = nodes.of(0).now().await.expect("the clock");
+    let posts: Vec<Vec<_>> = (0..20)
+        .map(|post| {
+            let one = |n| {
+                event(
+                    &contest,
+                    &format!("event-{post}-{n}"),
+                    &format!("user-{n}"),
+                    at,
+                )
+            };
+            (0..1_000).map(one).collect()
+        })
+        .collect();
+    for expected in [EventOutcome::Accepted, EventOutcome::Duplicate] {
+        let calls = posts.iter().map(|events| {
+            let (store, events) = (nodes.of(0), events.clone());
+            async move {
+                let sender = "game".parse().expect("a sender");
+                store.record(&sender, &events).await
+            }
+        });
+        for outcomes in at_once(calls.collect::<Vec<_>>()).await {
+            let outcomes = outcomes.expect("an answer");
+            assert_eq!(outcomes.len(), 1_000);
+            assert!(outcomes.iter().all(|outcome| *outcome == expected));
+        }
+    }
+    let kept = "SELECT COUNT(*) FROM task_progress";
+    assert_eq!(nodes.count(kept).await, 20_000);
+}
+
+// hazard: F4
+async fn only_who_needs_a_locked_row_waits_for_it<E: Engine>() {
+    let nodes = Nodes::open::<E>(&[]).await;
+    let contest = nodes.contest().await;
+    let settings = Settings {
+        writers: 1,
+        weak_durability: true,
+        ..Settings::new(nodes.schema.url(), &[])
+    };
+    let store = MysqlStore::open(settings).await.expect("an open store");
+    let rows: Vec<_> = (0..51)
+        .map(|number| signup(&contest, &format!("user-{number}")))
+        .collect();
+    for row in &rows {
+        let enrolled = store.enroll(row, None).await.expect("an answer");
+        assert_eq!(enrolled, Enrolled::Inserted);
+    }
+    let (id, blocked) = (contest.id.0.simple(), rows[25].id);
+    let his = blocked.0.simple();
+    let lock = format!(
+        "SELECT 1 FROM signup WHERE contest_id = UNHEX('{id}') AND signup_id = UNHEX('{his}') FOR UPDATE"
+    );
+    let mut other = holding(&nodes, &[lock]).await;
+    let commit = |row: &Signup| {
+        let state = State::InProgress(samples::receipt(5, contest.created_at));
+        let (store, decided) = (store.clone(), decision(row, state));
+        async move {
+            let id = decided.signup.id;
+            (id, SignupRepository::commit(&store, decided).await)
+        }
+    };
+    let began = Instant::now();
+    let calls = rows.iter().map(&commit).collect::<Vec<_>>();
+    for (id, answer) in at_once(calls).await {
+        if id == blocked {
+            answer.expect_err("it is locked");
+        } else {
+            assert_eq!(answer.expect("an answer"), Committed::Applied);
+        }
+    }
+    // Two seconds the batch, twice two seconds who is behind the lock.
+    let waited = began.elapsed();
+    assert!(waited < Duration::from_secs(12), "{waited:?}");
+    run(&mut other, "ROLLBACK").await;
+    let (_, answer) = commit(&rows[25]).await;
+    assert_eq!(answer.expect("an answer"), Committed::Applied);
+}
+
+// hazard: H4
+async fn a_contest_that_is_locked_keeps_nobody_from_a_lease<E: Engine>() {
+    let nodes = Nodes::open::<E>(&[]).await;
+    let contest = nodes.contest().await;
+    let store = nodes.of(0);
+    let id = contest.id.0.simple();
+    let lock = format!("SELECT 1 FROM contest WHERE contest_id = UNHEX('{id}') FOR UPDATE");
+    let mut other = holding(&nodes, &[lock]).await;
+    let deciding = {
+        let (store, decided) = (store.clone(), support::phase(&contest, PhaseKind::Running));
+        tokio::spawn(async move { ContestRepository::commit(&store, decided).await })
+    };
+    until(BOUND, "it waits", async || {
+        (!waiting(&nodes).await.is_empty()).then_some(())
+    })
+    .await;
+    for number in 0..8 {
+        let name = format!("work-{number}");
+        let lease = Leases::take(&store, &name, contest.id.0, 1_000).await;
+        let lease = lease.expect("an answer").expect("a lease");
+        store.release(&lease).await.expect("given back");
+    }
+    store.probe().await.expect("it writes");
+    assert!(!deciding.is_finished(), "the contest is locked still");
+    run(&mut other, "ROLLBACK").await;
+    let decided = deciding.await.expect("no panic");
+    assert_eq!(decided.expect("an answer"), Committed::Applied);
+}
+
 // hazard: E4, F8
 async fn a_replica_is_refused<E: Engine>() {
     let server = mysql_server_with(E::ENGINE, &["--read-only=1"]).await;
@@ -324,6 +481,9 @@ async fn a_session_that_is_not_as_it_was_told_to_be_is_refused<E: Engine>() {
         let mut session = session::connect(&options).await.expect("a session");
         run(&mut session, statement).await;
         let error = session::assured(&mut session).await.expect_err("refused");
+        // Every connection is looked at for what decisions stand on.
+        let is_heard = session::heard(&mut session).await.is_ok();
+        assert_eq!(is_heard, setting == "time_zone");
         let is_named = matches!(&error, MysqlError::Session(name, _) if *name == setting);
         assert!(is_named, "{error:?}");
     }
@@ -450,6 +610,10 @@ on_both!(
     what_a_transaction_has_looked_through_can_be_added_to,
     those_who_write_to_one_contest_do_not_wait_for_each_other,
     an_effect_that_was_numbered_early_and_committed_late_is_not_passed_over,
+    an_entry_that_cannot_be_read_does_not_hide_the_others,
+    large_posts_of_one_sender_are_taken_together,
+    only_who_needs_a_locked_row_waits_for_it,
+    a_contest_that_is_locked_keeps_nobody_from_a_lease,
     a_replica_is_refused,
     times_are_utc_wherever_the_server_thinks_it_is,
     a_session_that_is_not_as_it_was_told_to_be_is_refused,
@@ -519,8 +683,8 @@ async fn few_statements_are_prepared_whatever_is_asked_for() {
     assert!((20..=KEPT).contains(&most), "{most} on one connection");
     let usual = Settings::new("", &[]);
     let writers = i64::try_from(usual.writers).expect("a number");
-    // One for each writer, two that decide, and one that reads in batches.
-    let connections = i64::from(usual.readers) + writers + 3;
+    // One for each writer, two that decide, one for leases, and one that reads in batches.
+    let connections = i64::from(usual.readers) + writers + 4;
     assert!(
         connections * KEPT * NODES <= SERVER_KEEPS,
         "{connections} connections"

@@ -8,9 +8,16 @@ use ports::{
     contests::ContestRepository,
     signups::{Enrolled, SignupRepository},
 };
-use std::time::{SystemTime, UNIX_EPOCH};
-use support::{Engine, Nodes, Schema, signup};
+use sqlx::{AssertSqlSafe, Connection};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+use support::{Engine, Nodes, Schema, open_at, open_contest, signup, until};
 use test_support::{free_port, mysql_server_with};
+
+/// In what time something must come.
+const BOUND: Duration = Duration::from_secs(60);
 
 async fn refused(url: String) -> MysqlError {
     let opened = MysqlStore::open(Settings::new(url, &[])).await;
@@ -103,6 +110,62 @@ async fn a_server_whose_clock_stands_while_a_statement_waits_is_refused() {
     }
 }
 
+/// The connections of a user that there are.
+async fn connections(database: &test_support::Database, user: &str) -> BTreeSet<i64> {
+    let mut connection = sqlx::MySqlConnection::connect(database.url())
+        .await
+        .expect("a connection");
+    let of = format!(
+        "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE user = '{user}'"
+    );
+    let ids: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(of))
+        .fetch_all(&mut connection)
+        .await
+        .expect("an answer");
+    ids.into_iter().collect()
+}
+
+/// Behind the address there may be another server now, the one that leads.
+// hazard: F9
+async fn a_connection_to_a_server_that_no_longer_leads_is_dropped<E: Engine>() {
+    let server = mysql_server_with(E::ENGINE, &[]).await.expect("a server");
+    let database = server.database().await.expect("a schema");
+    migrate(database.url()).await.expect("migrated");
+    // One whom a server that is read-only refuses.
+    for statement in ["CREATE USER app@'%'", "GRANT ALL ON *.* TO app@'%'"] {
+        database.execute(statement).await.expect("a user");
+    }
+    let admin = match E::ENGINE {
+        test_support::Engine::Mysql => "SUPER, CONNECTION_ADMIN",
+        test_support::Engine::Mariadb => "SUPER, READ_ONLY ADMIN",
+    };
+    let revoke = format!("REVOKE {admin} ON *.* FROM app@'%'");
+    database.execute(&revoke).await.expect("revoked");
+    let store = open_at(database.url().replace("root@", "app@"), &[]).await;
+    let contest = open_contest(&store).await;
+    let row = signup(&contest, "ann");
+    let enrolled = store.enroll(&row, None).await.expect("an answer");
+    assert_eq!(enrolled, Enrolled::Inserted);
+    store.probe().await.expect("it writes");
+    let before = connections(&database, "app").await;
+    let demote = "SET GLOBAL read_only = 1";
+    database.execute(demote).await.expect("set");
+    let second = signup(&contest, "ann-2");
+    assert!(store.enroll(&second, None).await.is_err());
+    assert!(store.probe().await.is_err());
+    until(BOUND, "both connections are dropped", async || {
+        let now = connections(&database, "app").await;
+        (before.difference(&now).count() >= 2).then_some(())
+    })
+    .await;
+    let promote = "SET GLOBAL read_only = 0";
+    database.execute(promote).await.expect("set");
+    until(BOUND, "it is written to again", async || {
+        store.enroll(&second, None).await.ok()
+    })
+    .await;
+}
+
 async fn an_older_schema_is_refused<E: Engine>() {
     let schema = Schema::create::<E>().await;
     let error = refused(schema.url()).await;
@@ -112,7 +175,7 @@ async fn an_older_schema_is_refused<E: Engine>() {
     );
     migrate(&schema.url()).await.expect("migrated");
     let mut connection = schema.connect().await;
-    sqlx::raw_sql("DELETE FROM _sqlx_migrations WHERE version = 12")
+    sqlx::raw_sql("DELETE FROM _sqlx_migrations WHERE version = 13")
         .execute(&mut connection)
         .await
         .expect("an older schema");
@@ -120,8 +183,8 @@ async fn an_older_schema_is_refused<E: Engine>() {
     let is_older = matches!(
         error,
         MysqlError::Older {
-            found: 11,
-            needed: 12
+            found: 12,
+            needed: 13
         }
     );
     assert!(is_older, "{error:?}");
@@ -143,7 +206,7 @@ async fn it_is_migrated_twice_and_by_many_at_once<E: Engine>() {
             .fetch_one(&mut connection)
             .await
             .expect("the steps");
-    assert_eq!((steps, done), (12, 12));
+    assert_eq!((steps, done), (13, 13));
     let settings = Settings {
         weak_durability: true,
         ..Settings::new(schema.url(), &[])
@@ -210,6 +273,7 @@ async fn what_is_wrong_is_said_at_open<E: Engine>() {
 
 on_both!(
     each_weak_setting_is_refused_in_production_and_named,
+    a_connection_to_a_server_that_no_longer_leads_is_dropped,
     an_older_schema_is_refused,
     it_is_migrated_twice_and_by_many_at_once,
     ids_that_differ_in_case_are_different,

@@ -377,7 +377,9 @@ fn a_change_of_state_is_announced_and_a_finisher_counted_once() {
     ));
     let share = Share::Fixed(common::weight(1));
     let fixed = signup(State::Completed(receipt(1), common::done(1), share));
-    let refused = signup(State::Initialized(FeeTry::Refused(Refusal::InsufficientBalance)));
+    let refused = signup(State::Initialized(FeeTry::Refused(
+        Refusal::InsufficientBalance,
+    )));
     let shared = signup(State::Shared(
         receipt(1),
         common::done(1),

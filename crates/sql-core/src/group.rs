@@ -23,6 +23,12 @@ pub trait Executor: Send + 'static {
         commands: &[Self::Command],
     ) -> impl Future<Output = Result<Vec<Self::Reply>, sqlx::Error>> + Send;
 
+    /// How many usual commands this one is as long as, at least 1. A batch is not longer than so
+    /// many usual ones, unless one command is.
+    fn weight(_command: &Self::Command) -> usize {
+        1
+    }
+
     /// True where one of the commands may be the reason, so that each is worth running by itself.
     /// A database that does not answer would not answer any of them.
     fn may_be_one_of_them(_error: &sqlx::Error) -> bool {
@@ -60,8 +66,8 @@ impl<E: Executor> Clone for GroupCommit<E> {
 }
 
 impl<E: Executor> GroupCommit<E> {
-    /// Starts the executor. At most `batch_max` commands share a transaction; at most
-    /// `queue_max` wait, further callers wait outside.
+    /// Starts the executor. At most `batch_max` commands, by their weight, share a transaction; at
+    /// most `queue_max` wait, further callers wait outside.
     ///
     /// It ends, after the commands in the queue, when the last entrance is dropped.
     #[must_use]
@@ -97,9 +103,10 @@ impl<E: Executor> GroupCommit<E> {
 }
 
 async fn serve<E: Executor>(mut executor: E, mut queue: mpsc::Receiver<Ask<E>>, batch_max: usize) {
-    let mut batch = Vec::with_capacity(batch_max);
-    while queue.recv_many(&mut batch, batch_max).await > 0 {
-        let (commands, answers): (Vec<_>, Vec<_>) = batch.drain(..).unzip();
+    let mut waiting = Vec::with_capacity(batch_max);
+    while !waiting.is_empty() || queue.recv_many(&mut waiting, batch_max).await > 0 {
+        let batch = waiting.drain(..fitting::<E>(&waiting, batch_max));
+        let (commands, answers): (Vec<_>, Vec<_>) = batch.unzip();
         match executor.run(&commands).await {
             Ok(replies) => {
                 debug_assert_eq!(replies.len(), answers.len());
@@ -127,6 +134,16 @@ async fn serve<E: Executor>(mut executor: E, mut queue: mpsc::Receiver<Ask<E>>, 
     }
 }
 
+/// How many of those that wait are in the next batch.
+fn fitting<E: Executor>(waiting: &[Ask<E>], batch_max: usize) -> usize {
+    let mut weight = 0;
+    let first_too_many = waiting.iter().position(|(command, _)| {
+        weight += E::weight(command).max(1);
+        weight > batch_max
+    });
+    first_too_many.map_or(waiting.len(), |fitting| fitting.max(1))
+}
+
 fn fail<R>(answers: Vec<oneshot::Sender<Result<R, GroupError>>>, error: sqlx::Error) {
     let error = Arc::new(error);
     for answer in answers {
@@ -143,9 +160,16 @@ mod tests {
         gate: Arc<tokio::sync::Semaphore>,
     }
 
+    /// Commands from here on are as long as three.
+    const HEAVY: u32 = 100;
+
     impl Executor for Recorder {
         type Command = u32;
         type Reply = u32;
+
+        fn weight(command: &u32) -> usize {
+            if *command >= HEAVY { 3 } else { 1 }
+        }
 
         async fn run(&mut self, commands: &[u32]) -> Result<Vec<u32>, sqlx::Error> {
             self.gate.acquire().await.expect("an open gate").forget();
@@ -156,6 +180,21 @@ mod tests {
                 Ok(commands.to_vec())
             }
         }
+    }
+
+    #[test]
+    fn a_batch_is_as_long_as_it_may_be_by_weight() {
+        let fitting = |commands: &[u32]| {
+            let ask = |command: &u32| (*command, oneshot::channel().0);
+            let asks: Vec<Ask<Recorder>> = commands.iter().map(ask).collect();
+            fitting::<Recorder>(&asks, 4)
+        };
+        assert_eq!(fitting(&[1, 2, 3, 4]), 4);
+        assert_eq!(fitting(&[1, 2, 3, 4, 5]), 4);
+        assert_eq!(fitting(&[1, HEAVY, 2]), 2);
+        assert_eq!(fitting(&[HEAVY, HEAVY]), 1);
+        let longer_than_a_batch: Vec<Ask<Recorder>> = vec![(HEAVY, oneshot::channel().0)];
+        assert_eq!(super::fitting::<Recorder>(&longer_than_a_batch, 2), 1);
     }
 
     #[tokio::test]

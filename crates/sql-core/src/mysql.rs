@@ -2,13 +2,11 @@
 //! first.
 
 pub mod keys;
+pub mod readers;
 pub mod rows;
 pub mod schema;
 
-use sqlx::{
-    ConnectOptions, Connection, MySqlConnection,
-    mysql::{MySqlConnectOptions, MySqlPoolOptions},
-};
+use sqlx::{ConnectOptions, Connection, MySqlConnection, Row, mysql::MySqlConnectOptions};
 use std::{str::FromStr, time::Duration};
 use tokio::time::timeout;
 
@@ -141,6 +139,7 @@ pub async fn connect_writer(options: &MySqlConnectOptions) -> Result<MySqlConnec
         let mut connection = MySqlConnection::connect_with(options).await?;
         tell(&mut connection, &EVERY).await?;
         tell(&mut connection, &[WRITER]).await?;
+        heard(&mut connection).await?;
         Ok(connection)
     };
     timeout(CONNECT, connecting)
@@ -148,7 +147,7 @@ pub async fn connect_writer(options: &MySqlConnectOptions) -> Result<MySqlConnec
         .unwrap_or_else(|_| Err(late("connecting")))
 }
 
-/// A reader's connection, outside any pool.
+/// A reader's connection.
 ///
 /// # Errors
 /// What the driver says, or that it took too long.
@@ -156,22 +155,12 @@ pub async fn connect_reader(options: &MySqlConnectOptions) -> Result<MySqlConnec
     let connecting = async {
         let mut connection = MySqlConnection::connect_with(options).await?;
         tell(&mut connection, &EVERY).await?;
+        heard(&mut connection).await?;
         Ok(connection)
     };
     timeout(CONNECT, connecting)
         .await
         .unwrap_or_else(|_| Err(late("connecting")))
-}
-
-/// How readers are pooled. No transaction is ever begun on them, so none can be left open by a
-/// caller that went away (hazard G1). Nothing is asked before a connection is used: a reader whose connection
-/// turns out to be dead takes another one.
-pub fn readers(readers_max: u32) -> MySqlPoolOptions {
-    MySqlPoolOptions::new()
-        .max_connections(readers_max)
-        .acquire_timeout(CONNECT)
-        .test_before_acquire(false)
-        .after_connect(|connection, _| Box::pin(async move { tell(connection, &EVERY).await }))
 }
 
 /// What took too long.
@@ -189,6 +178,32 @@ async fn tell(
 ) -> Result<(), sqlx::Error> {
     for statement in statements {
         sqlx::raw_sql(*statement).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Refuses a session that sees what [`EVERY`] must keep it from seeing, whatever it was told: what
+/// stands between may swallow it.
+///
+/// # Errors
+/// [`sqlx::Error::Protocol`], or that it could not be asked.
+pub async fn heard(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    // The servers name it differently.
+    let found = sqlx::raw_sql(
+        "SHOW SESSION VARIABLES WHERE variable_name IN ('transaction_isolation', 'tx_isolation')",
+    )
+    .fetch_all(connection)
+    .await?;
+    for row in &found {
+        let isolation: String = row.try_get(1)?;
+        if isolation != "READ-COMMITTED" {
+            let text = format!("the session's transaction_isolation is {isolation}");
+            return Err(sqlx::Error::Protocol(text));
+        }
+    }
+    if found.is_empty() {
+        let text = "the session does not say its transaction_isolation".to_owned();
+        return Err(sqlx::Error::Protocol(text));
     }
     Ok(())
 }
@@ -280,15 +295,17 @@ pub const NOW_MS: &str = "CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)";
 /// rows, once the row is locked. The latest of them is when all of them were.
 pub const THEN_MS: &str = "CAST(UNIX_TIMESTAMP(SYSDATE(3)) * 1000 AS SIGNED)";
 
+/// A number on MySQL, and a name on some versions of MariaDB.
+const LEADS: &str = "SELECT CASE UPPER(CONCAT(@@GLOBAL.read_only)) \
+     WHEN '0' THEN 1 WHEN 'OFF' THEN 1 ELSE 0 END";
+
 /// Refuses a server that cannot be written to.
 ///
 /// # Errors
 /// [`MysqlError::ReadOnly`], or that it could not be asked.
 pub async fn leading(connection: &mut MySqlConnection) -> Result<(), MysqlError> {
-    let read_only: i64 = sqlx::query_scalar("SELECT CAST(@@GLOBAL.read_only AS SIGNED)")
-        .fetch_one(connection)
-        .await?;
-    if read_only == 0 {
+    let leads: i64 = sqlx::query_scalar(LEADS).fetch_one(connection).await?;
+    if leads == 1 {
         Ok(())
     } else {
         Err(MysqlError::ReadOnly)
@@ -302,13 +319,16 @@ fn number(error: &sqlx::Error) -> Option<u16> {
     Some(error.number())
 }
 
+/// What [`lost_to_another`] says of too long a wait for a lock.
+pub const LOCK_WAIT: &str = "lock_wait";
+
 /// True where a transaction lost to another one, and nothing of it is left: a deadlock, or too long
 /// a wait for a lock. It is rolled back whole and may be run again from its beginning (hazard F4).
 #[must_use]
 pub fn lost_to_another(error: &sqlx::Error) -> Option<&'static str> {
     match number(error)? {
         1213 => Some("deadlock"),
-        1205 => Some("lock_wait"),
+        1205 => Some(LOCK_WAIT),
         // MariaDB 11.8 and later: the row changed since it was read.
         1020 => Some("changed"),
         _ => None,
@@ -325,9 +345,13 @@ pub fn is_duplicate(error: &sqlx::Error) -> bool {
 /// asked is the reason.
 #[must_use]
 pub fn is_judgement(error: &sqlx::Error) -> bool {
-    // Class 08 and the numbers of a server that is going down say nothing about what was asked.
+    // Class 08 and the numbers of a server that is going down say nothing about what was asked; nor do
+    // those of one that has become read-only: behind the address there may be another by now.
     matches!(
         error,
         sqlx::Error::Database(_) | sqlx::Error::Encode(_) | sqlx::Error::Decode(_)
-    ) && !matches!(number(error), Some(1053 | 1077 | 1079 | 1080 | 1927 | 3169))
+    ) && !matches!(
+        number(error),
+        Some(1053 | 1077 | 1079 | 1080 | 1290 | 1792 | 1836 | 1927 | 3169 | 4031)
+    )
 }

@@ -8,6 +8,7 @@ mod admin;
 pub mod background;
 mod claim;
 mod compensate;
+mod counted;
 mod crash;
 mod drive;
 mod hold;
@@ -30,6 +31,7 @@ pub use settle::Pass;
 pub use shown::Shown;
 pub use sign_up::SignedUp;
 
+use counted::Counted;
 use domain::{
     contest::PhaseError,
     finding::FindingClass,
@@ -85,6 +87,7 @@ pub struct Contests {
     rebuilds: Arc<Semaphore>,
     recent: Recent,
     flights: Flights,
+    counted: Counted,
     relay_place: Place,
     /// Who this process is to the others that share the store.
     node: Uuid,
@@ -152,6 +155,7 @@ impl Contests {
                 rebuilds: Arc::new(Semaphore::new(REBUILDS_MAX)),
                 recent: Recent::default(),
                 flights: Flights::default(),
+                counted: Counted::default(),
                 relay_place: Place::default(),
             }),
         }

@@ -110,7 +110,10 @@ mod tests {
     fn who_is_taken_is_left_alone_until_it_waits() {
         let pace = Pace::default();
         assert!(pace.take(1, at(0), NEVER));
-        assert!(!pace.take(1, at(1_000_000), NEVER), "for as long as it takes");
+        assert!(
+            !pace.take(1, at(1_000_000), NEVER),
+            "for as long as it takes"
+        );
         assert!(pace.take(2, at(0), NEVER));
         pace.wait(1, at(1_000), BOUNDS, None);
         assert!(!pace.is_ready(1, at(1_499)));

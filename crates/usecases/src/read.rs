@@ -326,8 +326,8 @@ impl Contests {
         let finishers = match self.tally(contest).await {
             Some(Advisory(tally)) => tally.finishers,
             None => {
-                let counts = self.ports.contests.counts(contest.id).await?;
-                count(&counts, &[StateKind::Completed])
+                let (contests, clock) = (&*self.ports.contests, &*self.ports.clock);
+                self.counted.finishers(contests, clock, contest.id).await?
             }
         };
         let brought = Coins::sum(

@@ -3,6 +3,7 @@
 use crate::{
     Contests, Failure,
     crash::caught,
+    hold::Hold,
     shown::{Shown, finisher, log, prize, rebuild},
 };
 use domain::{
@@ -82,6 +83,12 @@ impl Contests {
         let Some(hold) = self.lease("relay".to_owned()).await? else {
             return Ok(0);
         };
+        let done = self.relay_under(&hold, shown).await;
+        self.let_go(hold).await;
+        done
+    }
+
+    async fn relay_under(&self, hold: &Hold, shown: &Shown) -> Result<usize, Failure> {
         let mut after = self.relay_place.get();
         let (mut done, mut kept) = (0, 0);
         loop {
@@ -102,7 +109,6 @@ impl Contests {
             }
         }
         self.relay_place.set(after.filter(|_| kept > 0));
-        self.let_go(hold).await;
         Ok(done)
     }
 

@@ -89,6 +89,19 @@ async fn claimable(names: &[&str]) -> (World, Arc<MemoryShown>, Node, ContestId)
     (world, shown, node, contest)
 }
 
+#[tokio::test]
+async fn a_pass_that_fails_gives_its_lease_back() {
+    for fails in ["Outbox::take", "Outbox::done"] {
+        let (world, shown, node, contest) = running(&["ann"]).await;
+        world.complete(&node, contest, "ann").await;
+        node.watch.fail(fails);
+        node.process.relay().await.expect_err("the outbox fails");
+        let other = world.node(&shown);
+        let done = other.process.relay().await.expect("a pass");
+        assert!(done > 0, "{fails}: another node goes on at once");
+    }
+}
+
 /// Where a relay dies around its effect.
 #[derive(Clone, Copy, Debug)]
 enum Death {

@@ -503,6 +503,34 @@ async fn an_open_pool_is_never_kept_and_always_the_funds_systems_own() {
 }
 
 #[tokio::test]
+async fn a_crowd_that_asks_for_a_pool_without_a_tally_costs_one_count() {
+    let world = World::new();
+    let node = world.node(&world.empty_shown());
+    let contest = world.create(&node.process, terms()).await;
+    for round in 0..2 {
+        node.watch.heal();
+        node.watch.fail("Tallies::read");
+        let before = node.watch.calls("ContestRepository::counts");
+        let gate = node.watch.hold_before("ContestRepository::counts");
+        let asked: Vec<_> = (0..64)
+            .map(|_| {
+                let process = Arc::clone(&node.process);
+                tokio::spawn(async move { process.pool_of(contest).await })
+            })
+            .collect();
+        gate.reached().await;
+        others_go_on().await;
+        gate.open();
+        for asked in asked {
+            let pool = asked.await.expect("a task").expect("an answer");
+            assert_eq!(pool.expect("a pool").finishers, 0);
+        }
+        let counts = node.watch.calls("ContestRepository::counts") - before;
+        assert_eq!(counts, 1, "round {round}");
+    }
+}
+
+#[tokio::test]
 async fn who_asks_for_an_open_pool_sees_every_fee_that_was_paid_before() {
     let world = World::new();
     let node = world.node(&world.empty_shown());

@@ -106,9 +106,8 @@ async fn both_servers_prepare_every_statement_and_scan_no_table() {
                 let table = table.unwrap_or_default();
                 // The target of an insert is listed as if it were read; `asked` is the
                 // parameter, `<…>` at most twice the limit of one page, `t` of a list such a page.
-                let small = statement == sql::INSERT_ACCOUNTS
-                    || table == "asked"
-                    || table.starts_with('<');
+                let small =
+                    statement == sql::INSERT_ACCOUNTS || table == "asked" || table.starts_with('<');
                 let scan = matches!(access.as_deref(), Some("ALL" | "index"));
                 assert!(!scan || small, "{variable}: {statement} scans {table}");
             }

@@ -2,6 +2,10 @@
 //! plan is the same for one row and for a batch, whatever the optimiser thinks of the table; and the
 //! rows are locked in the order of the index.
 
+/// The most keys that one statement is given. A statement takes 65,535 marks, and a longer one is not
+/// worth more.
+pub const MAX: usize = 1_000;
+
 /// As many keys as a statement for `keys` of them takes: a power of two, so that few statements are
 /// prepared. The rest is filled with the last key again.
 #[must_use]
