@@ -95,7 +95,7 @@ async fn filled(connection: &mut MySqlConnection) {
     filled_once(connection).await;
     // The time of a few of them has come.
     let end = |n: usize| {
-        if n % 50 == 0 {
+        if n.is_multiple_of(50) {
             1
         } else {
             9_000_000_000_000_u64
