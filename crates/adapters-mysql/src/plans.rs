@@ -119,9 +119,12 @@ async fn filled(connection: &mut MySqlConnection) {
     .await;
 }
 
+/// The values of a row by its number.
+type OfNumber = fn(usize) -> String;
+
 /// The tables of which it matters less how many rows they have: [`CHUNK`] each.
 async fn filled_once(connection: &mut MySqlConnection) {
-    let tables: [(&str, fn(usize) -> String); 5] = [
+    let tables: [(&str, OfNumber); 5] = [
         ("lease (name, owner, fence, ends_at)", |n| {
             format!("('work-{n}', UNHEX('{n:032x}'), 1, {n})")
         }),

@@ -74,7 +74,8 @@ impl Readers {
 
     /// Asks a question, on another connection again if the first turns out to be dead.
     ///
-    /// Once there is a connection for it, it is asked by itself: whoever goes away leaves no half-read connection behind (hazard G1).
+    /// Once there is a connection for it, it is asked by itself: whoever goes away leaves no half-read
+    /// connection behind (hazard G1).
     ///
     /// # Errors
     /// What the driver says, or that it took too long.
