@@ -175,7 +175,7 @@ async fn an_older_schema_is_refused<E: Engine>() {
     );
     migrate(&schema.url()).await.expect("migrated");
     let mut connection = schema.connect().await;
-    sqlx::raw_sql("DELETE FROM _sqlx_migrations WHERE version = 13")
+    sqlx::raw_sql("DELETE FROM _sqlx_migrations WHERE version = 15")
         .execute(&mut connection)
         .await
         .expect("an older schema");
@@ -183,8 +183,8 @@ async fn an_older_schema_is_refused<E: Engine>() {
     let is_older = matches!(
         error,
         MysqlError::Older {
-            found: 12,
-            needed: 13
+            found: 14,
+            needed: 15
         }
     );
     assert!(is_older, "{error:?}");
@@ -206,7 +206,7 @@ async fn it_is_migrated_twice_and_by_many_at_once<E: Engine>() {
             .fetch_one(&mut connection)
             .await
             .expect("the steps");
-    assert_eq!((steps, done), (13, 13));
+    assert_eq!((steps, done), (15, 15));
     let settings = Settings {
         weak_durability: true,
         ..Settings::new(schema.url(), &[])

@@ -155,11 +155,13 @@ pub const RETRY_MS_MIN: i64 = 2_000;
 /// The longest wait before the due step is tried again by itself, in milliseconds.
 pub const RETRY_MS_MAX: i64 = 60_000;
 
-/// True where a step is due whatever the contest does and whoever asks: the signup leaves its state
-/// by itself, if need be by the compensation.
+/// When the due step is to be taken up by the compensation, should nobody take it before: the
+/// row's place in the queue. None where nothing is due without the viewer, the contest or an
+/// operator. Waits double with every try without an answer and are spread by the signup's id, so
+/// that an outage does not end in a herd (hazard H13).
 #[must_use]
-pub fn goes_on(signup: &Signup) -> bool {
-    match &signup.state {
+pub fn wake_at(signup: &Signup, now: UnixMillis) -> Option<UnixMillis> {
+    let due = match &signup.state {
         State::Initialized(FeeTry::NotSent | FeeTry::Unknown) | State::Paid(_) => true,
         State::Claiming(.., payment) | State::Refunding(_, payment) => {
             !matches!(payment.last_try, PayTry::Parked(_))
@@ -172,16 +174,8 @@ pub fn goes_on(signup: &Signup) -> bool {
         | State::Forfeited(..)
         | State::Expired
         | State::Refunded(..) => false,
-    }
-}
-
-/// When the due step is to be taken up by the compensation, should nobody take it before: the
-/// row's place in the queue. None where nothing is due without the viewer, the contest or an
-/// operator. Waits double with every try without an answer and are spread by the signup's id, so
-/// that an outage does not end in a herd (hazard H13).
-#[must_use]
-pub fn wake_at(signup: &Signup, now: UnixMillis) -> Option<UnixMillis> {
+    };
     let wait = (RETRY_MS_MIN << signup.tries.min(5)).min(RETRY_MS_MAX);
     let spread = i64::from(signup.id.0.as_bytes()[15]) * wait / 1_024;
-    goes_on(signup).then(|| now.plus(wait + spread))
+    due.then(|| now.plus(wait + spread))
 }

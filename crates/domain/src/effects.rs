@@ -1,9 +1,6 @@
 //! What else must happen with a change. Pure, and saved in the same commit as the change.
 
-use crate::{
-    due::goes_on,
-    signup::{Signup, StateKind},
-};
+use crate::signup::{Signup, StateKind};
 
 crate::terms::choice! {
     /// Something that must happen after a signup changed, at least once, and harms nobody when it
@@ -11,8 +8,7 @@ crate::terms::choice! {
     Effect {
         /// Drop the cached record now.
         DropCached = "drop_cached",
-        /// Drop it once more after a delay, for a reader that stored an older copy meanwhile. A state
-        /// that the signup leaves by itself needs none: its successor brings one.
+        /// Drop it once more after a delay, for a reader that stored an older copy meanwhile.
         DropCachedAgain = "drop_cached_again",
         /// Count a finisher in the live tally.
         CountFinisher = "count_finisher",
@@ -28,10 +24,7 @@ crate::terms::choice! {
 /// The effects of a write that turned `before` (none: inserted) into `after`.
 #[must_use]
 pub fn effects(before: Option<&Signup>, after: &Signup) -> Vec<Effect> {
-    let mut effects = vec![Effect::DropCached];
-    if !goes_on(after) {
-        effects.push(Effect::DropCachedAgain);
-    }
+    let mut effects = vec![Effect::DropCached, Effect::DropCachedAgain];
     let entered = |kind: StateKind| {
         after.state.kind() == kind && before.is_none_or(|before| before.state.kind() != kind)
     };

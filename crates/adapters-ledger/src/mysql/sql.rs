@@ -73,7 +73,7 @@ pub(crate) const PROBE: &str = "UPDATE progress SET probes = probes + 1 WHERE on
 /// time, and beside them each order of ? with its place in the array: one statement, hence one
 /// snapshot. Without orders it is one row without an order.
 pub(crate) const LOOKUP: &str = "\
-    SELECT CAST(@@GLOBAL.read_only AS SIGNED), p.position, \
+    SELECT CASE UPPER(CONCAT(@@GLOBAL.read_only)) WHEN '0' THEN 0 WHEN 'OFF' THEN 0 ELSE 1 END, p.position, \
     GREATEST(p.at, CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)), \
     CAST(asked.place AS SIGNED), \
     t.order_id, d.name, c.name, t.amount, t.position, t.applied_at \
@@ -88,7 +88,7 @@ pub(crate) const LOOKUP: &str = "\
 /// Whether the server is read-only, what the account ? holds, position and time; no row without
 /// such an account.
 pub(crate) const BALANCE: &str = "\
-    SELECT CAST(@@GLOBAL.read_only AS SIGNED), a.balance, p.position, \
+    SELECT CASE UPPER(CONCAT(@@GLOBAL.read_only)) WHEN '0' THEN 0 WHEN 'OFF' THEN 0 ELSE 1 END, a.balance, p.position, \
     GREATEST(p.at, CAST(UNIX_TIMESTAMP(NOW(3)) * 1000 AS SIGNED)) \
     FROM account AS a CROSS JOIN progress AS p WHERE a.name = ? AND p.one = 1";
 
@@ -98,7 +98,7 @@ pub(crate) const BALANCE: &str = "\
 /// No row without such an account, one row without a transfer where there are none. Payer and
 /// receiver differ, so the two halves share no transfer.
 pub(crate) const LIST: &str = "\
-    SELECT CAST(@@GLOBAL.read_only AS SIGNED), p.position, \
+    SELECT CASE UPPER(CONCAT(@@GLOBAL.read_only)) WHEN '0' THEN 0 WHEN 'OFF' THEN 0 ELSE 1 END, p.position, \
     t.order_id, d.name, c.name, t.amount, t.position, t.applied_at \
     FROM account AS a CROSS JOIN progress AS p \
     LEFT JOIN (\
