@@ -14,6 +14,7 @@ mod drive;
 mod hold;
 mod orphans;
 mod pace;
+mod passes;
 mod payments;
 mod read;
 mod relay;
@@ -25,9 +26,9 @@ mod sign_up;
 
 pub use admin::{Cancelled, Created, ParkedOutcome, Settled};
 pub use claim::Claimed;
+pub use passes::Pass;
 pub use read::{Own, Pool, Report, Seen, count};
 pub use sandbox::Granted;
-pub use settle::Pass;
 pub use shown::Shown;
 pub use sign_up::SignedUp;
 

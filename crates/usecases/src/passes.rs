@@ -1,0 +1,158 @@
+//! Passes over contests: which of them is driven, by whom, and when it is looked at again. What a
+//! step does is in [`crate::settle`].
+
+use crate::{
+    Contests, Failure,
+    crash::caught,
+    hold::Hold,
+    settle::{Stepped, Turn},
+};
+use domain::{
+    contest::Contest,
+    ids::ContestId,
+    lifecycle::{ContestStep, due},
+    time::UnixMillis,
+};
+use futures_util::{StreamExt, stream};
+
+/// The most contests of one round: more than a deployment has under way. A round takes all of them,
+/// so that those that only wait cannot stand in the way of others (hazard H12).
+const ROUND_MAX: usize = 100_000;
+/// The most contests that one round drives at once.
+const CONTESTS_AT_ONCE: usize = 4;
+/// The most steps of one pass; a contest that needs more goes on in the next.
+const STEPS_MAX: usize = 10_000;
+/// How long a contest that cannot go on, or only waits for viewers, is left alone, at first and at
+/// most, in milliseconds.
+const PACE_MS: (i64, i64) = (500, 5_000);
+
+/// How a pass over a contest ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pass {
+    /// Nothing is due before this time, or before somebody acts.
+    Rests(Option<UnixMillis>),
+    /// Something outside has to be waited for.
+    Waits,
+}
+
+impl Contests {
+    /// Drives every contest whose time has come and that nobody of this process is at; how many.
+    ///
+    /// # Errors
+    /// [`Failure::Store`] when they cannot be listed. A contest that fails does not stop the
+    /// others.
+    pub async fn run_contests(&self) -> Result<usize, Failure> {
+        let passes = self.due_contests().await?;
+        Ok(stream::iter(passes)
+            .map(|contest| self.pass(contest))
+            .buffer_unordered(CONTESTS_AT_ONCE)
+            .count()
+            .await)
+    }
+
+    /// The contests whose time has come and that nobody of this process is at. From now on they are
+    /// left alone: each must be passed.
+    pub(crate) async fn due_contests(&self) -> Result<Vec<Contest>, Failure> {
+        let mut awake = self.ports.contests.awake(ROUND_MAX).await?;
+        let now = self.ports.clock.now();
+        self.contest_pace.held(now);
+        // However long its pass takes.
+        let until = UnixMillis(i64::MAX);
+        awake.retain(|contest| self.contest_pace.take(contest.id, now, until));
+        Ok(awake)
+    }
+
+    /// Drives one of the [`Self::due_contests`] for as long as it goes on.
+    pub(crate) async fn pass(&self, contest: Contest) {
+        let id = contest.id;
+        let at_latest = match caught(self.run_leased(&contest)).await {
+            Ok(Pass::Rests(at)) => at,
+            Ok(Pass::Waits) => None,
+            Err(error) => {
+                tracing::warn!(
+                    contest.id = %id, error = &error as &dyn std::error::Error,
+                    "a contest could not go on; it is tried again"
+                );
+                None
+            }
+        };
+        let now = self.ports.clock.now();
+        self.contest_pace.wait(id, now, PACE_MS, at_latest);
+    }
+
+    /// Drives one contest that was found awake, unless another node is at it.
+    async fn run_leased(&self, contest: &Contest) -> Result<Pass, Failure> {
+        // One that only waits costs no lease.
+        if let (_, ContestStep::Rest(until)) = self.next_step(contest).await? {
+            return Ok(Pass::Rests(until));
+        }
+        let id = contest.id;
+        let Some(hold) = self.lease(format!("contest/{id}")).await? else {
+            return Ok(Pass::Waits);
+        };
+        let mut hold = Some(hold);
+        let outcome = self.run_steps(id, &mut hold).await;
+        if let Some(hold) = hold {
+            self.let_go(hold).await;
+        }
+        outcome
+    }
+
+    /// Drives one contest until nothing is due or something has to be waited for, because somebody
+    /// asked for it: whoever else is at it, two at once do no harm.
+    ///
+    /// # Errors
+    /// [`Failure`]; the contest goes on from where it is at the next pass.
+    pub async fn run_contest(&self, id: ContestId) -> Result<Pass, Failure> {
+        self.run_steps(id, &mut None).await
+    }
+
+    /// The step that is due, and the store's time by which it is.
+    async fn next_step(&self, contest: &Contest) -> Result<(UnixMillis, ContestStep), Failure> {
+        let now = self.ports.contests.now().await?;
+        let presence = self.ports.contests.presence(contest.id).await?;
+        Ok((now, due(contest, presence, now)))
+    }
+
+    async fn run_steps(&self, id: ContestId, hold: &mut Option<Hold>) -> Result<Pass, Failure> {
+        // The version at which the last step was overtaken.
+        let mut overtaken = None;
+        for _ in 0..STEPS_MAX {
+            if !self.keep(hold).await? {
+                return Ok(Pass::Waits);
+            }
+            let Some(contest) = self.ports.contests.get(id).await? else {
+                return Err(Failure::Gone(id.to_string()));
+            };
+            let (now, step) = self.next_step(&contest).await?;
+            let version = contest.version;
+            let turn = Turn {
+                contest,
+                now,
+                fence: hold.as_ref().map(Hold::fence),
+            };
+            let stepped = match step {
+                ContestStep::Rest(until) => return Ok(Pass::Rests(until)),
+                step => self.take(turn, step, hold).await?,
+            };
+            match stepped {
+                Stepped::On => {
+                    self.contest_pace.moved(id);
+                    overtaken = None;
+                }
+                // Nobody has overtaken who changed nothing: the lease is older than what was
+                // written, or two reads do not agree. To try at once would never end.
+                Stepped::Overtaken if overtaken == Some(version) => {
+                    tracing::error!(
+                        contest.id = %id, contest.version = version,
+                        "a step was refused twice though nothing has changed; it is tried again later"
+                    );
+                    return Ok(Pass::Waits);
+                }
+                Stepped::Overtaken => overtaken = Some(version),
+                Stepped::Stuck => return Ok(Pass::Waits),
+            }
+        }
+        Ok(Pass::Waits)
+    }
+}
