@@ -10,7 +10,7 @@ use crate::{
     play::{plan::FEE, run::Keys},
     server::{Server, Spec, Treatment, data_files, free_port},
     shell,
-    stack::{Stack, Through},
+    stack::{Build, Stack, Through},
     token::Signer,
     wire::Wire,
 };
@@ -115,7 +115,7 @@ pub(crate) async fn bench(args: &BenchArgs) -> Result<bool> {
 }
 
 async fn on_stack(args: &BenchArgs) -> Result<bool> {
-    let stack = Stack::start(Through::default()).await?;
+    let stack = Stack::start(Build::Dist, Through::default()).await?;
     let bases = stack.bases();
     let place = Place {
         api: Api::of_nodes(&bases, 64),

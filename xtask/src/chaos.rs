@@ -14,7 +14,7 @@ use crate::{
     },
     progress::Progress,
     rng::{Rng, fresh_seed},
-    stack::{Stack, Through},
+    stack::{Build, Stack, Through},
 };
 use anyhow::{Context, Result};
 use clap::{Args, Parser, ValueEnum};
@@ -122,10 +122,13 @@ pub(crate) async fn chaos(args: &ChaosArgs) -> Result<bool> {
 
 async fn one(args: &ChaosArgs, harm: Harm, seed: u64) -> Result<bool> {
     let has = |fault: Fault| harm.faults().contains(&fault);
-    let stack = Stack::start(Through {
-        store: has(Fault::CommitCut),
-        funds: has(Fault::FundsAnswersLost),
-    })
+    let stack = Stack::start(
+        Build::Release,
+        Through {
+            store: has(Fault::CommitCut),
+            funds: has(Fault::FundsAnswersLost),
+        },
+    )
     .await?;
     let line = Line::try_parse_from([
         "chaos".to_owned(),

@@ -19,6 +19,25 @@ use test_support::{
 /// How many of each that there may be many of.
 const COPIES: usize = 2;
 
+/// How the binaries are built.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// For tests: soon.
+    Release,
+    /// As they are shipped: slower to build, and faster.
+    Dist,
+}
+
+impl Build {
+    /// The profile in Cargo.toml, and the folder of what it builds.
+    const fn profile(self) -> &'static str {
+        match self {
+            Self::Release => "release",
+            Self::Dist => "dist",
+        }
+    }
+}
+
 /// What nodes reach through a proxy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Through {
@@ -53,8 +72,8 @@ pub(crate) struct Stack {
 
 impl Stack {
     /// Builds the binaries and starts everything.
-    pub(crate) async fn start(through: Through) -> Result<Self> {
-        let binaries = build()?;
+    pub(crate) async fn start(build: Build, through: Through) -> Result<Self> {
+        let binaries = built(build)?;
         let dir = shell::fresh_dir("stack")?;
         Self::start_in(&binaries, &dir, through)
             .await
@@ -197,16 +216,17 @@ impl Stack {
 }
 
 /// Builds the three binaries; where they lie.
-fn build() -> Result<PathBuf> {
-    println!("building app-api, app-funds and app-reconciler (release) ...");
+fn built(build: Build) -> Result<PathBuf> {
+    let profile = build.profile();
+    println!("building app-api, app-funds and app-reconciler ({profile}) ...");
     let packages = ["app-api", "app-funds", "app-reconciler"];
     let mut command = shell::cargo();
-    command.args(["build", "--release", "--locked"]);
+    command.args(["build", "--locked", "--profile", profile]);
     for package in packages {
         command.args(["--package", package]);
     }
     shell::run(&mut command)?;
-    Ok(shell::target_dir().join("release"))
+    Ok(shell::target_dir().join(profile))
 }
 
 async fn proxy(wanted: bool, target: SocketAddr) -> Result<Option<Proxy>> {

@@ -3,9 +3,12 @@
 
 use sqlx::{MySql, MySqlConnection, QueryBuilder, query_builder::Separated};
 
-/// As many rows as a statement may have. Few sizes, so that few statements are prepared; every small
-/// one, so that a small batch is one statement.
-const SIZES: [usize; 13] = [1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 32];
+/// As many rows as a statement may have. Few sizes, so that no more statements are prepared than a
+/// connection keeps ([`super::WRITER_STATEMENTS`]); every small one, so that a usual batch is one
+/// statement.
+const SIZES: [usize; 18] = [
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 24, 32,
+];
 
 /// The rows cut into statements, in their order and each as long as may be.
 pub fn cut<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
@@ -71,7 +74,7 @@ mod tests {
             assert!(statements.iter().all(|rows| SIZES.contains(&rows.len())));
         }
         let number = |rows: usize| cut(&vec![(); rows]).count();
-        assert_eq!([0, 8, 9, 64].map(number), [0, 1, 2, 2]);
+        assert_eq!([0, 8, 15, 17, 64].map(number), [0, 1, 1, 2, 2]);
     }
 
     #[test]
