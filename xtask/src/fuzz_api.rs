@@ -2,7 +2,7 @@
 //! what it does not, with each kind of token; afterwards the books must balance.
 
 use crate::{
-    books, clock,
+    books, clock, python,
     rng::fresh_seed,
     server::{Server, Spec, Treatment, free_port},
     shell,
@@ -17,7 +17,6 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::Command,
     time::Duration,
 };
 
@@ -136,35 +135,9 @@ pub(crate) async fn fuzz(args: &FuzzArgs) -> Result<Outcome> {
     ))
 }
 
-/// schemathesis in an environment of its own, and the path of its program.
+/// The path of schemathesis.
 fn install() -> Result<PathBuf> {
-    let home = shell::target_dir().join("xtask/schemathesis");
-    let (kept, program) = (home.join("requirements.txt"), home.join("bin/schemathesis"));
-    if program.exists() && fs::read_to_string(&kept).is_ok_and(|kept| kept == REQUIREMENTS) {
-        return Ok(program);
-    }
-    println!("installing schemathesis into {} ...", home.display());
-    let _ = fs::remove_dir_all(&home);
-    shell::run(Command::new("python3").args(["-m", "venv"]).arg(&home)).context(
-        "fuzz-api needs Python 3.10 or later with venv: install it (Debian: apt-get install \
-         python3 python3-venv)",
-    )?;
-    let wanted = home.join("wanted.txt");
-    fs::write(&wanted, REQUIREMENTS)?;
-    let pip = home.join("bin/pip");
-    let flags = [
-        "install",
-        "--quiet",
-        "--disable-pip-version-check",
-        "--requirement",
-    ];
-    shell::run(Command::new(pip).args(flags).arg(&wanted)).context(
-        "fuzz-api needs the packages of xtask/src/fuzz_api/requirements.txt: allow pip to reach \
-         PyPI, or name a mirror in PIP_INDEX_URL",
-    )?;
-    // Last, so that what broke off is installed again.
-    fs::rename(&wanted, &kept)?;
-    Ok(program)
+    Ok(python::environment("schemathesis", REQUIREMENTS)?.join("bin/schemathesis"))
 }
 
 /// Contests in several phases with signups of one viewer, so that ids are there to be asked for.

@@ -16,6 +16,7 @@ mod overload;
 mod play;
 mod process;
 mod progress;
+mod python;
 mod rng;
 mod server;
 mod servers;

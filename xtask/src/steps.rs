@@ -1,7 +1,7 @@
 //! `cargo xtask test` and `cargo xtask ci`: everything that CI runs, step by step, with times.
 
 use crate::{
-    board, chaos, fuzz_api, matrix, overload, play,
+    board, chaos, fuzz_api, matrix, overload, play, python,
     servers::{self, Origin, Servers},
     shell::{cargo, root, run},
     stop, tidy, walk,
@@ -393,6 +393,20 @@ const CRASHES: [&str; 8] = [
     "--test",
     "failpoints",
 ];
+/// A task system in another language, written from the proto alone.
+const PYTHON: [&str; 8] = [
+    "test",
+    "--package",
+    "adapters-tasks",
+    "--locked",
+    "--features",
+    "python",
+    "--test",
+    "tasks",
+];
+/// What that task system is written with.
+const PYTHON_NEEDS: &str =
+    include_str!("../../crates/adapters-tasks/tests/python/requirements.txt");
 /// Two nodes of the API on MySQL: its other tests need no servers, and are run without any.
 const NODES: [&str; 8] = [
     "test",
@@ -415,7 +429,7 @@ fn tests(origin: Origin) -> Result<Outcome> {
             run(cargo().args(TESTS).args(features))?;
             run(cargo().args(CRASHES).args(features))?;
             run(cargo().args(NODES).args(features))?;
-            Ok(Outcome::Passed)
+            task_system()
         }
         Err(why) => {
             let starting = servers::starting(origin)?;
@@ -428,6 +442,20 @@ fn tests(origin: Origin) -> Result<Outcome> {
             }
             Ok(outcome)
         }
+    }
+}
+
+/// The client of a task system against one that is written in Python.
+fn task_system() -> Result<Outcome> {
+    match python::environment("task-system", PYTHON_NEEDS) {
+        Ok(home) => {
+            let program = home.join("bin/python");
+            run(cargo().args(PYTHON).env("GUAFEN_TEST_PYTHON", program))?;
+            Ok(Outcome::Passed)
+        }
+        Err(why) => Ok(Outcome::NotRun(format!(
+            "a task system in another language: {why:#}"
+        ))),
     }
 }
 
