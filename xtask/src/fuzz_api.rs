@@ -57,11 +57,10 @@ pub(crate) async fn fuzz(args: &FuzzArgs) -> Result<Outcome> {
         Ok(schemathesis) => schemathesis,
         Err(error) => return Ok(Outcome::NotRun(format!("{error:#}"))),
     };
-    shell::run(shell::cargo().args(["build", "--locked", "--package", "app-api"]))?;
-    let binary = format!("debug/app-api{}", std::env::consts::EXE_SUFFIX);
+    let binary = shell::build_api()?;
     let dir = shell::fresh_dir("fuzz-api")?;
     let spec = Spec {
-        binary: shell::target_dir().join(binary),
+        binary,
         dir: dir.clone(),
         port: free_port()?,
         failpoint: None,
