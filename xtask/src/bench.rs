@@ -10,7 +10,7 @@ use crate::{
     play::{plan::FEE, run::Keys},
     server::{Server, Spec, Treatment, data_files, free_port},
     shell,
-    stack::{Build, Stack, Through},
+    stack::{self, Build, Stack, Through},
     token::Signer,
     wire::Wire,
 };
@@ -43,9 +43,12 @@ pub(crate) struct BenchArgs {
     /// How many viewers there are at most; all are given coins before the start
     #[arg(long, default_value_t = 60_000)]
     viewers: usize,
-    /// On a production stack of our own: MySQL, Redis, app-funds, two APIs, two reconcilers
+    /// On a production stack of our own: MySQL, Redis, app-funds, APIs and reconcilers
     #[arg(long)]
     stack: bool,
+    /// How many APIs and how many reconcilers the stack has; all share the cores of this machine
+    #[arg(long, requires = "stack", default_value_t = stack::NODES)]
+    nodes: usize,
     /// Signups with Redis, with Redis paused and with Redis stopped, in turns in one run, as ratios
     #[arg(long, requires = "stack")]
     without_redis: bool,
@@ -100,6 +103,8 @@ struct Place {
 
 /// How many signups one user's latency is taken from.
 const ALONE: usize = 200;
+/// How long one user alone may take for them on a slow machine.
+const ALONE_MS: i64 = 10_000;
 /// Time after the measured signups, before the window closes.
 const SLACK_MS: i64 = 2_000;
 /// The longest claim phase.
@@ -115,7 +120,7 @@ pub(crate) async fn bench(args: &BenchArgs) -> Result<bool> {
 }
 
 async fn on_stack(args: &BenchArgs) -> Result<bool> {
-    let stack = Stack::start(Build::Dist, Through::default()).await?;
+    let stack = Stack::start(Build::Dist, Through::default(), args.nodes).await?;
     let bases = stack.bases();
     let place = Place {
         api: Api::of_nodes(&bases, 64),
@@ -244,7 +249,7 @@ async fn measure(args: &BenchArgs, place: &Place) -> Result<(Outcome, checker::r
     ));
     let names = give_coins(place, args.connections, args.viewers + ALONE).await?;
     let start = clock::now_ms() + 300;
-    let closes = start + i64::try_from(args.seconds)? * 1_000 + SLACK_MS + 3_000;
+    let closes = start + ALONE_MS + i64::try_from(args.seconds)? * 1_000 + SLACK_MS;
     let ends = closes + 6_000;
     let contest = create(api, keys, start, closes, ends).await?;
     let path = format!("/v1/contests/{contest}/signup");

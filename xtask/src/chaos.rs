@@ -14,7 +14,7 @@ use crate::{
     },
     progress::Progress,
     rng::{Rng, fresh_seed},
-    stack::{Build, Stack, Through},
+    stack::{self, Build, Stack, Through},
 };
 use anyhow::{Context, Result};
 use clap::{Args, Parser, ValueEnum};
@@ -128,6 +128,7 @@ async fn one(args: &ChaosArgs, harm: Harm, seed: u64) -> Result<bool> {
             store: has(Fault::CommitCut),
             funds: has(Fault::FundsAnswersLost),
         },
+        stack::NODES,
     )
     .await?;
     let line = Line::try_parse_from([

@@ -20,7 +20,7 @@ use crate::{
     rng::{Rng, fresh_seed},
     server::{Record, Server, Spec, Treatment, data_files, free_port},
     shell,
-    stack::{Build, Stack, Through},
+    stack::{self, Build, Stack, Through},
     token::Signer,
 };
 use anyhow::{Context, Result, bail};
@@ -207,7 +207,7 @@ async fn play_there(args: &PlayArgs, url: &str, seed: u64) -> Result<bool> {
 }
 
 async fn play_on_stack(args: &PlayArgs, seed: u64) -> Result<bool> {
-    let stack = Stack::start(Build::Release, Through::default()).await?;
+    let stack = Stack::start(Build::Release, Through::default(), stack::NODES).await?;
     let api = Api::of_nodes(&stack.bases(), in_flight(args.scenario));
     api.wait_ready(READY_MAX).await?;
     let keys = Keys::new(stack.signer()?)?;

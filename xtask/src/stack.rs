@@ -16,8 +16,8 @@ use test_support::{
     Database, Engine, Proxy, Redis, Server, free_port, mysql_server, private_redis,
 };
 
-/// How many of each that there may be many of.
-const COPIES: usize = 2;
+/// How many APIs and how many reconcilers, where nothing else is asked for.
+pub(crate) const NODES: usize = 2;
 
 /// How the binaries are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,16 +71,16 @@ pub(crate) struct Stack {
 }
 
 impl Stack {
-    /// Builds the binaries and starts everything.
-    pub(crate) async fn start(build: Build, through: Through) -> Result<Self> {
+    /// Builds the binaries and starts everything: so many APIs, and as many reconcilers.
+    pub(crate) async fn start(build: Build, through: Through, nodes: usize) -> Result<Self> {
         let binaries = built(build)?;
         let dir = shell::fresh_dir("stack")?;
-        Self::start_in(&binaries, &dir, through)
+        Self::start_in(&binaries, &dir, through, nodes)
             .await
             .with_context(|| format!("configurations and logs are in {}", dir.display()))
     }
 
-    async fn start_in(binaries: &Path, dir: &Path, through: Through) -> Result<Self> {
+    async fn start_in(binaries: &Path, dir: &Path, through: Through, nodes: usize) -> Result<Self> {
         let mysql = mysql_server(Engine::Mysql).await?;
         let store = mysql.database().await?;
         let ledger = mysql.database().await?;
@@ -108,7 +108,7 @@ impl Stack {
         };
         let mut apis = Vec::new();
         let mut reconcilers = Vec::new();
-        for number in 1..=COPIES {
+        for number in 1..=nodes {
             let addr = local()?;
             apis.push(Node::new(
                 &format!("app-api-{number}"),

@@ -64,7 +64,7 @@ impl Entry {
 }
 
 /// The books as far as one batch names them, and what the batch has changed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Book {
     accounts: HashMap<Account, Entry>,
     orders: HashMap<OrderId, Transfer>,
@@ -117,6 +117,11 @@ impl Book {
             touched: BTreeSet::new(),
             applied: Vec::new(),
         }
+    }
+
+    /// True if orders that are stored are known.
+    pub(crate) fn knows_orders(&self) -> bool {
+        !self.orders.is_empty()
     }
 
     /// Adds an account that is stored.

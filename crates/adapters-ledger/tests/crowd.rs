@@ -10,6 +10,7 @@ use domain::{
     order::{Account, OrderId, Platform},
     transfer::Content,
 };
+use futures_util::future::join_all;
 use ports::funds::{Funds, TransferOutcome, TransferRequest};
 use std::{sync::Arc, time::Instant};
 
@@ -97,4 +98,57 @@ async fn crowd(ledger: Ledger) {
     let balance = ledger.balance(&pool).await.expect("a balance");
     assert_eq!(balance.amount, i64::try_from(fees).expect("a small number"));
     assert_eq!(balance.position.0, CALLERS + fees);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeat_among_new_orders_is_answered_as_the_first_time() {
+    let scratch = Scratch::new();
+    repeats(Ledger::open(&scratch.ledger()).await.expect("a ledger")).await;
+    for server in ["GUAFEN_TEST_MYSQL_URL", "GUAFEN_TEST_MARIADB_URL"] {
+        repeats(Schema::new(server).await.ledger().await).await;
+    }
+}
+
+/// Rounds of new orders at once, in every other round with all orders so far beside them: batches
+/// that expect repeats and meet none, and batches that expect none and meet some. The payer never
+/// has more than the next round costs, so a repeat that was judged anew would be refused.
+async fn repeats(ledger: Ledger) {
+    const ROUNDS: u64 = 8;
+    const ORDERS: u64 = 8;
+    let [payer, payee] = ["ann", "bob"].map(|name| Account::User(name.parse().expect("a user id")));
+    for account in [&payer, &payee] {
+        ledger.open_account(account).await.expect("an open account");
+    }
+    let mut first = Vec::new();
+    for round in 0..ROUNDS {
+        let grant = ask(round, &Account::Platform(Platform::Issuing), &payer, ORDERS);
+        let granted = ledger.transfer(&grant).await;
+        assert!(
+            matches!(granted, TransferOutcome::Applied(_)),
+            "{granted:?}"
+        );
+        let again = if round % 2 == 0 { first.len() } else { 0 };
+        let new = (0..ORDERS).map(|number| {
+            let order = 1_000 + round * ORDERS + number;
+            ask(order, &payer, &payee, 1)
+        });
+        let repeated: Vec<TransferRequest> = first
+            .iter()
+            .take(again)
+            .map(|(asked, _)| TransferRequest::clone(asked))
+            .collect();
+        let asked: Vec<_> = repeated.into_iter().chain(new).collect();
+        let answers = join_all(asked.iter().map(|request| ledger.transfer(request))).await;
+        for (number, (request, answer)) in asked.into_iter().zip(answers).enumerate() {
+            if number < again {
+                assert_eq!(answer, first[number].1, "the answer of the first time");
+            } else {
+                assert!(matches!(answer, TransferOutcome::Applied(_)), "{answer:?}");
+                first.push((request, answer));
+            }
+        }
+    }
+    let balance = ledger.balance(&payee).await.expect("a balance");
+    assert_eq!(balance.amount, i64::try_from(ROUNDS * ORDERS).expect("few"));
+    assert_eq!(balance.position.0, ROUNDS + ROUNDS * ORDERS);
 }

@@ -307,6 +307,11 @@ fn cases() -> Vec<Case> {
             &[CONTEST, USER, CONTEST, "'user-20'"],
         ),
         case(
+            "find_many_to_claim",
+            signup_sql::find_many_to_claim(2),
+            &[CONTEST, USER, CONTEST, "'user-20'"],
+        ),
+        case(
             "ids_of_many",
             signup_sql::ids_of_many(2),
             &[CONTEST, USER, CONTEST, "'user-20'"],

@@ -2,7 +2,8 @@
 //! before it began, so nobody is answered with something older than their question.
 
 use crate::{
-    contest_sql, contests, enroll,
+    contest_sql, contests,
+    enroll::{self, ToClaim, Viewer},
     session::{Purpose, Session, Work},
     sheet,
 };
@@ -30,6 +31,8 @@ use std::{
 pub(crate) enum Question {
     Contest(ContestId),
     Signup(ContestId, UserId),
+    /// A signup and its line of the sheet.
+    ToClaim(ContestId, UserId),
     Line(ContestId, SignupId),
 }
 
@@ -38,6 +41,7 @@ pub(crate) enum Question {
 pub(crate) enum Answer {
     Contest(Option<Contest>),
     Signup(Option<Signup>),
+    ToClaim(Option<ToClaim>),
     Line(Option<SheetLine>),
     Failed(StoreError),
 }
@@ -136,20 +140,25 @@ impl Questions<'_> {
     async fn answers(&self, connection: &mut MySqlConnection) -> Result<Vec<Answer>, sqlx::Error> {
         let mut contests = BTreeSet::new();
         let mut signups = BTreeSet::new();
+        let mut to_claim = BTreeSet::new();
         let mut lines = BTreeSet::new();
         for question in self.questions {
             match question {
                 Question::Contest(contest) => drop(contests.insert(*contest)),
                 Question::Signup(contest, user) => drop(signups.insert((*contest, user.clone()))),
+                Question::ToClaim(contest, user) => {
+                    to_claim.insert((*contest, user.clone()));
+                }
                 Question::Line(contest, signup) => drop(lines.insert((*contest, *signup))),
             }
         }
         metrics::counter!("guafen_store_reads_total", "kind" => "contest")
             .increment(u64::try_from(contests.len()).unwrap_or(0));
         metrics::counter!("guafen_store_reads_total", "kind" => "signup")
-            .increment(u64::try_from(signups.len()).unwrap_or(0));
+            .increment(u64::try_from(signups.len() + to_claim.len()).unwrap_or(0));
         let contests = known_contests(connection, contests, self.known).await?;
         let signups = read_signups(connection, signups).await?;
+        let to_claim = read_to_claim(connection, to_claim).await?;
         let lines: Vec<_> = lines.into_iter().collect();
         let lines = if lines.is_empty() {
             BTreeMap::new()
@@ -160,6 +169,9 @@ impl Questions<'_> {
             Question::Contest(contest) => found(contests.get(contest)).map(Answer::Contest),
             Question::Signup(contest, user) => {
                 found(signups.get(&(*contest, user.clone()))).map(Answer::Signup)
+            }
+            Question::ToClaim(contest, user) => {
+                found(to_claim.get(&(*contest, user.clone()))).map(Answer::ToClaim)
             }
             Question::Line(contest, signup) => {
                 found(lines.get(&(*contest, *signup))).map(Answer::Line)
@@ -251,8 +263,8 @@ async fn read_contests(
 
 async fn read_signups(
     connection: &mut MySqlConnection,
-    viewers: BTreeSet<(ContestId, UserId)>,
-) -> Result<Found<(ContestId, UserId), Signup>, sqlx::Error> {
+    viewers: BTreeSet<Viewer>,
+) -> Result<Found<Viewer, Signup>, sqlx::Error> {
     if viewers.is_empty() {
         return Ok(BTreeMap::new());
     }
@@ -262,4 +274,15 @@ async fn read_signups(
         .into_iter()
         .map(|(viewer, record)| (viewer, record.parse()))
         .collect())
+}
+
+async fn read_to_claim(
+    connection: &mut MySqlConnection,
+    viewers: BTreeSet<Viewer>,
+) -> Result<Found<Viewer, ToClaim>, sqlx::Error> {
+    if viewers.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let viewers: Vec<_> = viewers.into_iter().collect();
+    enroll::find_to_claim(connection, &viewers).await
 }

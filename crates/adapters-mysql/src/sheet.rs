@@ -74,9 +74,14 @@ fn sheet_row(contest: ContestId, line: &SheetLine) -> SheetRow {
 
 /// Signup, user and weight, in this order.
 pub(crate) fn parse_finisher(row: &MySqlRow) -> Result<Finisher, StoreError> {
-    let signup_id: Uuid = row.try_get(0).map_err(failed)?;
-    let user_id: String = row.try_get(1).map_err(failed)?;
-    let weight: i64 = row.try_get(2).map_err(failed)?;
+    finisher_at(row, 0)
+}
+
+/// The same behind so many other columns.
+fn finisher_at(row: &MySqlRow, first: usize) -> Result<Finisher, StoreError> {
+    let signup_id: Uuid = row.try_get(first).map_err(failed)?;
+    let user_id: String = row.try_get(first + 1).map_err(failed)?;
+    let weight: i64 = row.try_get(first + 2).map_err(failed)?;
     let key = signup_id.hyphenated().to_string();
     let context = Context {
         table: "sheet_line",
@@ -93,16 +98,26 @@ pub(crate) fn parse_finisher(row: &MySqlRow) -> Result<Finisher, StoreError> {
 
 /// The same, the weights before it and its prize.
 pub(crate) fn parse_line(row: &MySqlRow) -> Result<SheetLine, StoreError> {
-    let finisher = parse_finisher(row)?;
+    line_at(row, 0)
+}
+
+/// The same behind so many other columns; none where they are null.
+pub(crate) fn parse_line_at(row: &MySqlRow, first: usize) -> Result<Option<SheetLine>, StoreError> {
+    let signup_id: Option<Uuid> = row.try_get(first).map_err(failed)?;
+    signup_id.map(|_| line_at(row, first)).transpose()
+}
+
+fn line_at(row: &MySqlRow, first: usize) -> Result<SheetLine, StoreError> {
+    let finisher = finisher_at(row, first)?;
     let key = finisher.signup_id.to_string();
     let context = Context {
         table: "sheet_line",
         key: &key,
     };
-    let before: String = row.try_get(3).map_err(failed)?;
+    let before: String = row.try_get(first + 3).map_err(failed)?;
     Ok(SheetLine {
         before: context.parsed("weight_before", &before)?,
-        prize: context.coins("prize", row.try_get(4).map_err(failed)?)?,
+        prize: context.coins("prize", row.try_get(first + 4).map_err(failed)?)?,
         finisher,
     })
 }

@@ -192,6 +192,25 @@ pub(crate) fn find_many(number: usize) -> String {
     ))
 }
 
+/// Where the line of the sheet begins in a row of [`find_many_to_claim`].
+pub(crate) const LINE: usize = 22;
+
+/// The same beside their lines of the settlement sheet, which are null where there is none.
+pub(crate) fn find_many_to_claim(number: usize) -> String {
+    let columns: Vec<_> = SignupRecord::COLUMNS
+        .split(", ")
+        .map(|column| format!("s.{column}"))
+        .collect();
+    format!(
+        "SELECT {}, l.signup_id, l.user_id, l.weight, l.weight_before, l.prize \
+         FROM signup AS s FORCE INDEX (signup_viewer) LEFT JOIN sheet_line AS l FORCE INDEX (PRIMARY) \
+         ON l.contest_id = s.contest_id AND l.signup_id = s.signup_id \
+         WHERE (s.contest_id, s.user_id) IN ({})",
+        columns.join(", "),
+        keys::marks(2, number)
+    )
+}
+
 /// Locks signups in the order of their keys; what a decision is checked against, and the time then.
 pub(crate) fn lock(number: usize) -> String {
     let marks = keys::marks(2, number);

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use domain::{
     effects::Effect,
     ids::{ContestId, SignupId, UserId},
+    settlement::SheetLine,
     signup::{Signup, StateKind},
     time::UnixMillis,
 };
@@ -190,6 +191,17 @@ impl SignupRepository for MysqlStore {
     async fn find(&self, contest: ContestId, user: &UserId) -> Result<Option<Signup>, StoreError> {
         match self.ask(Question::Signup(contest, user.clone())).await? {
             Answer::Signup(signup) => Ok(signup),
+            other => Err(mismatched(&other)),
+        }
+    }
+
+    async fn find_to_claim(
+        &self,
+        contest: ContestId,
+        user: &UserId,
+    ) -> Result<Option<(Signup, Option<SheetLine>)>, StoreError> {
+        match self.ask(Question::ToClaim(contest, user.clone())).await? {
+            Answer::ToClaim(found) => Ok(found),
             other => Err(mismatched(&other)),
         }
     }

@@ -14,10 +14,12 @@ use async_trait::async_trait;
 use domain::{
     effects::Effect,
     ids::{ContestId, SignupId, UserId},
+    settlement::SheetLine,
     signup::{Signup, StateKind},
     time::UnixMillis,
 };
 use ports::{
+    contests::ContestRepository,
     outbox::DROP_AGAIN_MS,
     signups::{Enrolled, SignupCommit, SignupRepository},
     store::{Committed, PAGE_MAX, Page, StoreError},
@@ -389,6 +391,18 @@ impl SignupRepository for SqliteStore {
             Answer::Signup(signup) => Ok(signup),
             other => Err(mismatched(&other)),
         }
+    }
+
+    async fn find_to_claim(
+        &self,
+        contest: ContestId,
+        user: &UserId,
+    ) -> Result<Option<(Signup, Option<SheetLine>)>, StoreError> {
+        let Some(signup) = self.find(contest, user).await? else {
+            return Ok(None);
+        };
+        let line = self.sheet_line(contest, signup.id).await?;
+        Ok(Some((signup, line)))
     }
 
     async fn get(&self, id: SignupId) -> Result<Option<Signup>, StoreError> {

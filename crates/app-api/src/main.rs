@@ -31,6 +31,10 @@ use std::{
     process::ExitCode,
 };
 
+/// What is asked for and given back on every request by several threads is given back cheaply.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Prize-pool contests for live rooms: viewers pay coins to sign up, and those who finish their
 /// task split the pool.
 #[derive(Parser)]

@@ -11,6 +11,10 @@ use domain::order::Account;
 use ports::funds::Funds;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
+/// What is asked for and given back on every request by several threads is given back cheaply.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The reference ledger: a funds system for whoever has none.
 #[derive(Parser)]
 #[command(

@@ -12,6 +12,10 @@ use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use usecases::{Contests, background};
 
+/// What is asked for and given back on every request by several threads is given back cheaply.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// How long a stop waits for what was begun; the rest is finished by another, or after the next
 /// start.
 const DRAIN: Duration = Duration::from_secs(10);

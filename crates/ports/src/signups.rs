@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use domain::{
     effects::Effect,
     ids::{ContestId, SignupId, UserId},
+    settlement::SheetLine,
     signup::{Signup, StateKind},
     time::{UnixMillis, Window},
 };
@@ -76,6 +77,14 @@ pub trait SignupRepository: Send + Sync {
 
     /// The viewer's signup in a contest.
     async fn find(&self, contest: ContestId, user: &UserId) -> Result<Option<Signup>, StoreError>;
+
+    /// The same beside its line of the settlement sheet, if it has one: what a claim begins with, in
+    /// one look.
+    async fn find_to_claim(
+        &self,
+        contest: ContestId,
+        user: &UserId,
+    ) -> Result<Option<(Signup, Option<SheetLine>)>, StoreError>;
 
     /// The signup of that id.
     async fn get(&self, id: SignupId) -> Result<Option<Signup>, StoreError>;

@@ -38,15 +38,15 @@ impl Contests {
     /// [`Failure`]; the outcome is then unknown to the caller and is finished by the compensation.
     pub async fn claim(&self, contest_id: ContestId, user: &UserId) -> Result<Claimed, Failure> {
         // Asked together, answered together.
-        let (contest, signup) = join(
+        let (contest, found) = join(
             self.visible(contest_id),
-            self.ports.signups.find(contest_id, user),
+            self.ports.signups.find_to_claim(contest_id, user),
         )
         .await;
         let Some(contest) = contest? else {
             return Ok(Claimed::NoContest);
         };
-        let Some(signup) = signup? else {
+        let Some((signup, line)) = found? else {
             return Ok(Claimed::NotSignedUp);
         };
         let is_claimable = contest.phase.kind() == PhaseKind::Claimable;
@@ -55,7 +55,7 @@ impl Contests {
             .await?;
         if is_claimable && matches!(driven.signup.state, State::Completed(..)) {
             let asked = self
-                .draw_prize(&contest, &driven.signup, Claimant::Viewer)
+                .draw_prize(&contest, &driven.signup, Claimant::Viewer, line)
                 .await?;
             driven = self
                 .drive(

@@ -12,6 +12,7 @@ use domain::{
     effects::effects,
     finding::FindingClass,
     judge::{self, Progress},
+    settlement::SheetLine,
     signup::{Claimant, Fact, FeeTry, Signup, State, StateKind},
     time::Window,
     transfer::{Position, Transfer},
@@ -235,7 +236,10 @@ impl Contests {
                 *seen = progress;
                 progress.map(|progress| judge::progress(contest, signup, progress))
             }
-            Step::DrawPrize => Some(self.draw_prize(contest, signup, Claimant::House).await?),
+            Step::DrawPrize => Some(
+                self.draw_prize(contest, signup, Claimant::House, None)
+                    .await?,
+            ),
             Step::Pay => self.pay(signup).await,
             Step::LookUpPayment => self.look_up_payment(signup).await,
         };
@@ -266,19 +270,23 @@ impl Contests {
         progress.pop()
     }
 
-    /// The finisher's line of the sheet. Every finisher of a claimable contest has one.
+    /// The finisher's line of the sheet. Every finisher of a claimable contest has one: a line that
+    /// was read already is the line, and one that was not there may have been written since.
     pub(crate) async fn draw_prize(
         &self,
         contest: &Contest,
         signup: &Signup,
         claimant: Claimant,
+        read: Option<SheetLine>,
     ) -> Result<Fact, Failure> {
-        match self
-            .ports
-            .contests
-            .sheet_line(contest.id, signup.id)
-            .await?
-        {
+        let line = match read {
+            Some(line) => Some(line),
+            None => {
+                let lines = &self.ports.contests;
+                lines.sheet_line(contest.id, signup.id).await?
+            }
+        };
+        match line {
             Some(line) => {
                 failpoint::pass(Failpoint::PrizeDrawn);
                 Ok(Fact::PrizeDrawn(line, claimant))

@@ -85,9 +85,13 @@ pub(super) fn by_program() -> BTreeMap<String, u128> {
 /// arguments, and uses next to nothing.
 fn program(pid: u32) -> Option<&'static str> {
     let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let line = String::from_utf8_lossy(&line).into_owned();
+    named(&String::from_utf8_lossy(&line))
+}
+
+/// The program of a command line. Redis writes its address behind its name, in one word.
+fn named(line: &str) -> Option<&'static str> {
     let names: Vec<&str> = line
-        .split('\0')
+        .split(['\0', ' '])
         .filter_map(|word| word.rsplit('/').next())
         .collect();
     PROGRAMS
@@ -124,6 +128,16 @@ mod tests {
         };
         assert_eq!(parse(line), Some(expected));
         assert_eq!(parse("12 (a)"), None);
+    }
+
+    #[test]
+    fn a_program_is_found_behind_its_linker_and_before_its_address() {
+        assert_eq!(
+            named("/x/ld-linux.so\0--argv0\0/x/mysqld\0--port=1\0"),
+            Some("mysqld")
+        );
+        assert_eq!(named("/x/redis-server 127.0.0.1:1\0"), Some("redis-server"));
+        assert_eq!(named("/x/redis-check-rdb\0"), None);
     }
 
     #[test]

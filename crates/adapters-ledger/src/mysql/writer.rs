@@ -17,7 +17,10 @@ use domain::{
     order::{Account, OrderId},
     time::UnixMillis,
 };
-use ports::failpoint::{Failpoint, pass};
+use ports::{
+    failpoint::{Failpoint, pass},
+    funds::TransferOutcome,
+};
 use sql_core::{
     group::Executor,
     mysql::{self as session, keys, rows},
@@ -50,6 +53,8 @@ pub(crate) struct Writer {
     connection: Option<MySqlConnection>,
     /// When the connection was last used.
     used: Instant,
+    /// Whether the last batch named an order that was stored already.
+    met_repeats: bool,
 }
 
 impl Writer {
@@ -59,6 +64,7 @@ impl Writer {
             options,
             connection: None,
             used: Instant::now(),
+            met_repeats: false,
         }
     }
 
@@ -74,7 +80,8 @@ impl Writer {
 
     async fn transaction(&mut self, commands: &[Command]) -> Result<Vec<Reply>, sqlx::Error> {
         let mut connection = self.connection().await?;
-        let done = timeout(TRANSACTION, transaction(&mut connection, commands))
+        let transaction = transaction(&mut connection, commands, self.met_repeats);
+        let done = timeout(TRANSACTION, transaction)
             .await
             .unwrap_or_else(|_| Err(session::late("a transaction")));
         let usable = match &done {
@@ -92,7 +99,9 @@ impl Writer {
             self.used = Instant::now();
             self.connection = Some(connection);
         }
-        done
+        let (replies, met_repeats) = done?;
+        self.met_repeats = met_repeats;
+        Ok(replies)
     }
 }
 
@@ -152,15 +161,41 @@ impl Executor for Writer {
     }
 }
 
+/// A batch; what became of each command, and whether one named an order that was stored already.
+///
+/// Most batches name new orders only, so that is what is tried where nothing else is expected: a
+/// stored order is met by its unique key, whatever was thought of it, and the batch is undone.
 async fn transaction(
     connection: &mut MySqlConnection,
     commands: &[Command],
-) -> Result<Vec<Reply>, sqlx::Error> {
-    let mut book = read(connection, commands).await?;
-    let replies = commands
-        .iter()
-        .map(|command| book.decide(command))
-        .collect();
+    expects_repeats: bool,
+) -> Result<(Vec<Reply>, bool), sqlx::Error> {
+    if !expects_repeats {
+        match attempt(connection, commands, false).await {
+            Err(error) if session::is_duplicate(&error) => {
+                sqlx::raw_sql(sql::ROLLBACK)
+                    .execute(&mut *connection)
+                    .await?;
+            }
+            done => return done,
+        }
+    }
+    attempt(connection, commands, true).await
+}
+
+async fn attempt(
+    connection: &mut MySqlConnection,
+    commands: &[Command],
+    looks_first: bool,
+) -> Result<(Vec<Reply>, bool), sqlx::Error> {
+    let named = Named::by(commands);
+    let mut book = lock(connection, &named).await?;
+    // What would be refused may have been applied long ago: then its first answer stands.
+    if looks_first || !decide(&mut book.clone(), commands).iter().all(is_done) {
+        look_up(connection, &named, &mut book).await?;
+    }
+    let met_repeats = book.knows_orders();
+    let replies = decide(&mut book, commands);
     let progress = (book.position, book.now);
     let changes = book.into_changes();
     if commands
@@ -180,11 +215,26 @@ async fn transaction(
     pass(Failpoint::LedgerBeforeCommit);
     sqlx::raw_sql(sql::COMMIT).execute(connection).await?;
     pass(Failpoint::LedgerCommitted);
-    Ok(replies)
+    Ok((replies, met_repeats))
 }
 
-/// Locks the books and reads everything that the commands name.
-async fn read(connection: &mut MySqlConnection, commands: &[Command]) -> Result<Book, sqlx::Error> {
+fn decide(book: &mut Book, commands: &[Command]) -> Vec<Reply> {
+    commands
+        .iter()
+        .map(|command| book.decide(command))
+        .collect()
+}
+
+/// True unless it is a transfer that was not applied.
+fn is_done(reply: &Reply) -> bool {
+    match reply {
+        Reply::Transfer(outcome) => matches!(outcome, TransferOutcome::Applied(_)),
+        Reply::Done | Reply::CreditsClosed(_) | Reply::UnknownAccount(_) => true,
+    }
+}
+
+/// Locks the books and reads the accounts that the commands name.
+async fn lock(connection: &mut MySqlConnection, named: &Named) -> Result<Book, sqlx::Error> {
     let (position, last, clock): (i64, i64, i64) = sqlx::query_as(sql::LOCK)
         .fetch_one(&mut *connection)
         .await?;
@@ -193,22 +243,31 @@ async fn read(connection: &mut MySqlConnection, commands: &[Command]) -> Result<
         UnixMillis(last),
         UnixMillis(clock),
     );
-    let named = Named::by(commands);
-    if !named.orders.is_empty() {
-        let orders: Vec<&String> = named.orders.iter().collect();
-        let mut query = sqlx::query_as(AssertSqlSafe(sql::orders(orders.len())));
-        for order in keys::fill(&orders) {
-            query = query.bind(order_bytes(order)?);
-        }
-        let rows: Vec<sql::TransferRow> = query.fetch_all(&mut *connection).await?;
-        for row in rows {
-            book.with_order(sql::transfer(row)?);
-        }
-    }
     for (account, entry) in accounts(connection, &named.accounts).await? {
         book.with_account(account, entry);
     }
     Ok(book)
+}
+
+/// Reads the stored ones of the orders that the commands name.
+async fn look_up(
+    connection: &mut MySqlConnection,
+    named: &Named,
+    book: &mut Book,
+) -> Result<(), sqlx::Error> {
+    if named.orders.is_empty() {
+        return Ok(());
+    }
+    let orders: Vec<&String> = named.orders.iter().collect();
+    let mut query = sqlx::query_as(AssertSqlSafe(sql::orders(orders.len())));
+    for order in keys::fill(&orders) {
+        query = query.bind(order_bytes(order)?);
+    }
+    let rows: Vec<sql::TransferRow> = query.fetch_all(connection).await?;
+    for row in rows {
+        book.with_order(sql::transfer(row)?);
+    }
+    Ok(())
 }
 
 fn order_bytes(order: &str) -> Result<Vec<u8>, sqlx::Error> {

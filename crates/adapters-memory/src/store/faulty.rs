@@ -117,6 +117,11 @@ faulty! { SignupRepository {
         contest: ContestId,
         user: &UserId
     ) -> Result<Option<Signup>, StoreError> => failed;
+    async fn find_to_claim(
+        &self,
+        contest: ContestId,
+        user: &UserId
+    ) -> Result<Option<(Signup, Option<SheetLine>)>, StoreError> => failed;
     async fn get(&self, id: SignupId) -> Result<Option<Signup>, StoreError> => failed;
     async fn commit(&self, commit: SignupCommit) -> Result<Committed, StoreError> => failed;
     async fn awake(&self, limit: usize) -> Result<Vec<Signup>, StoreError> => failed;

@@ -7,6 +7,7 @@ use domain::{
     due,
     effects::Effect,
     ids::{ContestId, SignupId, UserId},
+    settlement::SheetLine,
     signup::{PayTry, Signup, State, StateKind},
     time::UnixMillis,
 };
@@ -57,6 +58,19 @@ impl SignupRepository for MemoryStore {
 
     async fn find(&self, contest: ContestId, user: &UserId) -> Result<Option<Signup>, StoreError> {
         Ok(self.tables().of_viewer(contest, user).cloned())
+    }
+
+    async fn find_to_claim(
+        &self,
+        contest: ContestId,
+        user: &UserId,
+    ) -> Result<Option<(Signup, Option<SheetLine>)>, StoreError> {
+        let tables = self.tables();
+        let signup = tables.of_viewer(contest, user).cloned();
+        Ok(signup.map(|signup| {
+            let line = tables.sheet.get(&(contest, signup.id)).cloned();
+            (signup, line)
+        }))
     }
 
     async fn get(&self, id: SignupId) -> Result<Option<Signup>, StoreError> {

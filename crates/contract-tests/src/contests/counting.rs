@@ -337,6 +337,18 @@ async fn line_of<F: StoreFixture>(store: &F, contest: &Contest, id: SignupId) ->
         .expect("read")
 }
 
+async fn to_claim<F: StoreFixture>(
+    store: &F,
+    contest: &Contest,
+    name: &str,
+) -> Option<(Signup, Option<SheetLine>)> {
+    store
+        .signups()
+        .find_to_claim(contest.id, &user(name))
+        .await
+        .expect("read")
+}
+
 // clause 7
 // hazard: C9
 // hazard: C7
@@ -378,6 +390,15 @@ async fn a_line_of_the_sheet_is_never_changed<F: StoreFixture>(store: F) {
         write_lines(&store, &contest, vec![other]).await;
         assert_eq!(line_of(&store, &contest, ann.id).await, Some(line.clone()));
     }
+    // Who claims finds it beside the row, and who has none finds the row alone.
+    let bob = state(StateKind::Completed, time);
+    let bob = put(&store, &contest, user("bob"), bob).await;
+    assert_eq!(
+        to_claim(&store, &contest, "ann").await,
+        Some((ann.clone(), Some(line.clone())))
+    );
+    assert_eq!(to_claim(&store, &contest, "bob").await, Some((bob, None)));
+    assert_eq!(to_claim(&store, &contest, "cid").await, None);
     // What happens to the signup does not touch it either.
     apply(&store, decision(&ann, state(StateKind::Refunding, time))).await;
     assert_eq!(row(&store, &ann).await.state.kind(), StateKind::Refunding);

@@ -322,6 +322,7 @@ watched! { SignupRepository {
     async fn enroll(&self, signup: &Signup, wake_at: Option<UnixMillis>) -> Result<Enrolled, StoreError> => store;
     async fn restore(&self, signup: &Signup) -> Result<Enrolled, StoreError> => store;
     async fn find(&self, contest: ContestId, user: &UserId) -> Result<Option<Signup>, StoreError> => store;
+    async fn find_to_claim(&self, contest: ContestId, user: &UserId) -> Result<Option<(Signup, Option<SheetLine>)>, StoreError> => store;
     async fn get(&self, id: SignupId) -> Result<Option<Signup>, StoreError> => store;
     async fn commit(&self, commit: SignupCommit) -> Result<Committed, StoreError> => store;
     async fn awake(&self, limit: usize) -> Result<Vec<Signup>, StoreError> => store;
