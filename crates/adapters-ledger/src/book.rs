@@ -1,8 +1,9 @@
 //! What a batch of commands does to the books: pure, one command after the other.
 //!
-//! A [`Book`] holds what the database says of everything that the batch names. Deciding changes
-//! the book alone; what has to be written is read off it afterwards. So the whole batch sees its
-//! own earlier commands, and the statements that write it need no conditions.
+//! A [`Book`] holds what the database says of what the batch names. Deciding changes the book alone;
+//! what has to be written is read off it afterwards. So the whole batch sees its own earlier
+//! commands, and the statements that write it need no conditions: an order that is stored, and that
+//! the book was not told of, is met by its unique key.
 
 use domain::{
     money::Coins,
@@ -26,6 +27,13 @@ pub(crate) enum Command {
     Close(Account),
     /// Writes what means nothing.
     Probe,
+}
+
+impl Command {
+    /// Whether it may be a repeat of one that was carried out before.
+    pub(crate) const fn names_an_order(&self) -> bool {
+        matches!(self, Self::Transfer(_))
+    }
 }
 
 /// What became of a command.
@@ -117,11 +125,6 @@ impl Book {
             touched: BTreeSet::new(),
             applied: Vec::new(),
         }
-    }
-
-    /// True if orders that are stored are known.
-    pub(crate) fn knows_orders(&self) -> bool {
-        !self.orders.is_empty()
     }
 
     /// Adds an account that is stored.

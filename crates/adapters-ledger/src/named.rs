@@ -1,4 +1,4 @@
-//! What a batch of commands names: all that has to be read before it is decided.
+//! What a batch of commands names: all that can matter to what becomes of it.
 
 use crate::book::Command;
 use std::collections::BTreeSet;

@@ -103,45 +103,56 @@ async fn crowd(ledger: Ledger) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repeat_among_new_orders_is_answered_as_the_first_time() {
     let scratch = Scratch::new();
-    repeats(Ledger::open(&scratch.ledger()).await.expect("a ledger")).await;
+    let (one, other) = (scratch.ledger(), Scratch::new());
+    repeats(Ledger::open(&one).await.expect("a ledger"), 0).await;
+    repeats(
+        Ledger::open(&other.ledger()).await.expect("a ledger"),
+        1_000,
+    )
+    .await;
     for server in ["GUAFEN_TEST_MYSQL_URL", "GUAFEN_TEST_MARIADB_URL"] {
-        repeats(Schema::new(server).await.ledger().await).await;
+        for spare in [0, 1_000] {
+            repeats(Schema::new(server).await.ledger().await, spare).await;
+        }
     }
 }
 
-/// Rounds of new orders at once, in every other round with all orders so far beside them: batches
-/// that expect repeats and meet none, and batches that expect none and meet some. The payer never
-/// has more than the next round costs, so a repeat that was judged anew would be refused.
-async fn repeats(ledger: Ledger) {
+/// Rounds of new orders at once, in every other round with all orders so far beside them and one of
+/// them with another amount: batches that expect repeats and meet none, and batches that expect none
+/// and meet some. The payer has what the next round costs and `spare`: without, a repeat that was
+/// judged anew would be refused; with, it would be paid again.
+async fn repeats(ledger: Ledger, spare: u64) {
     const ROUNDS: u64 = 8;
     const ORDERS: u64 = 8;
     let [payer, payee] = ["ann", "bob"].map(|name| Account::User(name.parse().expect("a user id")));
     for account in [&payer, &payee] {
         ledger.open_account(account).await.expect("an open account");
     }
-    let mut first = Vec::new();
+    let issuing = Account::Platform(Platform::Issuing);
+    let mut first: Vec<(TransferRequest, TransferOutcome)> = Vec::new();
     for round in 0..ROUNDS {
-        let grant = ask(round, &Account::Platform(Platform::Issuing), &payer, ORDERS);
-        let granted = ledger.transfer(&grant).await;
+        let coins = if round == 0 { ORDERS + spare } else { ORDERS };
+        let granted = ledger.transfer(&ask(round, &issuing, &payer, coins)).await;
         assert!(
             matches!(granted, TransferOutcome::Applied(_)),
             "{granted:?}"
         );
-        let again = if round % 2 == 0 { first.len() } else { 0 };
         let new = (0..ORDERS).map(|number| {
             let order = 1_000 + round * ORDERS + number;
-            ask(order, &payer, &payee, 1)
+            (ask(order, &payer, &payee, 1), None)
         });
-        let repeated: Vec<TransferRequest> = first
-            .iter()
-            .take(again)
-            .map(|(asked, _)| TransferRequest::clone(asked))
-            .collect();
-        let asked: Vec<_> = repeated.into_iter().chain(new).collect();
-        let answers = join_all(asked.iter().map(|request| ledger.transfer(request))).await;
-        for (number, (request, answer)) in asked.into_iter().zip(answers).enumerate() {
-            if number < again {
-                assert_eq!(answer, first[number].1, "the answer of the first time");
+        let mut asked = Vec::new();
+        if round % 2 == 0 && round > 0 {
+            let again = first.iter().cloned();
+            asked.extend(again.map(|(request, answer)| (request, Some(answer))));
+            let other = ask(1_000, &payer, &payee, 2);
+            asked.push((other, Some(TransferOutcome::Conflict)));
+        }
+        asked.extend(new);
+        let answers = join_all(asked.iter().map(|(request, _)| ledger.transfer(request))).await;
+        for ((request, expected), answer) in asked.into_iter().zip(answers) {
+            if let Some(expected) = expected {
+                assert_eq!(answer, expected, "{request:?}");
             } else {
                 assert!(matches!(answer, TransferOutcome::Applied(_)), "{answer:?}");
                 first.push((request, answer));

@@ -3,14 +3,13 @@
 //! locks do not wait for each other, so a room of any size has one gate and no queue at it.
 
 use crate::{
-    rows, sheet,
+    rows,
     signup_sql::{self, HistoryLine, STAYS, SignupRow},
     writer::Transaction,
 };
 use domain::{
     contest::PhaseKind,
     ids::{ContestId, RoomId, SenderId, SignupId, TaskKind, UserId},
-    settlement::SheetLine,
     signup::Signup,
     time::UnixMillis,
 };
@@ -146,16 +145,12 @@ fn gate(row: &MySqlRow) -> Result<(ContestId, Gate), sqlx::Error> {
 
 type Answer = (usize, Result<Enrolled, StoreError>);
 pub(crate) type Viewer = (ContestId, UserId);
-/// A signup and its line of the sheet.
-pub(crate) type ToClaim = (Signup, Option<SheetLine>);
 
-/// Inserts new signups; whoever has a row already gets that row. Who has one is asked first only
-/// where somebody is expected to: the index says it too.
+/// Inserts new signups; whoever has a row already gets that row.
 pub(crate) async fn enroll(
     transaction: &mut Transaction<'_>,
     gates: &mut Gates,
     asked: &[Asked<'_>],
-    expects_repeats: bool,
 ) -> Result<Vec<Answer>, sqlx::Error> {
     if asked.is_empty() {
         return Ok(Vec::new());
@@ -167,39 +162,48 @@ pub(crate) async fn enroll(
         .collect::<BTreeSet<_>>()
         .into_iter()
         .collect();
-    let mut ids = BTreeMap::new();
+    let mut ids = find_ids(transaction.connection, &viewers).await?;
     // One row a viewer, in the order of the keys, so that two batches never wait in a circle.
     let mut new: BTreeMap<Viewer, &Asked<'_>> = BTreeMap::new();
     for asked in asked {
         let lets_in = !asked.only_open || gates.takes_signups(asked.signup.contest_id);
         let is_there = gates.contests.contains_key(&asked.signup.contest_id);
-        if lets_in && is_there {
+        if lets_in && is_there && !ids.contains_key(&key(asked)) {
             new.entry(key(asked)).or_insert(asked);
         }
     }
-    let looks_first = expects_repeats || new.len() < viewers.len();
-    if looks_first || !insert(transaction, &new, "").await? {
-        ids = find_ids(transaction.connection, &viewers).await?;
-        new.retain(|viewer, _| !ids.contains_key(viewer));
-        if !insert(transaction, &new, "").await? {
-            // Another process was faster.
-            insert(transaction, &new, STAYS).await?;
-            let viewers: Vec<Viewer> = new.keys().cloned().collect();
-            ids.extend(find_ids(transaction.connection, &viewers).await?);
-        }
-    }
     let mut inserted = BTreeSet::new();
-    for (viewer, Asked { signup, .. }) in new {
-        if *ids.entry(viewer).or_insert(signup.id) == signup.id {
-            inserted.insert(signup.id);
-            transaction.history.push(HistoryLine {
-                signup_id: signup.id,
-                version: signup.version,
-                step: 0,
-                state: signup.state.kind(),
-                at: gates.now,
-            });
+    if !new.is_empty() {
+        let rows: Vec<_> = new
+            .values()
+            .map(|asked| SignupRow::new(asked.signup, asked.wake_at))
+            .collect();
+        let fresh = match transaction.write_signups(&rows, "").await {
+            Ok(()) => new
+                .iter()
+                .map(|(viewer, asked)| (viewer.clone(), asked.signup.id))
+                .collect(),
+            // Another process was faster.
+            Err(error) if mysql::is_duplicate(&error) => {
+                transaction.write_signups(&rows, STAYS).await?;
+                let viewers: Vec<Viewer> = new.keys().cloned().collect();
+                find_ids(transaction.connection, &viewers).await?
+            }
+            Err(error) => return Err(error),
+        };
+        for (viewer, Asked { signup, .. }) in &new {
+            if fresh.get(viewer) == Some(&signup.id) {
+                inserted.insert(signup.id);
+                transaction.history.push(HistoryLine {
+                    signup_id: signup.id,
+                    version: signup.version,
+                    step: 0,
+                    state: signup.state.kind(),
+                    at: gates.now,
+                });
+            }
         }
+        ids.extend(fresh);
     }
     // The first command of a viewer in this batch made the row; a repeat finds it.
     let (made, others): (Vec<_>, Vec<_>) = asked.iter().partition(|asked| {
@@ -223,24 +227,6 @@ pub(crate) async fn enroll(
         .into_iter()
         .map(|asked| (asked.index, existing(asked)));
     Ok(made.chain(others).collect())
-}
-
-/// Inserts signups, all or none; false where a row is there already and nothing says what becomes of
-/// it.
-async fn insert(
-    transaction: &mut Transaction<'_>,
-    new: &BTreeMap<Viewer, &Asked<'_>>,
-    on_duplicate: &str,
-) -> Result<bool, sqlx::Error> {
-    let rows: Vec<_> = new
-        .values()
-        .map(|asked| SignupRow::new(asked.signup, asked.wake_at))
-        .collect();
-    match transaction.write_signups(&rows, on_duplicate).await {
-        Ok(()) => Ok(true),
-        Err(error) if mysql::is_duplicate(&error) => Ok(false),
-        Err(error) => Err(error),
-    }
 }
 
 /// Which signups some viewers have.
@@ -281,27 +267,8 @@ pub(crate) async fn find(
     rows.iter().map(record).collect()
 }
 
-/// The signups of some viewers and their lines of the sheet.
-pub(crate) async fn find_to_claim(
-    connection: &mut MySqlConnection,
-    viewers: &[Viewer],
-) -> Result<BTreeMap<Viewer, Result<ToClaim, StoreError>>, sqlx::Error> {
-    let statement = signup_sql::find_many_to_claim(viewers.len());
-    let rows = rows_of(connection, statement, viewers).await?;
-    let parsed = rows.iter().map(|row| {
-        let (viewer, record) = record(row)?;
-        let parse = || {
-            Ok((
-                record.parse()?,
-                sheet::parse_line_at(row, signup_sql::LINE)?,
-            ))
-        };
-        Ok((viewer, parse()))
-    });
-    parsed.collect()
-}
-
-async fn rows_of(
+/// What a statement answers that takes some viewers.
+pub(crate) async fn rows_of(
     connection: &mut MySqlConnection,
     statement: String,
     viewers: &[Viewer],
@@ -313,7 +280,8 @@ async fn rows_of(
     query.fetch_all(connection).await
 }
 
-fn record(row: &MySqlRow) -> Result<(Viewer, SignupRecord), sqlx::Error> {
+/// A row, and whose it is.
+pub(crate) fn record(row: &MySqlRow) -> Result<(Viewer, SignupRecord), sqlx::Error> {
     let record = rows::signup(row)?;
     let contest = record.contest_id.parse().map_err(unreadable)?;
     let user = record.user_id.parse().map_err(unreadable)?;

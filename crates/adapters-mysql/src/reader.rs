@@ -3,9 +3,9 @@
 
 use crate::{
     contest_sql, contests,
-    enroll::{self, ToClaim, Viewer},
+    enroll::{self, Viewer},
     session::{Purpose, Session, Work},
-    sheet,
+    sheet, signup_sql,
 };
 use domain::{
     contest::Contest,
@@ -35,6 +35,9 @@ pub(crate) enum Question {
     ToClaim(ContestId, UserId),
     Line(ContestId, SignupId),
 }
+
+/// A signup and its line of the sheet.
+type ToClaim = (Signup, Option<SheetLine>);
 
 /// What is answered.
 #[derive(Debug)]
@@ -284,5 +287,13 @@ async fn read_to_claim(
         return Ok(BTreeMap::new());
     }
     let viewers: Vec<_> = viewers.into_iter().collect();
-    enroll::find_to_claim(connection, &viewers).await
+    let statement = signup_sql::find_many_to_claim(viewers.len());
+    let rows = enroll::rows_of(connection, statement, &viewers).await?;
+    let parsed = rows.iter().map(|row| {
+        let (viewer, record) = enroll::record(row)?;
+        // Who needs a line that cannot be read asks for it alone, and is told; the others need not.
+        let line = sheet::parse_line_at(row, signup_sql::LINE).unwrap_or(None);
+        Ok((viewer, record.parse().map(|signup| (signup, line))))
+    });
+    parsed.collect()
 }

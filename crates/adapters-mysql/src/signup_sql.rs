@@ -236,3 +236,13 @@ selects! {
                ORDER BY signup_id DESC LIMIT ?";
     PARKED_ROWS = "FORCE INDEX (signup_parked) WHERE is_parked = 1 AND signup_id > ? ORDER BY signup_id LIMIT ?";
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_stands_behind_the_columns_of_its_signup() {
+        assert_eq!(SignupRecord::COLUMNS.split(", ").count(), LINE);
+    }
+}

@@ -55,8 +55,6 @@ const ROWS_OF_A_COMMAND: usize = 32;
 pub(crate) struct Writer {
     session: Session,
     effects: Arc<[Effect]>,
-    /// Whether somebody signed up again in the last batch.
-    met_repeats: bool,
 }
 
 impl Writer {
@@ -64,7 +62,6 @@ impl Writer {
         Self {
             session: Session::new(options, Purpose::Write),
             effects,
-            met_repeats: false,
         }
     }
 }
@@ -85,13 +82,9 @@ impl Executor for Writer {
         let batch = Batch {
             commands,
             effects: &self.effects,
-            expects_repeats: self.met_repeats,
         };
         let replies = self.session.transact(&batch).await?;
         failpoint::pass(Failpoint::StoreCommitted);
-        self.met_repeats = replies
-            .iter()
-            .any(|reply| matches!(reply, Reply::Enrolled(Enrolled::Existing(_))));
         Ok(replies)
     }
 
@@ -103,7 +96,6 @@ impl Executor for Writer {
 struct Batch<'a> {
     commands: &'a [Command],
     effects: &'a [Effect],
-    expects_repeats: bool,
 }
 
 /// One transaction and whether it has written anything.
@@ -203,7 +195,7 @@ impl Work for Batch<'_> {
             outbox: Vec::new(),
             wrote: false,
         };
-        let replies = run_all(&mut transaction, self.commands, self.expects_repeats).await?;
+        let replies = run_all(&mut transaction, self.commands).await?;
         Ok((replies, transaction.wrote))
     }
 
@@ -215,7 +207,6 @@ impl Work for Batch<'_> {
 async fn run_all<'a>(
     transaction: &mut Transaction<'a>,
     commands: &'a [Command],
-    expects_repeats: bool,
 ) -> Result<Vec<Reply>, sqlx::Error> {
     let mut replies: Vec<Option<Reply>> = commands.iter().map(|_| None).collect();
     let mut enrolls = Vec::new();
@@ -246,8 +237,7 @@ async fn run_all<'a>(
     }
     // The one order of locks: contests, then signups, then events.
     let mut gates = enroll::lock_contests(transaction, &enrolls, &records).await?;
-    let enrolled = enroll::enroll(transaction, &mut gates, &enrolls, expects_repeats).await?;
-    for (index, enrolled) in enrolled {
+    for (index, enrolled) in enroll::enroll(transaction, &mut gates, &enrolls).await? {
         replies[index] = Some(enrolled.map_or_else(Reply::Failed, Reply::Enrolled));
     }
     for (index, committed) in signups::commit(transaction, commits).await? {

@@ -166,7 +166,31 @@ async fn of_fifty_signups_of_one_viewer_one_is_inserted<E: Engine>() {
     assert_eq!(nodes.count("SELECT COUNT(*) FROM signup_history").await, 1);
 }
 
+/// More at once than one statement takes, and some of them again, the last of all too.
+async fn whoever_is_new_among_repeats_is_inserted_with_history<E: Engine>() {
+    const CROWD: usize = 90;
+    let nodes = Nodes::open::<E>(&[]).await;
+    let contest = nodes.contest().await;
+    let is_there = |number: usize| number % 17 == 16 || number == CROWD - 1;
+    let enroll = |number: usize| {
+        let signup = signup(&contest, &format!("viewer-{number:03}"));
+        let store = nodes.of(number);
+        async move { store.enroll(&signup, None).await.expect("an answer") }
+    };
+    at_once((0..CROWD).filter(|number| is_there(*number)).map(enroll)).await;
+    let answers = at_once((0..CROWD).map(enroll)).await;
+    for (number, answer) in answers.iter().enumerate() {
+        let is_inserted = *answer == Enrolled::Inserted;
+        assert_eq!(is_inserted, !is_there(number), "{number}: {answer:?}");
+    }
+    let rows = nodes.count("SELECT COUNT(*) FROM signup").await;
+    assert_eq!(usize::try_from(rows).expect("a count"), CROWD);
+    let lines = "SELECT COUNT(DISTINCT signup_id) FROM signup_history WHERE version = 1";
+    assert_eq!(nodes.count(lines).await, rows);
+}
+
 on_both!(
     a_crowd_on_two_nodes_sees_no_error,
-    of_fifty_signups_of_one_viewer_one_is_inserted
+    of_fifty_signups_of_one_viewer_one_is_inserted,
+    whoever_is_new_among_repeats_is_inserted_with_history
 );

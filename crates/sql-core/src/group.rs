@@ -1,10 +1,10 @@
 //! What arrives together commits together.
 //!
-//! A batch is what has gathered while the previous one was under way, never a timer: one caller
-//! alone waits for nothing. A batch that fails as a whole is replayed one command at a time, so a
+//! A batch is what has gathered while the previous one was under way, and who is ready to ask when it
+//! begins; never a timer: one caller alone waits for nothing. A batch that fails as a whole is replayed one command at a time, so a
 //! bad command fails alone.
 
-use std::sync::Arc;
+use std::{future::poll_fn, sync::Arc, task::Poll};
 use tokio::sync::{mpsc, oneshot};
 
 /// Runs batches of commands, each batch in one transaction.
@@ -136,14 +136,19 @@ async fn serve<E: Executor>(mut executor: E, mut queue: mpsc::Receiver<Ask<E>>, 
 }
 
 /// Lets those who are about to ask come with the first: one answer often wakes many callers, and the
-/// first of them to get here would otherwise have a transaction of its own. Nobody is waited for who
-/// does not run yet, so one caller alone loses no time.
+/// first of them to get here would otherwise have a transaction of its own. Only what is ready to run
+/// is run before, so one caller alone loses no time.
 async fn join_in<A>(waiting: &mut Vec<A>, queue: &mut mpsc::Receiver<A>, batch_max: usize) {
-    tokio::task::yield_now().await;
-    while waiting.len() < batch_max {
-        let Ok(ask) = queue.try_recv() else { return };
-        waiting.push(ask);
+    if waiting.len() >= batch_max {
+        return;
     }
+    tokio::task::yield_now().await;
+    let rest = batch_max - waiting.len();
+    poll_fn(|context| {
+        let _ = queue.poll_recv_many(context, waiting, rest);
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// How many of those that wait are in the next batch.
@@ -207,6 +212,42 @@ mod tests {
         assert_eq!(fitting(&[HEAVY, HEAVY]), 1);
         let longer_than_a_batch: Vec<Ask<Recorder>> = vec![(HEAVY, oneshot::channel().0)];
         assert_eq!(super::fitting::<Recorder>(&longer_than_a_batch, 2), 1);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn callers_who_are_woken_together_are_one_batch() {
+        const CALLERS: u32 = 5;
+        let batches = Arc::default();
+        let recorder = Recorder {
+            batches: Arc::clone(&batches),
+            gate: Arc::new(tokio::sync::Semaphore::new(64)),
+        };
+        let group = GroupCommit::start(recorder, 8, 64);
+        let (wake, woken) = tokio::sync::watch::channel(false);
+        let ready = Arc::new(tokio::sync::Barrier::new(CALLERS as usize + 1));
+        let callers: Vec<_> = (0..CALLERS)
+            .map(|command| {
+                let (group, mut woken) = (group.clone(), woken.clone());
+                let ready = Arc::clone(&ready);
+                tokio::spawn(async move {
+                    ready.wait().await;
+                    woken.changed().await.expect("a sender");
+                    group.submit(command).await
+                })
+            })
+            .collect();
+        // In a task, so that all are woken by one who runs beside none of them.
+        tokio::spawn(async move {
+            ready.wait().await;
+            tokio::task::yield_now().await;
+            wake.send_replace(true);
+        })
+        .await
+        .expect("a task");
+        for caller in callers {
+            caller.await.expect("a task").expect("a reply");
+        }
+        assert_eq!(batches.lock().expect("a lock").len(), 1, "{batches:?}");
     }
 
     #[tokio::test]

@@ -5,8 +5,8 @@
 //! database, their transactions come one after the other, and positions rise with commit order.
 //!
 //! A transaction whose end is not known is run again on a new connection. That is safe: the new one
-//! gets the lock only when the old one has ended, and reads what became of its orders before it
-//! decides anything.
+//! gets the lock only when the old one has ended, and meets what became of its orders: by reading them,
+//! or by their unique key.
 
 use super::sql;
 use crate::{
@@ -53,7 +53,7 @@ pub(crate) struct Writer {
     connection: Option<MySqlConnection>,
     /// When the connection was last used.
     used: Instant,
-    /// Whether the last batch named an order that was stored already.
+    /// Whether the last batch with orders named one that was stored already.
     met_repeats: bool,
 }
 
@@ -100,7 +100,10 @@ impl Writer {
             self.connection = Some(connection);
         }
         let (replies, met_repeats) = done?;
-        self.met_repeats = met_repeats;
+        // A batch without orders says nothing of the next.
+        if commands.iter().any(Command::names_an_order) {
+            self.met_repeats = met_repeats;
+        }
         Ok(replies)
     }
 }
@@ -164,7 +167,8 @@ impl Executor for Writer {
 /// A batch; what became of each command, and whether one named an order that was stored already.
 ///
 /// Most batches name new orders only, so that is what is tried where nothing else is expected: a
-/// stored order is met by its unique key, whatever was thought of it, and the batch is undone.
+/// stored order is met by its unique key, whatever was thought of it, and the batch is undone. What
+/// else was wrong with a command may not matter either once its order is known.
 async fn transaction(
     connection: &mut MySqlConnection,
     commands: &[Command],
@@ -172,7 +176,7 @@ async fn transaction(
 ) -> Result<(Vec<Reply>, bool), sqlx::Error> {
     if !expects_repeats {
         match attempt(connection, commands, false).await {
-            Err(error) if session::is_duplicate(&error) => {
+            Err(error) if is_of_a_command(&error) => {
                 sqlx::raw_sql(sql::ROLLBACK)
                     .execute(&mut *connection)
                     .await?;
@@ -190,12 +194,16 @@ async fn attempt(
 ) -> Result<(Vec<Reply>, bool), sqlx::Error> {
     let named = Named::by(commands);
     let mut book = lock(connection, &named).await?;
-    // What would be refused may have been applied long ago: then its first answer stands.
-    if looks_first || !decide(&mut book.clone(), commands).iter().all(is_done) {
-        look_up(connection, &named, &mut book).await?;
+    let unseen = (!looks_first).then(|| book.clone());
+    let mut met_repeats = looks_first && look_up(connection, &named, &mut book).await?;
+    let mut replies = decide(&mut book, commands);
+    if let Some(unseen) = unseen
+        && !replies.iter().all(stands_unseen)
+    {
+        book = unseen;
+        met_repeats = look_up(connection, &named, &mut book).await?;
+        replies = decide(&mut book, commands);
     }
-    let met_repeats = book.knows_orders();
-    let replies = decide(&mut book, commands);
     let progress = (book.position, book.now);
     let changes = book.into_changes();
     if commands
@@ -225,8 +233,9 @@ fn decide(book: &mut Book, commands: &[Command]) -> Vec<Reply> {
         .collect()
 }
 
-/// True unless it is a transfer that was not applied.
-fn is_done(reply: &Reply) -> bool {
+/// Whether a reply needs no look at the stored orders: a transfer that would be refused may have been
+/// applied long ago, and then its first answer stands; one that would be applied twice is not inserted.
+fn stands_unseen(reply: &Reply) -> bool {
     match reply {
         Reply::Transfer(outcome) => matches!(outcome, TransferOutcome::Applied(_)),
         Reply::Done | Reply::CreditsClosed(_) | Reply::UnknownAccount(_) => true,
@@ -249,14 +258,14 @@ async fn lock(connection: &mut MySqlConnection, named: &Named) -> Result<Book, s
     Ok(book)
 }
 
-/// Reads the stored ones of the orders that the commands name.
+/// Reads the stored ones of the orders that the commands name; whether there are any.
 async fn look_up(
     connection: &mut MySqlConnection,
     named: &Named,
     book: &mut Book,
-) -> Result<(), sqlx::Error> {
+) -> Result<bool, sqlx::Error> {
     if named.orders.is_empty() {
-        return Ok(());
+        return Ok(false);
     }
     let orders: Vec<&String> = named.orders.iter().collect();
     let mut query = sqlx::query_as(AssertSqlSafe(sql::orders(orders.len())));
@@ -264,10 +273,11 @@ async fn look_up(
         query = query.bind(order_bytes(order)?);
     }
     let rows: Vec<sql::TransferRow> = query.fetch_all(connection).await?;
+    let any = !rows.is_empty();
     for row in rows {
         book.with_order(sql::transfer(row)?);
     }
-    Ok(())
+    Ok(any)
 }
 
 fn order_bytes(order: &str) -> Result<Vec<u8>, sqlx::Error> {
