@@ -47,8 +47,9 @@ pub(crate) struct BenchArgs {
     #[arg(long)]
     stack: bool,
     /// How many APIs and how many reconcilers the stack has; all share the cores of this machine
-    #[arg(long, requires = "stack", default_value_t = stack::NODES)]
-    nodes: usize,
+    #[arg(long, requires = "stack", default_value_t = stack::NODES,
+          value_parser = clap::value_parser!(u8).range(1..=16))]
+    nodes: u8,
     /// Signups with Redis, with Redis paused and with Redis stopped, in turns in one run, as ratios
     #[arg(long, requires = "stack")]
     without_redis: bool,

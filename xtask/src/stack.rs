@@ -17,7 +17,7 @@ use test_support::{
 };
 
 /// How many APIs and how many reconcilers, where nothing else is asked for.
-pub(crate) const NODES: usize = 2;
+pub(crate) const NODES: u8 = 2;
 
 /// How the binaries are built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ pub(crate) struct Stack {
 
 impl Stack {
     /// Builds the binaries and starts everything: so many APIs, and as many reconcilers.
-    pub(crate) async fn start(build: Build, through: Through, nodes: usize) -> Result<Self> {
+    pub(crate) async fn start(build: Build, through: Through, nodes: u8) -> Result<Self> {
         let binaries = built(build)?;
         let dir = shell::fresh_dir("stack")?;
         Self::start_in(&binaries, &dir, through, nodes)
@@ -80,7 +80,7 @@ impl Stack {
             .with_context(|| format!("configurations and logs are in {}", dir.display()))
     }
 
-    async fn start_in(binaries: &Path, dir: &Path, through: Through, nodes: usize) -> Result<Self> {
+    async fn start_in(binaries: &Path, dir: &Path, through: Through, nodes: u8) -> Result<Self> {
         let mysql = mysql_server(Engine::Mysql).await?;
         let store = mysql.database().await?;
         let ledger = mysql.database().await?;

@@ -259,21 +259,20 @@ pub(crate) async fn find(
     connection: &mut MySqlConnection,
     viewers: &[Viewer],
 ) -> Result<BTreeMap<Viewer, SignupRecord>, sqlx::Error> {
-    if viewers.is_empty() {
-        return Ok(BTreeMap::new());
-    }
-    let statement = signup_sql::find_many(viewers.len());
-    let rows = rows_of(connection, statement, viewers).await?;
+    let rows = rows_of(connection, signup_sql::find_many, viewers).await?;
     rows.iter().map(record).collect()
 }
 
-/// What a statement answers that takes some viewers.
+/// What a statement for so many viewers answers about some; nobody is asked about none.
 pub(crate) async fn rows_of(
     connection: &mut MySqlConnection,
-    statement: String,
+    statement: fn(usize) -> String,
     viewers: &[Viewer],
 ) -> Result<Vec<MySqlRow>, sqlx::Error> {
-    let mut query = sqlx::query(AssertSqlSafe(statement));
+    if viewers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut query = sqlx::query(AssertSqlSafe(statement(viewers.len())));
     for (contest, user) in keys::fill(viewers) {
         query = query.bind(contest.0).bind(user.as_str());
     }

@@ -268,9 +268,6 @@ async fn read_signups(
     connection: &mut MySqlConnection,
     viewers: BTreeSet<Viewer>,
 ) -> Result<Found<Viewer, Signup>, sqlx::Error> {
-    if viewers.is_empty() {
-        return Ok(BTreeMap::new());
-    }
     let viewers: Vec<_> = viewers.into_iter().collect();
     let found = enroll::find(connection, &viewers).await?;
     Ok(found
@@ -283,12 +280,8 @@ async fn read_to_claim(
     connection: &mut MySqlConnection,
     viewers: BTreeSet<Viewer>,
 ) -> Result<Found<Viewer, ToClaim>, sqlx::Error> {
-    if viewers.is_empty() {
-        return Ok(BTreeMap::new());
-    }
     let viewers: Vec<_> = viewers.into_iter().collect();
-    let statement = signup_sql::find_many_to_claim(viewers.len());
-    let rows = enroll::rows_of(connection, statement, &viewers).await?;
+    let rows = enroll::rows_of(connection, signup_sql::find_many_to_claim, &viewers).await?;
     let parsed = rows.iter().map(|row| {
         let (viewer, record) = enroll::record(row)?;
         // Who needs a line that cannot be read asks for it alone, and is told; the others need not.

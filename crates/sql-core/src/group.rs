@@ -1,8 +1,8 @@
 //! What arrives together commits together.
 //!
 //! A batch is what has gathered while the previous one was under way, and who is ready to ask when it
-//! begins; never a timer: one caller alone waits for nothing. A batch that fails as a whole is replayed one command at a time, so a
-//! bad command fails alone.
+//! begins; never a timer: one caller alone waits for nothing. A batch that fails as a whole is
+//! replayed one command at a time, so a bad command fails alone.
 
 use std::{future::poll_fn, sync::Arc, task::Poll};
 use tokio::sync::{mpsc, oneshot};
