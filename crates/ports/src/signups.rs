@@ -78,8 +78,8 @@ pub trait SignupRepository: Send + Sync {
     /// The viewer's signup in a contest.
     async fn find(&self, contest: ContestId, user: &UserId) -> Result<Option<Signup>, StoreError>;
 
-    /// The same beside its line of the settlement sheet, if it has one: what a claim begins with, in
-    /// one look.
+    /// The same beside its line of the settlement sheet: what a claim begins with. Without a line where
+    /// none was there, or none that can be read: who needs it then asks for it alone.
     async fn find_to_claim(
         &self,
         contest: ContestId,
