@@ -2,6 +2,7 @@
 //! client included; on the embedded default, or on a whole production stack.
 
 mod cpu;
+mod outcome;
 mod redis;
 
 use crate::{
@@ -17,10 +18,9 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use checker::{Books, Source};
 use clap::{Args, ValueEnum};
-use serde::Serialize;
+use outcome::{Measured, Round, Rounds};
 use serde_json::json;
 use std::{
-    collections::BTreeMap,
     io::Write,
     path::{Path, PathBuf},
     sync::{
@@ -29,6 +29,7 @@ use std::{
     },
     time::{Duration, Instant},
 };
+use test_support::Yardstick;
 use tokio::task::JoinSet;
 
 /// What is measured, and for how long.
@@ -43,7 +44,11 @@ pub(crate) struct BenchArgs {
     /// How many viewers there are at most; all are given coins before the start
     #[arg(long, default_value_t = 60_000)]
     viewers: usize,
-    /// On a production stack of our own: MySQL, Redis, app-funds, APIs and reconcilers
+    /// How often all of it is measured, in contests of their own; the medians are told at the end
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=50))]
+    rounds: u8,
+    /// On a production stack of our own: MySQL, Redis, app-funds, APIs and reconcilers; beside the
+    /// same writes by the same MySQL one transaction each, so that there is a ratio
     #[arg(long)]
     stack: bool,
     /// How many APIs and how many reconcilers the stack has; all share the cores of this machine
@@ -67,30 +72,6 @@ enum Format {
     Json,
 }
 
-/// Latencies in microseconds and a rate.
-#[derive(Clone, Debug, Serialize)]
-struct Measured {
-    done: usize,
-    seconds_ms: u128,
-    per_second: u128,
-    p50_us: u128,
-    p99_us: u128,
-}
-
-#[derive(Clone, Debug, Serialize)]
-struct Outcome {
-    connections: usize,
-    device_syncs_per_second: Vec<u128>,
-    signup_alone: Measured,
-    signups: Measured,
-    claims: Measured,
-    /// Processor time of each program in microseconds per signup.
-    cpu_us_per_signup: BTreeMap<String, u128>,
-    /// Likewise per claim.
-    cpu_us_per_claim: BTreeMap<String, u128>,
-    invariants_green: bool,
-}
-
 /// What is measured.
 struct Place {
     api: Api,
@@ -100,6 +81,8 @@ struct Place {
     books: Books,
     /// On the device that what is answered is written to.
     dir: PathBuf,
+    /// Of the stack's MySQL.
+    yardstick: Option<Yardstick>,
 }
 
 /// How many signups one user's latency is taken from.
@@ -110,6 +93,11 @@ const ALONE_MS: i64 = 10_000;
 const SLACK_MS: i64 = 2_000;
 /// The longest claim phase.
 const CLAIMS_MS: i64 = 120_000;
+/// How long the yardstick is measured between two phases, and on how many connections.
+const YARDSTICK: Duration = Duration::from_secs(3);
+const YARDSTICK_CONNECTIONS: usize = 16;
+/// After the window closes, for the yardstick and for everybody's task.
+const TASKS_MS: i64 = 10_000;
 
 /// Measures and prints; true if every invariant is green.
 pub(crate) async fn bench(args: &BenchArgs) -> Result<bool> {
@@ -133,13 +121,13 @@ async fn on_stack(args: &BenchArgs) -> Result<bool> {
         keys: Keys::new(stack.signer()?)?,
         books: stack.books()?,
         dir: stack.dir.clone(),
+        yardstick: Some(Yardstick::on(&stack.mysql).await?),
     };
     place.api.wait_ready(crate::play::READY_MAX).await?;
     let result = if args.without_redis {
         redis::measure(args, &place, &stack.redis).await
     } else {
-        let measured = measure(args, &place).await;
-        measured.and_then(|(outcome, report)| show(args, &outcome, &report))
+        measure(args, &place).await
     };
     let dir = stack.dir.display();
     let green = result.with_context(|| format!("see the logs in {dir}"))?;
@@ -179,13 +167,13 @@ async fn embedded(args: &BenchArgs) -> Result<bool> {
             ledger: Source::parse(&ledger.to_string_lossy())?,
         },
         dir: dir.clone(),
+        yardstick: None,
     };
     let result = measure(args, &place)
         .await
         .with_context(|| format!("see {}", server.log().display()));
     server.stop().await;
-    let (outcome, report) = result?;
-    let green = show(args, &outcome, &report)?;
+    let green = result?;
     if green {
         std::fs::remove_dir_all(&dir)?;
     } else {
@@ -194,20 +182,46 @@ async fn embedded(args: &BenchArgs) -> Result<bool> {
     Ok(green)
 }
 
-fn show(args: &BenchArgs, outcome: &Outcome, report: &checker::report::Report) -> Result<bool> {
-    match args.format {
-        Format::Json => println!("{}", serde_json::to_string_pretty(outcome)?),
-        Format::Table => table(outcome),
+/// Measures every round and prints; true if every invariant is green in each.
+async fn measure(args: &BenchArgs, place: &Place) -> Result<bool> {
+    let mut rounds = Rounds::default();
+    for number in 1..=args.rounds {
+        if args.rounds > 1 {
+            say(args, &format!("round {number} of {} ...", args.rounds));
+        }
+        let round = Bench { args, place }.round().await?;
+        if args.format == Format::Table {
+            println!("{round}");
+        }
+        rounds.0.push(round);
     }
-    if !report.is_green() {
+    let report = crate::books::check_named(&place.books, None, false).await?;
+    if args.format == Format::Json {
+        println!("{}", rounds.json()?);
+    } else if args.rounds > 1 {
+        println!("{rounds}");
+    }
+    if report.is_green() {
+        say(args, "invariants: green");
+    } else {
         println!("{report}");
     }
     Ok(report.is_green())
 }
 
+/// For people only.
+fn say(args: &BenchArgs, line: &str) {
+    if args.format == Format::Table {
+        println!("{line}");
+    }
+}
+
 /// Gives so many viewers the coins for one signup; their names.
 async fn give_coins(place: &Place, connections: usize, viewers: usize) -> Result<Vec<String>> {
-    let names: Vec<String> = (0..viewers).map(|number| format!("b{number}")).collect();
+    let round = clock::now_ms();
+    let names: Vec<String> = (0..viewers)
+        .map(|number| format!("b{round}-{number}"))
+        .collect();
     let grants = names.iter().map(|user| {
         let body = json!({ "amount": FEE, "grant_id": format!("g-{user}") }).to_string();
         Wire::request(
@@ -230,98 +244,99 @@ fn tokens(place: &Place, names: &[String]) -> Result<Vec<String>> {
         .collect()
 }
 
-async fn measure(args: &BenchArgs, place: &Place) -> Result<(Outcome, checker::report::Report)> {
-    let Place {
-        api,
-        ports,
-        keys,
-        books,
-        dir,
-    } = place;
-    let say = |line: String| {
-        if args.format == Format::Table {
-            println!("{line}");
+/// One contest from signups to claims.
+struct Bench<'a> {
+    args: &'a BenchArgs,
+    place: &'a Place,
+}
+
+impl Bench<'_> {
+    async fn round(&self) -> Result<Round> {
+        let Self { args, place } = *self;
+        let Place { api, keys, .. } = place;
+        let viewers = args.viewers + ALONE;
+        say(args, &format!("giving coins to {viewers} viewers ..."));
+        let names = give_coins(place, args.connections, viewers).await?;
+        let tokens = tokens(place, &names)?;
+        let mut round = Round::of(args.connections);
+        self.yardsticks(&mut round).await?;
+        let start = clock::now_ms() + 300;
+        let closes = start + ALONE_MS + i64::try_from(args.seconds)? * 1_000 + SLACK_MS;
+        let ends = closes + TASKS_MS;
+        let contest = create(api, keys, start, closes, ends).await?;
+        clock::until(start + 50).await;
+        let joined = self.signups(&contest, &tokens, &mut round).await?;
+        self.yardsticks(&mut round).await?;
+        say(args, &format!("{joined} signups; now their tasks ..."));
+        finish_tasks(&place.ports, keys, &names[..joined]).await?;
+        wait_claimable(api, keys, &contest, ends + 60_000).await?;
+        self.claims(&contest, &tokens[..joined], &mut round).await?;
+        self.yardsticks(&mut round).await?;
+        Ok(round)
+    }
+
+    /// One user alone, then all connections; how many joined.
+    async fn signups(&self, contest: &str, tokens: &[String], round: &mut Round) -> Result<usize> {
+        let Self { args, place } = *self;
+        let path = format!("/v1/contests/{contest}/signup");
+        let requests: Vec<Vec<u8>> = tokens
+            .iter()
+            .map(|token| Wire::request("PUT", &path, token, ""))
+            .collect();
+        let (alone, crowd) = requests.split_at(ALONE);
+        let joined = br#""in_progress""#;
+        say(args, "signups, one user alone ...");
+        let alone = Arc::new(alone.to_vec());
+        (round.signup_alone, _) = drive(&place.ports, 1, alone, None, joined).await?;
+        say(
+            args,
+            &format!("signups, {} connections ...", args.connections),
+        );
+        let bound = Some(Duration::from_secs(args.seconds));
+        let before = cpu::by_program();
+        let crowd = Arc::new(crowd.to_vec());
+        let (signups, sent) = drive(&place.ports, args.connections, crowd, bound, joined).await?;
+        round.cpu_us_per_signup = cpu::each(&before, &cpu::by_program(), sent);
+        round.signups = signups;
+        Ok(ALONE + sent)
+    }
+
+    /// Everybody's claim.
+    async fn claims(&self, contest: &str, tokens: &[String], round: &mut Round) -> Result<()> {
+        let Self { args, place } = *self;
+        let path = format!("/v1/contests/{contest}/claim");
+        let requests: Vec<_> = tokens
+            .iter()
+            .map(|token| Wire::request("PUT", &path, token, ""))
+            .collect();
+        say(
+            args,
+            &format!("claims, {} connections ...", args.connections),
+        );
+        let before = cpu::by_program();
+        let (claims, claimed) = drive(
+            &place.ports,
+            args.connections,
+            Arc::new(requests),
+            None,
+            br#""shared""#,
+        )
+        .await?;
+        round.cpu_us_per_claim = cpu::each(&before, &cpu::by_program(), claimed);
+        round.claims = claims;
+        Ok(())
+    }
+
+    /// What the device, and the same MySQL without us, do at this moment.
+    async fn yardsticks(&self, round: &mut Round) -> Result<()> {
+        let Place { dir, yardstick, .. } = self.place;
+        round.device_syncs_per_second.push(device_syncs(dir)?);
+        if let Some(yardstick) = yardstick {
+            let rate = yardstick.measure(YARDSTICK_CONNECTIONS, YARDSTICK).await?;
+            round.one_by_one_per_second.push(u128::from(rate));
         }
-    };
-    let mut syncs = vec![device_syncs(dir)?];
-    say(format!(
-        "giving coins to {} viewers ...",
-        args.viewers + ALONE
-    ));
-    let names = give_coins(place, args.connections, args.viewers + ALONE).await?;
-    let start = clock::now_ms() + 300;
-    let closes = start + ALONE_MS + i64::try_from(args.seconds)? * 1_000 + SLACK_MS;
-    let ends = closes + 6_000;
-    let contest = create(api, keys, start, closes, ends).await?;
-    let path = format!("/v1/contests/{contest}/signup");
-    let tokens = tokens(place, &names)?;
-    let signups: Vec<Vec<u8>> = tokens
-        .iter()
-        .map(|token| Wire::request("PUT", &path, token, ""))
-        .collect();
-    let (alone, crowd) = signups.split_at(ALONE);
-    clock::until(start + 50).await;
-    say("signups, one user alone ...".to_owned());
-    let signup_alone = drive(
-        ports,
-        1,
-        Arc::new(alone.to_vec()),
-        None,
-        br#""in_progress""#,
-    )
-    .await?
-    .0;
-    syncs.push(device_syncs(dir)?);
-    say(format!("signups, {} connections ...", args.connections));
-    let bound = Some(Duration::from_secs(args.seconds));
-    let before = cpu::by_program();
-    let (signups, joined) = drive(
-        ports,
-        args.connections,
-        Arc::new(crowd.to_vec()),
-        bound,
-        br#""in_progress""#,
-    )
-    .await?;
-    let cpu_us_per_signup = cpu::each(&before, &cpu::by_program(), joined);
-    say(format!("{} signups; now their tasks ...", signups.done));
-    finish_tasks(ports, keys, &names[..ALONE + joined]).await?;
-    syncs.push(device_syncs(dir)?);
-    wait_claimable(api, keys, &contest, ends + 60_000).await?;
-    let path = format!("/v1/contests/{contest}/claim");
-    let claims: Vec<_> = tokens[..ALONE + joined]
-        .iter()
-        .map(|token| Wire::request("PUT", &path, token, ""))
-        .collect();
-    say(format!("claims, {} connections ...", args.connections));
-    let before = cpu::by_program();
-    let (claims, claimed) = drive(
-        ports,
-        args.connections,
-        Arc::new(claims),
-        None,
-        br#""shared""#,
-    )
-    .await?;
-    let after = cpu::by_program();
-    syncs.push(device_syncs(dir)?);
-    let cpu_us_per_claim = cpu::each(&before, &after, claimed);
-    let report = crate::books::check_named(books, None, false).await?;
-    let connections = args.connections;
-    let invariants_green = report.is_green();
-    Ok((
-        Outcome {
-            connections,
-            device_syncs_per_second: syncs,
-            signup_alone,
-            signups,
-            claims,
-            cpu_us_per_signup,
-            cpu_us_per_claim,
-            invariants_green,
-        },
-        report,
-    ))
+        Ok(())
+    }
 }
 
 async fn create(api: &Api, keys: &Keys, start: i64, closes: i64, ends: i64) -> Result<String> {
@@ -447,49 +462,4 @@ fn device_syncs(dir: &Path) -> Result<u128> {
     let rate = syncs * 1_000 / started.elapsed().as_millis().max(1);
     std::fs::remove_file(path)?;
     Ok(rate)
-}
-
-fn table(outcome: &Outcome) {
-    println!(
-        "\n{:<28}{:>9}{:>12}{:>10}{:>10}",
-        "", "done", "per second", "p50 us", "p99 us"
-    );
-    let crowd = format!("c = {}", outcome.connections);
-    for (name, measured) in [
-        ("signup, one user alone".to_owned(), &outcome.signup_alone),
-        (format!("signups, {crowd}"), &outcome.signups),
-        (format!("claims, {crowd}"), &outcome.claims),
-    ] {
-        let Measured {
-            done,
-            per_second,
-            p50_us,
-            p99_us,
-            ..
-        } = measured;
-        println!("{name:<28}{done:>9}{per_second:>12}{p50_us:>10}{p99_us:>10}");
-    }
-    println!(
-        "device syncs per second, between the runs: {:?}",
-        outcome.device_syncs_per_second
-    );
-    for (what, each) in [
-        ("signup", &outcome.cpu_us_per_signup),
-        ("claim", &outcome.cpu_us_per_claim),
-    ] {
-        let sum: u128 = each.values().sum();
-        let parts: Vec<String> = each
-            .iter()
-            .map(|(program, us)| format!("{program} {us}"))
-            .collect();
-        println!("processor us per {what}: {sum} ({})", parts.join(", "));
-    }
-    println!(
-        "invariants: {}",
-        if outcome.invariants_green {
-            "green"
-        } else {
-            "RED"
-        }
-    );
 }

@@ -30,6 +30,7 @@ mod proxy;
 mod redis;
 mod resp;
 mod schema;
+mod yardstick;
 
 pub use binaries::{Program, servers_dir};
 pub use cluster::{Cluster, private_redis_cluster, redis_cluster};
@@ -40,6 +41,7 @@ pub use proxy::{Counters, Mode, Proxy};
 pub use redis::{Redis, private_redis, program as redis_program, redis};
 pub use resp::{Reply, command};
 pub use schema::{Database, database, is_ready};
+pub use yardstick::Yardstick;
 
 /// Comes back after a while: the pace of callers, and the moment of a harm in the middle of a load.
 /// Never to wait for a thing: that is looked at, with a bound.

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 use test_support::{
-    Engine, Reply, command, database, mysql_server, mysql_server_with, private_redis,
+    Engine, Reply, Yardstick, command, database, mysql_server, mysql_server_with, private_redis,
     private_redis_cluster, redis,
 };
 use tokio::time::{Instant, interval};
@@ -195,4 +195,18 @@ async fn servers_end_with_a_process_that_is_killed() {
         addrs.iter().all(|addr| !lives(*addr))
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_yardstick_writes_what_it_counts() {
+    let server = mysql_server(Engine::Mysql).await.expect("a server");
+    let yardstick = Yardstick::on(&server).await.expect("its tables");
+    for connections in [1, 4] {
+        // It looks at its pool after each run.
+        let rate = yardstick
+            .measure(connections, Duration::from_millis(300))
+            .await
+            .expect("all of it written");
+        assert!(rate > 0);
+    }
 }

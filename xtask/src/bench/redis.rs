@@ -1,7 +1,7 @@
 //! What signups cost without Redis: slices with it, with it paused and with it stopped, in turns in
 //! one run, so that what the machine does besides meets all of them.
 
-use super::{BenchArgs, Place, create, drive, give_coins, tokens};
+use super::{BenchArgs, Place, create, drive, give_coins, outcome, tokens};
 use crate::{clock, wire::Wire};
 use anyhow::Result;
 use std::{sync::Arc, time::Duration};
@@ -104,5 +104,5 @@ async fn signups(
 
 fn median(mut rates: Vec<u128>) -> u128 {
     rates.sort_unstable();
-    rates.get(rates.len() / 2).copied().unwrap_or(0)
+    outcome::median(&rates).unwrap_or(0)
 }
