@@ -1,5 +1,5 @@
-//! What arrives while a batch is under way travels with the next one. No timer: whoever comes
-//! alone goes alone, at once.
+//! What arrives while a batch is under way, and who is ready to ask when one begins, travels together.
+//! No timer: whoever comes alone goes alone, at once.
 
 use ports::funds::ANSWER_MS_MAX;
 use std::{
@@ -123,8 +123,27 @@ impl<Q: Send + 'static, A: Send + 'static, E: Send + 'static> Gather<Q, A, E> {
             gather: Arc::clone(&self),
             is_left: false,
         };
-        while let Some(batch) = self.next(&mut place) {
+        loop {
+            self.join_in().await;
+            let Some(batch) = self.next(&mut place) else {
+                return;
+            };
             (self.send)(batch).await;
+        }
+    }
+
+    /// Lets those who are about to ask come with the first: one answer often wakes many, and the first
+    /// of them would otherwise travel alone. Only what is ready to run is run before, again as long as
+    /// that brings more.
+    async fn join_in(&self) {
+        let mut waited = 0;
+        loop {
+            let waiting = self.lock().waiting.len();
+            if waiting <= waited {
+                return;
+            }
+            waited = waiting;
+            tokio::task::yield_now().await;
         }
     }
 
@@ -281,6 +300,39 @@ mod tests {
             *probe.batches.lock().expect("a lock"),
             [vec![0, 1, 2], vec![3, 4, 5]]
         );
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn who_is_woken_by_one_answer_travels_together() {
+        const ASKERS: u32 = 3;
+        let (probe, gather) = gather(BOUNDS);
+        probe.go.add_permits(9);
+        let (wake, woken) = tokio::sync::watch::channel(false);
+        let ready = Arc::new(tokio::sync::Barrier::new(ASKERS as usize + 1));
+        let asks: Vec<_> = (0..ASKERS)
+            .map(|number| {
+                let (gather, mut woken) = (Arc::clone(&gather), woken.clone());
+                let ready = Arc::clone(&ready);
+                tokio::spawn(async move {
+                    ready.wait().await;
+                    woken.changed().await.expect("a sender");
+                    gather.ask(number, 1, ()).await
+                })
+            })
+            .collect();
+        // In a task, so that all are woken by one who runs beside none of them.
+        tokio::spawn(async move {
+            ready.wait().await;
+            tokio::task::yield_now().await;
+            wake.send_replace(true);
+        })
+        .await
+        .expect("a task");
+        for ask in asks {
+            assert!(ask.await.expect("an end").is_some());
+        }
+        let batches = probe.batches.lock().expect("a lock");
+        assert_eq!(batches.len(), 1, "{batches:?}");
     }
 
     #[tokio::test(start_paused = true)]

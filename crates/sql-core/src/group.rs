@@ -137,18 +137,21 @@ async fn serve<E: Executor>(mut executor: E, mut queue: mpsc::Receiver<Ask<E>>, 
 
 /// Lets those who are about to ask come with the first: one answer often wakes many callers, and the
 /// first of them to get here would otherwise have a transaction of its own. Only what is ready to run
-/// is run before, so one caller alone loses no time.
+/// is run before, again as long as that brings more, so one caller alone loses no time.
 async fn join_in<A>(waiting: &mut Vec<A>, queue: &mut mpsc::Receiver<A>, batch_max: usize) {
-    if waiting.len() >= batch_max {
-        return;
+    while waiting.len() < batch_max {
+        tokio::task::yield_now().await;
+        let rest = batch_max - waiting.len();
+        let came = poll_fn(
+            |context| match queue.poll_recv_many(context, waiting, rest) {
+                Poll::Ready(came) => Poll::Ready(came),
+                Poll::Pending => Poll::Ready(0),
+            },
+        );
+        if came.await == 0 {
+            return;
+        }
     }
-    tokio::task::yield_now().await;
-    let rest = batch_max - waiting.len();
-    poll_fn(|context| {
-        let _ = queue.poll_recv_many(context, waiting, rest);
-        Poll::Ready(())
-    })
-    .await;
 }
 
 /// How many of those that wait are in the next batch.
