@@ -1,4 +1,4 @@
-//! What arrives while a batch is under way, and who is ready to ask when one begins, travels together.
+//! What arrives while a batch is under way, or is ready to ask when one begins, travels together.
 //! No timer: whoever comes alone goes alone, at once.
 
 use ports::funds::ANSWER_MS_MAX;
@@ -134,15 +134,15 @@ impl<Q: Send + 'static, A: Send + 'static, E: Send + 'static> Gather<Q, A, E> {
 
     /// Lets those who are about to ask come with the first: one answer often wakes many, and the first
     /// of them would otherwise travel alone. Only what is ready to run is run before, again as long as
-    /// that brings more.
+    /// that brings more and the batch is not full.
     async fn join_in(&self) {
-        let mut waited = 0;
+        let mut weight = 0;
         loop {
-            let waiting = self.lock().waiting.len();
-            if waiting <= waited {
+            let now = self.weight();
+            if now <= weight || now >= self.bounds.weight_max {
                 return;
             }
-            waited = waiting;
+            weight = now;
             tokio::task::yield_now().await;
         }
     }
@@ -184,6 +184,11 @@ impl<Q: Send + 'static, A: Send + 'static, E: Send + 'static> Gather<Q, A, E> {
                 return Some(batch);
             }
         }
+    }
+
+    /// Of all who wait.
+    fn weight(&self) -> usize {
+        self.lock().waiting.iter().map(|one| one.weight).sum()
     }
 
     fn lock(&self) -> MutexGuard<'_, State<Q, A, E>> {
@@ -303,8 +308,9 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn who_is_woken_by_one_answer_travels_together() {
-        const ASKERS: u32 = 3;
+    async fn who_is_woken_by_one_answer_travels_together_until_a_batch_is_full() {
+        // Few, so that no housekeeping of the runtime comes between them.
+        const ASKERS: u32 = 5;
         let (probe, gather) = gather(BOUNDS);
         probe.go.add_permits(9);
         let (wake, woken) = tokio::sync::watch::channel(false);
@@ -332,7 +338,8 @@ mod tests {
             assert!(ask.await.expect("an end").is_some());
         }
         let batches = probe.batches.lock().expect("a lock");
-        assert_eq!(batches.len(), 1, "{batches:?}");
+        let sizes: Vec<_> = batches.iter().map(Vec::len).collect();
+        assert_eq!(sizes, [3, 2], "{batches:?}");
     }
 
     #[tokio::test(start_paused = true)]

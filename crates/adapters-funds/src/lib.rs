@@ -3,7 +3,7 @@
 //!
 //! The client ([`GrpcFunds`]) turns a server that may be slow, away or wrong into the outcomes of
 //! the port. It repeats nothing that may have moved coins; requests that arrive while others are
-//! under way travel together.
+//! under way, or are ready together, travel together.
 
 mod client;
 mod convert;

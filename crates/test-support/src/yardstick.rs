@@ -22,10 +22,14 @@ const TABLES: [&str; 4] = [
      debit BIGINT NOT NULL, credit BIGINT NOT NULL, amount BIGINT NOT NULL) ENGINE = InnoDB",
     "CREATE TABLE account (account_id BIGINT PRIMARY KEY, balance BIGINT NOT NULL) ENGINE = InnoDB",
 ];
+const WHOLE: &str = "SELECT COUNT(*) FROM signup AS s JOIN history AS h ON h.user_id = s.user_id \
+     JOIN transfer AS t ON t.order_id = s.user_id JOIN account AS a ON a.account_id = s.user_id \
+     WHERE s.state = 'in_progress' AND a.balance = -s.fee AND t.amount = s.fee";
+const PAID: &str = "SELECT balance FROM account WHERE account_id = 0";
 /// The account that all pay into.
 const POOL: i64 = 0;
 const FEE: i64 = 10;
-/// The longest that one transaction may take beyond the time that is measured.
+/// The longest that connecting may take, and one transaction beyond the time that is measured.
 const LAST: Duration = Duration::from_secs(20);
 
 /// A schema of its own on a server that is being measured.
@@ -61,7 +65,10 @@ impl Yardstick {
     pub async fn measure(&self, connections: usize, bound: Duration) -> Result<u64> {
         let mut open = Vec::with_capacity(connections);
         for _ in 0..connections {
-            let mut connection = MySqlConnection::connect(self.database.url()).await?;
+            let connecting = MySqlConnection::connect(self.database.url());
+            let mut connection = timeout(LAST, connecting)
+                .await
+                .context("the yardstick's server does not answer")??;
             sqlx::raw_sql("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
                 .execute(&mut connection)
                 .await?;
@@ -93,20 +100,19 @@ impl Yardstick {
         let took = begun.elapsed();
         anyhow::ensure!(
             self.written().await? - before == i64::try_from(done)?,
-            "the yardstick's pool does not hold what was paid into it"
+            "the yardstick has not written all that was answered"
         );
         Ok(u64::try_from(
             u128::from(done) * 1_000 / took.as_millis().max(1),
         )?)
     }
 
-    /// How many signups the pool says it has.
+    /// How many signups there are whole; all of them are.
     async fn written(&self) -> Result<i64> {
-        let paid = self
-            .database
-            .number("SELECT balance FROM account WHERE account_id = 0")
-            .await?;
-        Ok(paid / FEE)
+        let whole = self.database.number(WHOLE).await?;
+        let paid = self.database.number(PAID).await? / FEE;
+        anyhow::ensure!(whole == paid, "{whole} signups are whole, {paid} have paid");
+        Ok(whole)
     }
 }
 
