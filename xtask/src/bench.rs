@@ -130,7 +130,7 @@ async fn on_stack(args: &BenchArgs) -> Result<bool> {
             true => None,
             false => Some(Yardstick::on(&stack.mysql).await?),
         },
-        server: format!("MySQL {}", stack.mysql.version()),
+        server: format!("MySQL {}", number(stack.mysql.version())),
     };
     place.api.wait_ready(crate::play::READY_MAX).await?;
     let result = if args.without_redis {
@@ -231,6 +231,14 @@ async fn measure(args: &BenchArgs, place: &Place) -> Result<bool> {
         eprintln!("{}", report?);
     }
     Ok(is_green)
+}
+
+/// `9.7.4` of `/usr/sbin/mysqld  Ver 9.7.4 for Linux`.
+fn number(version: &str) -> &str {
+    let after = version
+        .split_once("Ver ")
+        .map_or(version, |(_, after)| after);
+    after.split_whitespace().next().unwrap_or_default()
 }
 
 /// How it is measured, in a line.
