@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: complete signups and claims per second, everything on one machine, the
 //! client included; on the embedded default, or on a whole production stack.
 
+mod contest;
 mod cpu;
 mod outcome;
 mod redis;
@@ -15,9 +16,10 @@ use crate::{
     token::Signer,
     wire::Wire,
 };
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use checker::{Books, Source};
 use clap::{Args, ValueEnum};
+use contest::{create, finish_tasks, wait_claimable};
 use outcome::{Measured, Round, Rounds};
 use serde_json::json;
 use std::{
@@ -126,9 +128,10 @@ async fn on_stack(args: &BenchArgs) -> Result<bool> {
         keys: Keys::new(stack.signer()?)?,
         books: stack.books()?,
         dir: stack.dir.clone(),
-        yardstick: match args.without_redis {
-            true => None,
-            false => Some(Yardstick::on(&stack.mysql).await?),
+        yardstick: if args.without_redis {
+            None
+        } else {
+            Some(Yardstick::on(&stack.mysql).await?)
         },
         server: format!("MySQL {}", number(stack.mysql.version())),
     };
@@ -218,19 +221,20 @@ async fn measure(args: &BenchArgs, place: &Place) -> Result<bool> {
     let is_green = report.as_ref().is_ok_and(checker::report::Report::is_green);
     if args.format == Format::Json {
         println!("{}", rounds.json(&settings, is_green)?);
-    } else {
-        if args.rounds > 1 {
-            print!("{rounds}");
+    } else if args.rounds > 1 {
+        print!("{rounds}");
+    }
+    match &report {
+        Ok(_) if is_green => say(args, "invariants: green"),
+        Ok(report) => {
+            say(args, "invariants: RED");
+            eprintln!("{report}");
         }
-        println!("invariants: {}", if is_green { "green" } else { "RED" });
+        Err(_) => say(args, "invariants: not checked"),
     }
-    if let Some(error) = failed {
-        return Err(error);
-    }
-    if !is_green {
-        eprintln!("{}", report?);
-    }
-    Ok(is_green)
+    // The first that went wrong is the reason of what came after it.
+    failed.map_or(Ok(()), Err)?;
+    report.map(|_| is_green)
 }
 
 /// `9.7.4` of `/usr/sbin/mysqld  Ver 9.7.4 for Linux`.
@@ -389,55 +393,6 @@ impl Bench<'_> {
         }
         Ok(())
     }
-}
-
-async fn create(api: &Api, keys: &Keys, start: i64, closes: i64, ends: i64) -> Result<String> {
-    let at = clock::rfc3339;
-    let body = json!({
-        "title": "bench", "room_id": "bench", "fee": FEE,
-        "task": { "kind": "open_chest", "target": 1 }, "payout": { "rule": "equal" },
-        "signup_opens_at": at(start)?, "signup_closes_at": at(closes)?,
-        "tasks_end_at": at(ends)?, "claim_closes_at": at(ends + CLAIMS_MS)?,
-    });
-    let made = api
-        .insist(
-            hyper::Method::POST,
-            "/v1/admin/contests",
-            &keys.operator,
-            Some(&body),
-        )
-        .await?;
-    made.get("contest_id")
-        .and_then(serde_json::Value::as_str)
-        .map(str::to_owned)
-        .context("a contest without an id")
-}
-
-/// One event for everybody, a thousand at a time.
-async fn finish_tasks(ports: &[u16], keys: &Keys, users: &[String]) -> Result<()> {
-    let occurred_at = clock::rfc3339(clock::now_ms())?;
-    let batch = |users: &[String]| {
-        let event = |user: &String| {
-            json!({ "event_id": format!("e-{user}"), "user_id": user, "room_id": "bench",
-                    "kind": "open_chest", "quantity": 1, "occurred_at": occurred_at })
-        };
-        let body = serde_json::Value::Array(users.iter().map(event).collect()).to_string();
-        Wire::request("POST", "/v1/task-events", &keys.service, &body)
-    };
-    let batches: Vec<_> = users.chunks(1_000).map(batch).collect();
-    drive(ports, 4, Arc::new(batches), None, br#""rejected":[]"#).await?;
-    Ok(())
-}
-
-async fn wait_claimable(api: &Api, keys: &Keys, contest: &str, until: i64) -> Result<()> {
-    let path = format!("/v1/contests/{contest}");
-    while clock::now_ms() < until {
-        if api.get(&path, &keys.operator).await.text("phase") == "claimable" {
-            return Ok(());
-        }
-        clock::pause(50).await;
-    }
-    bail!("the contest did not become claimable in time")
 }
 
 /// Sends prepared requests over persistent connections, each as soon as the one before it on its

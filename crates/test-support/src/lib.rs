@@ -1,5 +1,5 @@
-//! Servers for tests: from the environment, Docker or local binaries; and a proxy that cuts,
-//! stalls and delays.
+//! Servers for tests: from the environment, Docker or local binaries; a proxy that cuts, stalls and
+//! delays; and a yardstick for figures of a database.
 //!
 //! A server comes from its URL variable if that is set, else from Docker (feature `docker`), else
 //! from a binary on this machine. Nothing is skipped: without a server the call fails and says
