@@ -7,7 +7,8 @@
 //! [`contest::Contest::apply`] are the same pair for the contest itself.
 //!
 //! Reading order: [`money`], [`ids`], [`order`], [`terms`], [`contest`], [`signup`], [`due`],
-//! [`payout`], [`draw`], [`settlement`], [`lifecycle`], [`invariant`].
+//! [`payout`], [`draw`], [`settlement`], [`lifecycle`], [`invariant`],
+//! [`reconcile`].
 
 pub mod contest;
 pub mod digest;
@@ -22,6 +23,7 @@ pub mod lifecycle;
 pub mod money;
 pub mod order;
 pub mod payout;
+pub mod reconcile;
 pub mod settlement;
 pub mod signup;
 pub mod terms;

@@ -1,0 +1,296 @@
+//! Our rows against the funds system's log: two sides that are too large to be held.
+//!
+//! First each side is added up in [`Buckets`], in one pass and in any order; where the sums agree,
+//! both sides hold the same transfers. What lies in a bucket whose sums differ is then read again,
+//! viewer by viewer, and judged from both sides' latest answers by [`viewer`] and [`own_leg`]. So
+//! memory grows with the differences, never with the contest, and what was under way during the first
+//! pass is looked at a second time before anything is said.
+//!
+//! It shares no code with the flows that serve viewers but the state machine itself.
+
+use crate::{
+    finding::FindingClass,
+    ids::{ContestId, UserId},
+    money::Coins,
+    order::{Account, Leg, OrderId},
+    signup::{Fact, Paid, Payee, Signup, State, StateKind},
+    time::UnixMillis,
+    transfer::{Content, Transfer},
+};
+use sha2::{Digest as _, Sha256};
+
+/// Counts and sums of transfers by order, the same whatever order they are added in.
+///
+/// Two sides that hold the same transfers have the same sums. Two that do not differ in the bucket of
+/// each transfer that only one of them has, up to a chance of 2^-128 that differences cancel out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Buckets(Vec<(u64, u128)>);
+
+impl Buckets {
+    /// So many empty buckets, at least one.
+    #[must_use]
+    pub fn new(number: usize) -> Self {
+        Self(vec![(0, 0); number.max(1)])
+    }
+
+    /// The bucket of an order, among `number`.
+    #[must_use]
+    pub fn of(order: OrderId, number: usize) -> usize {
+        // A digest, so evenly spread; an order of somebody else's making lands where it likes and
+        // harms nothing but the size of one bucket.
+        let mut first = [0; 8];
+        first.copy_from_slice(&order.0[..8]);
+        let number = number.max(1) as u64;
+        usize::try_from(u64::from_be_bytes(first) % number).unwrap_or(0)
+    }
+
+    /// Adds what an order moves.
+    pub fn add(&mut self, order: OrderId, content: &Content) {
+        let index = Self::of(order, self.0.len());
+        if let Some((count, sum)) = self.0.get_mut(index) {
+            *count += 1;
+            *sum = sum.wrapping_add(digest(order, content));
+        }
+    }
+
+    /// The buckets in which the other side differs, in order.
+    #[must_use]
+    pub fn differing(&self, other: &Self) -> Vec<usize> {
+        let pairs = self.0.iter().zip(&other.0).enumerate();
+        pairs
+            .filter(|(_, (one, other))| one != other)
+            .map(|(index, _)| index)
+            .collect()
+    }
+}
+
+/// Half of the SHA-256 of everything that makes a transfer the one it is.
+fn digest(order: OrderId, content: &Content) -> u128 {
+    let Content { from, to, amount } = content;
+    // No account contains a line break.
+    let text = format!("{order}\n{from}\n{to}\n{amount}");
+    let mut half = [0; 16];
+    half.copy_from_slice(&Sha256::digest(text)[..16]);
+    u128::from_be_bytes(half)
+}
+
+/// What a row says must stand in the funds system: its fee, and the payment that was made.
+///
+/// A fee or payment that may or may not have been applied is not among them.
+pub fn booked(signup: &Signup) -> impl Iterator<Item = (OrderId, Content)> {
+    let is_paid = signup.state.kind().is_paid();
+    let fee = is_paid.then(|| (signup.fee_order(), signup.fee_content()));
+    let payment = match &signup.state {
+        State::Shared(.., Some(paid)) | State::Refunded(_, paid) => signup
+            .payment()
+            .map(|(leg, amount)| (leg.order_id(), signup.payment_content(paid.payee, amount))),
+        _ => None,
+    };
+    fee.into_iter().chain(payment)
+}
+
+/// What the funds system has between a contest's pool and one viewer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Under the fee's order.
+    pub fee: Option<Transfer>,
+    /// Under the prize's order.
+    pub prize: Option<Transfer>,
+    /// Under the refund's order.
+    pub refund: Option<Transfer>,
+    /// Between the two under any other order.
+    pub strays: Vec<Transfer>,
+}
+
+/// A difference, and what can be done about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Its class.
+    pub class: FindingClass,
+    /// The order that it is about.
+    pub order: OrderId,
+    /// What our side says.
+    pub ours: String,
+    /// What the funds system says.
+    pub theirs: String,
+    /// What repairs it; none where only a person can.
+    pub repair: Option<Repair>,
+}
+
+/// What repairs a difference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// The funds system is the authority: this fact is applied to the row.
+    Apply(Fact),
+    /// The transfer is asked for again under the order that it always had: it cannot apply twice.
+    PayAgain(Leg, Content),
+    /// The row was lost, and is written again for this fee; what then becomes of it the flows decide.
+    Restore(UserId, Coins),
+}
+
+/// What a row and the funds system say differently about one viewer; a step that is under way is no
+/// difference.
+///
+/// `row` and `seen` are each side's latest answer, the funds system's read first: what it had then, a
+/// row must say by `recorded_before`, on the funds system's clock, unless nobody wrote it down. What
+/// applied later may be on its way to the row still.
+#[must_use]
+pub fn viewer(
+    contest: ContestId,
+    user: &UserId,
+    row: Option<&Signup>,
+    seen: &Seen,
+    recorded_before: UnixMillis,
+) -> Vec<Difference> {
+    let is_late = |transfer: &&Transfer| transfer.receipt.applied_at < recorded_before;
+    let mut found = Vec::new();
+    found.extend(fee(contest, user, row, seen.fee.as_ref(), is_late));
+    for (leg, transfer) in [
+        (Leg::Prize(contest, user.clone()), &seen.prize),
+        (Leg::Refund(contest, user.clone()), &seen.refund),
+    ] {
+        found.extend(payment(leg, row, transfer.as_ref(), is_late));
+    }
+    let is_paid_out = seen.prize.is_some() || seen.refund.is_some();
+    found.extend(seen.strays.iter().map(|stray| {
+        let is_fee = stray.content.to == Account::Pool(contest);
+        let is_second = if is_fee {
+            seen.fee.is_some()
+        } else {
+            is_paid_out
+        };
+        let class = if is_second {
+            FindingClass::DuplicateTransfer
+        } else {
+            FindingClass::OrphanTransfer
+        };
+        difference(class, stray.order_id, says(row), moved(Some(stray)), None)
+    }));
+    found
+}
+
+fn fee(
+    contest: ContestId,
+    user: &UserId,
+    row: Option<&Signup>,
+    fee: Option<&Transfer>,
+    is_late: impl Fn(&&Transfer) -> bool,
+) -> Option<Difference> {
+    let order = Leg::Fee(contest, user.clone()).order_id();
+    let of = |class, repair| Some(difference(class, order, says(row), moved(fee), repair));
+    match (row, fee) {
+        (None, None) => None,
+        (None, Some(fee)) => {
+            let Content { from, to, amount } = &fee.content;
+            let is_fee = *from == Account::User(user.clone()) && *to == Account::Pool(contest);
+            let restored = is_fee.then(|| Repair::Restore(user.clone(), *amount));
+            of(FindingClass::OrphanTransfer, restored)
+        }
+        (Some(row), None) if row.state.kind().is_paid() => of(FindingClass::FeeMissing, None),
+        (Some(_), None) => None,
+        (Some(row), Some(fee)) if fee.content != row.fee_content() => {
+            of(FindingClass::AmountDiffers, None)
+        }
+        (Some(row), Some(fee)) => {
+            let recorded = Some(Repair::Apply(Fact::FeeApplied(fee.receipt)));
+            match row.state.kind() {
+                StateKind::Initialized if is_late(&fee) => {
+                    of(FindingClass::FeeUnrecorded, recorded)
+                }
+                // It was proven that none could arrive.
+                StateKind::Expired => of(FindingClass::OrphanTransfer, recorded),
+                _ => None,
+            }
+        }
+    }
+}
+
+fn payment(
+    leg: Leg,
+    row: Option<&Signup>,
+    transfer: Option<&Transfer>,
+    is_late: impl Fn(&&Transfer) -> bool,
+) -> Option<Difference> {
+    let (unrecorded, missing) = match leg {
+        Leg::Prize(..) => (FindingClass::PrizeUnrecorded, FindingClass::PrizeMissing),
+        _ => (FindingClass::RefundUnrecorded, FindingClass::RefundMissing),
+    };
+    let of = |class, repair| {
+        let order = leg.order_id();
+        Some(difference(class, order, says(row), moved(transfer), repair))
+    };
+    let asked = row.and_then(|row| Some((row, row.payment().filter(|(due, _)| *due == leg)?.1)));
+    let Some((row, amount)) = asked else {
+        // Nobody of ours has asked for it.
+        transfer?;
+        return of(FindingClass::OrphanTransfer, None);
+    };
+    let content = |payee| row.payment_content(payee, amount);
+    match (&row.state, transfer) {
+        (State::Shared(.., Some(paid)) | State::Refunded(_, paid), Some(transfer)) => {
+            let differs = transfer.content != content(paid.payee);
+            differs.then(|| of(FindingClass::AmountDiffers, None))?
+        }
+        (State::Shared(.., Some(paid)) | State::Refunded(_, paid), None) => {
+            let again = Repair::PayAgain(leg.clone(), content(paid.payee));
+            of(missing, Some(again))
+        }
+        (_, None) => None,
+        (_, Some(transfer)) => {
+            let mut payees = Payee::ALL.iter().copied();
+            match payees.find(|payee| transfer.content == content(*payee)) {
+                None => of(FindingClass::AmountDiffers, None),
+                Some(payee) if is_late(&transfer) => {
+                    let receipt = transfer.receipt;
+                    let applied = Fact::PaymentApplied(Paid { payee, receipt });
+                    of(unrecorded, Some(Repair::Apply(applied)))
+                }
+                Some(_) => None,
+            }
+        }
+    }
+}
+
+fn difference(
+    class: FindingClass,
+    order: OrderId,
+    ours: String,
+    theirs: String,
+    repair: Option<Repair>,
+) -> Difference {
+    Difference {
+        class,
+        order,
+        ours,
+        theirs,
+        repair,
+    }
+}
+
+/// What our side says, for people.
+fn says(row: Option<&Signup>) -> String {
+    match row {
+        None => "no signup".to_owned(),
+        Some(row) => {
+            let (id, state, fee) = (row.id, row.state.kind().name(), row.fee);
+            let prize = row.state.prize();
+            let prize = prize.map_or_else(String::new, |prize| format!(", prize {prize}"));
+            format!("signup {id} is {state}, fee {fee}{prize}")
+        }
+    }
+}
+
+/// What the other side says, for people.
+fn moved(transfer: Option<&Transfer>) -> String {
+    match transfer {
+        None => "no such transfer".to_owned(),
+        Some(Transfer {
+            content: Content { from, to, amount },
+            receipt,
+            ..
+        }) => {
+            let position = receipt.position.0;
+            format!("{amount} from {from} to {to} at position {position}")
+        }
+    }
+}
