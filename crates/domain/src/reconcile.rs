@@ -9,10 +9,11 @@
 //! It shares no code with the flows that serve viewers but the state machine itself.
 
 use crate::{
+    contest::{Contest, LegOutcome},
     finding::FindingClass,
     ids::{ContestId, UserId},
     money::Coins,
-    order::{Account, Leg, OrderId},
+    order::{Account, Leg, OrderId, OwnLeg},
     signup::{Fact, Paid, Payee, Signup, State, StateKind},
     time::UnixMillis,
     transfer::{Content, Transfer},
@@ -167,6 +168,39 @@ pub fn viewer(
         difference(class, stray.order_id, says(row), moved(Some(stray)), None)
     }));
     found
+}
+
+/// A transfer of a pool under an order that is nobody's, with no viewer on its other side.
+#[must_use]
+pub fn stray(transfer: &Transfer) -> Difference {
+    let ours = "no leg of this contest".to_owned();
+    let theirs = moved(Some(transfer));
+    let class = FindingClass::OrphanTransfer;
+    difference(class, transfer.order_id, ours, theirs, None)
+}
+
+/// What a contest and the funds system say differently about one of the contest's own legs. One that is
+/// not known to have applied is looked up by whoever drives the contest.
+#[must_use]
+pub fn own_leg(contest: &Contest, leg: OwnLeg, seen: Option<&Transfer>) -> Option<Difference> {
+    let order = Leg::Own(leg, contest.id).order_id();
+    let own = contest.legs.get(&leg);
+    let of = |class| {
+        let ours = own.map_or_else(
+            || format!("no {}", leg.name()),
+            |own| format!("{} of {} is {:?}", leg.name(), own.amount, own.outcome),
+        );
+        Some(difference(class, order, ours, moved(seen), None))
+    };
+    let due = contest.own_transfer(leg).map(|(_, content)| content);
+    match (own.map(|own| own.outcome), seen) {
+        (None | Some(LegOutcome::Void), Some(_)) => of(FindingClass::OrphanTransfer),
+        (Some(_), Some(seen)) if Some(&seen.content) != due.as_ref() => {
+            of(FindingClass::AmountDiffers)
+        }
+        (Some(LegOutcome::Applied(_)), None) => of(FindingClass::PoolDiffers),
+        _ => None,
+    }
 }
 
 fn fee(

@@ -17,6 +17,7 @@ mod pace;
 mod passes;
 mod payments;
 mod read;
+pub mod reconcile;
 mod relay;
 mod sandbox;
 mod settle;

@@ -1,0 +1,361 @@
+//! Reconciliation of one contest: our rows against the funds system's log, both ways, in memory that
+//! does not grow with the contest. What it is and why it is enough: [`domain::reconcile`] and ADR 0010.
+
+use crate::{Contests, Failure, payments::within};
+use domain::{
+    contest::{Contest, LegOutcome},
+    ids::{ContestId, UserId},
+    order::{Account, Leg, OrderId, OwnLeg},
+    reconcile::{Buckets, Difference, Seen, booked, own_leg, stray, viewer},
+    signup::Signup,
+    transfer::{Position, Transfer},
+};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use ports::funds::{LOOKUP_MAX, Lookup, TransferPage};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The rows, and the transfers, of one page.
+const PAGE: usize = 1_000;
+/// The orders that may stand between a viewer and a pool.
+const LEGS: usize = 3;
+/// The rows that are read at once in the second look.
+const AT_ONCE: usize = 16;
+
+/// How far a reconciliation goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// Buckets that the sums are kept in, 32 bytes each on either side.
+    pub buckets: usize,
+    /// The most viewers and strays that are looked at a second time. Where more differ, the log or the
+    /// database is wrong as a whole.
+    pub candidates_max: usize,
+    /// What applied longer ago than this, by the funds system's clock, must be recorded, in
+    /// milliseconds.
+    pub recorded_within_ms: i64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            buckets: 1 << 16,
+            candidates_max: 10_000,
+            recorded_within_ms: 60_000,
+        }
+    }
+}
+
+/// What a reconciliation has seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compared {
+    /// Rows that were read in the first look.
+    pub rows: u64,
+    /// Transfers of the pool account that were read in the first look.
+    pub transfers: u64,
+    /// Viewers, own legs and strays that were looked at again.
+    pub looked_again: usize,
+    /// What differs at the second look.
+    pub differences: Vec<Difference>,
+    /// True where more differed than is looked at again: `differences` is not all.
+    pub is_cut: bool,
+}
+
+/// What lies in buckets that differ.
+#[derive(Default)]
+struct Candidates {
+    viewers: BTreeSet<UserId>,
+    own_legs: BTreeSet<OwnLeg>,
+    transfers: Vec<Transfer>,
+    is_cut: bool,
+}
+
+impl Candidates {
+    fn len(&self) -> usize {
+        self.viewers.len() + self.own_legs.len() + self.transfers.len()
+    }
+}
+
+/// Which buckets differ.
+struct Differing {
+    buckets: usize,
+    indexes: BTreeSet<usize>,
+}
+
+impl Differing {
+    fn has(&self, order: OrderId) -> bool {
+        self.indexes.contains(&Buckets::of(order, self.buckets))
+    }
+}
+
+fn legs(contest: ContestId, user: &UserId) -> [Leg; LEGS] {
+    [
+        Leg::Fee(contest, user.clone()),
+        Leg::Prize(contest, user.clone()),
+        Leg::Refund(contest, user.clone()),
+    ]
+}
+
+/// The viewer on the other side of a pool's transfer, if it is one.
+fn other_side(transfer: &Transfer) -> Option<&UserId> {
+    match (&transfer.content.from, &transfer.content.to) {
+        (Account::User(user), _) | (_, Account::User(user)) => Some(user),
+        _ => None,
+    }
+}
+
+impl Contests {
+    /// Compares a contest's rows with the funds system's log. Nothing is written.
+    ///
+    /// # Errors
+    /// [`Failure`] where either side could not be read to its end.
+    pub async fn compare(&self, contest: &Contest, bounds: Bounds) -> Result<Compared, Failure> {
+        let mut compared = Compared::default();
+        let (ours, theirs) = tokio::try_join!(
+            self.sums_of_rows(contest, bounds.buckets, &mut compared.rows),
+            self.sums_of_log(contest, bounds.buckets, &mut compared.transfers),
+        )?;
+        let indexes: BTreeSet<usize> = ours.differing(&theirs).into_iter().collect();
+        if indexes.is_empty() {
+            return Ok(compared);
+        }
+        let differing = Differing {
+            buckets: bounds.buckets,
+            indexes,
+        };
+        let candidates = self.candidates(contest, &differing, bounds).await?;
+        compared.looked_again = candidates.len();
+        compared.is_cut = candidates.is_cut;
+        compared.differences = self.look_again(contest, candidates, bounds).await?;
+        Ok(compared)
+    }
+
+    async fn sums_of_rows(
+        &self,
+        contest: &Contest,
+        buckets: usize,
+        rows: &mut u64,
+    ) -> Result<Buckets, Failure> {
+        let mut sums = Buckets::new(buckets);
+        for (leg, own) in &contest.legs {
+            if let (LegOutcome::Applied(_), Some((order, content))) =
+                (own.outcome, contest.own_transfer(*leg))
+            {
+                sums.add(order, &content);
+            }
+        }
+        self.each_row(contest.id, |row| {
+            *rows += 1;
+            for (order, content) in booked(row) {
+                sums.add(order, &content);
+            }
+            true
+        })
+        .await?;
+        Ok(sums)
+    }
+
+    async fn sums_of_log(
+        &self,
+        contest: &Contest,
+        buckets: usize,
+        transfers: &mut u64,
+    ) -> Result<Buckets, Failure> {
+        let mut sums = Buckets::new(buckets);
+        self.each_transfer(contest, |transfer| {
+            *transfers += 1;
+            sums.add(transfer.order_id, &transfer.content);
+            true
+        })
+        .await?;
+        Ok(sums)
+    }
+
+    /// Every row of a contest, once, until `each` has seen enough.
+    async fn each_row(
+        &self,
+        contest: ContestId,
+        mut each: impl FnMut(&Signup) -> bool,
+    ) -> Result<(), Failure> {
+        let mut after = None;
+        loop {
+            let page = self.ports.signups.page(contest, &[], after, PAGE).await?;
+            if !page.items.iter().all(&mut each) {
+                return Ok(());
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// Every transfer of a contest's pool account, once, until `each` has seen enough.
+    async fn each_transfer(
+        &self,
+        contest: &Contest,
+        mut each: impl FnMut(&Transfer) -> bool,
+    ) -> Result<(), Failure> {
+        let account = contest.pool_account();
+        let mut after = Position(0);
+        loop {
+            let TransferPage { transfers, .. } =
+                within(self.ports.funds.list(&account, after, PAGE)).await?;
+            let Some(last) = transfers.last() else {
+                return Ok(());
+            };
+            after = last.receipt.position;
+            if !transfers.iter().all(&mut each) {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn candidates(
+        &self,
+        contest: &Contest,
+        differing: &Differing,
+        bounds: Bounds,
+    ) -> Result<Candidates, Failure> {
+        let mut found = Candidates {
+            own_legs: OwnLeg::ALL
+                .into_iter()
+                .filter(|leg| differing.has(Leg::Own(*leg, contest.id).order_id()))
+                .collect(),
+            ..Candidates::default()
+        };
+        self.each_row(contest.id, |row| {
+            let orders = legs(contest.id, &row.user_id).map(|leg| leg.order_id());
+            if orders.into_iter().any(|order| differing.has(order)) {
+                found.viewers.insert(row.user_id.clone());
+            }
+            found.is_cut |= found.len() > bounds.candidates_max;
+            !found.is_cut
+        })
+        .await?;
+        self.each_transfer(contest, |transfer| {
+            if differing.has(transfer.order_id) {
+                if let Some(user) = other_side(transfer) {
+                    found.viewers.insert(user.clone());
+                }
+                found.transfers.push(transfer.clone());
+            }
+            found.is_cut |= found.len() > bounds.candidates_max;
+            !found.is_cut
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Reads both sides again for what may differ: the funds system first, so that what it has then and
+    /// a row does not say was either recorded since or is late.
+    async fn look_again(
+        &self,
+        contest: &Contest,
+        candidates: Candidates,
+        bounds: Bounds,
+    ) -> Result<Vec<Difference>, Failure> {
+        let Candidates {
+            viewers,
+            own_legs,
+            transfers,
+            ..
+        } = candidates;
+        let mut strays = Strays::new(contest, &viewers, transfers);
+        let mut found = Vec::new();
+        let viewers: Vec<UserId> = viewers.into_iter().collect();
+        for some in viewers.chunks(LOOKUP_MAX / LEGS) {
+            let orders: Vec<OrderId> = some
+                .iter()
+                .flat_map(|user| legs(contest.id, user))
+                .map(|leg| leg.order_id())
+                .collect();
+            let Lookup {
+                found: transfers,
+                at,
+                ..
+            } = self.look_up(&orders).await?;
+            let recorded_before = at.plus(-bounds.recorded_within_ms);
+            let rows: Vec<Option<Signup>> = stream::iter(some)
+                .map(|user| self.ports.signups.find(contest.id, user))
+                .buffered(AT_ONCE)
+                .try_collect()
+                .await?;
+            let (answers, _) = transfers.as_chunks::<LEGS>();
+            for ((user, row), [fee, prize, refund]) in some.iter().zip(&rows).zip(answers) {
+                let seen = Seen {
+                    fee: fee.clone(),
+                    prize: prize.clone(),
+                    refund: refund.clone(),
+                    strays: strays.of(user),
+                };
+                found.extend(viewer(
+                    contest.id,
+                    user,
+                    row.as_ref(),
+                    &seen,
+                    recorded_before,
+                ));
+            }
+        }
+        found.extend(strays.rest().iter().map(stray));
+        found.extend(self.look_at_own_legs(contest.id, &own_legs).await?);
+        Ok(found)
+    }
+
+    async fn look_at_own_legs(
+        &self,
+        contest: ContestId,
+        legs: &BTreeSet<OwnLeg>,
+    ) -> Result<Vec<Difference>, Failure> {
+        if legs.is_empty() {
+            return Ok(Vec::new());
+        }
+        let orders: Vec<OrderId> = legs
+            .iter()
+            .map(|leg| Leg::Own(*leg, contest).order_id())
+            .collect();
+        let transfers = self.look_up(&orders).await?.found;
+        // Read after the answer, so that what applied before it may be recorded.
+        let Some(contest) = self.ports.contests.get(contest).await? else {
+            return Err(Failure::Gone(contest.to_string()));
+        };
+        let pairs = legs.iter().zip(transfers);
+        Ok(pairs
+            .filter_map(|(leg, transfer)| own_leg(&contest, *leg, transfer.as_ref()))
+            .collect())
+    }
+}
+
+/// Transfers that are nobody's, by the viewer on their other side.
+struct Strays(BTreeMap<Option<UserId>, Vec<Transfer>>);
+
+impl Strays {
+    fn new(contest: &Contest, viewers: &BTreeSet<UserId>, transfers: Vec<Transfer>) -> Self {
+        let own = OwnLeg::ALL.map(|leg| Leg::Own(leg, contest.id).order_id());
+        let known: BTreeSet<OrderId> = viewers
+            .iter()
+            .flat_map(|user| legs(contest.id, user))
+            .map(|leg| leg.order_id())
+            .chain(own)
+            .collect();
+        let mut strays: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let mut explained = BTreeSet::new();
+        for transfer in transfers {
+            // An order stands once; a second transfer under it is nobody's.
+            let is_explained =
+                known.contains(&transfer.order_id) && explained.insert(transfer.order_id);
+            if !is_explained {
+                let user = other_side(&transfer).cloned();
+                strays.entry(user).or_default().push(transfer);
+            }
+        }
+        Self(strays)
+    }
+
+    fn of(&mut self, user: &UserId) -> Vec<Transfer> {
+        self.0.remove(&Some(user.clone())).unwrap_or_default()
+    }
+
+    fn rest(self) -> Vec<Transfer> {
+        self.0.into_values().flatten().collect()
+    }
+}
