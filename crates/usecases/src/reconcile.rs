@@ -26,8 +26,8 @@ const AT_ONCE: usize = 16;
 pub struct Bounds {
     /// Buckets that the sums are kept in, 32 bytes each on either side.
     pub buckets: usize,
-    /// The most viewers and strays that are looked at a second time. Where more differ, the log or the
-    /// database is wrong as a whole.
+    /// The most viewers, and the most transfers, that are looked at a second time. Where more differ, the
+    /// log or the database is wrong as a whole.
     pub candidates_max: usize,
     /// What applied longer ago than this, by the funds system's clock, must be recorded, in
     /// milliseconds.
@@ -51,7 +51,7 @@ pub struct Compared {
     pub rows: u64,
     /// Transfers of the pool account that were read in the first look.
     pub transfers: u64,
-    /// Viewers, own legs and strays that were looked at again.
+    /// Viewers and own legs that were looked at again.
     pub looked_again: usize,
     /// What differs at the second look.
     pub differences: Vec<Difference>,
@@ -69,8 +69,10 @@ struct Candidates {
 }
 
 impl Candidates {
-    fn len(&self) -> usize {
-        self.viewers.len() + self.own_legs.len() + self.transfers.len()
+    /// False once there are more than is looked at.
+    fn are_few(&mut self, most: usize) -> bool {
+        self.is_cut |= self.viewers.len().max(self.transfers.len()) > most;
+        !self.is_cut
     }
 }
 
@@ -122,7 +124,7 @@ impl Contests {
             indexes,
         };
         let candidates = self.candidates(contest, &differing, bounds).await?;
-        compared.looked_again = candidates.len();
+        compared.looked_again = candidates.viewers.len() + candidates.own_legs.len();
         compared.is_cut = candidates.is_cut;
         compared.differences = self.look_again(contest, candidates, bounds).await?;
         Ok(compared)
@@ -227,8 +229,7 @@ impl Contests {
             if orders.into_iter().any(|order| differing.has(order)) {
                 found.viewers.insert(row.user_id.clone());
             }
-            found.is_cut |= found.len() > bounds.candidates_max;
-            !found.is_cut
+            found.are_few(bounds.candidates_max)
         })
         .await?;
         self.each_transfer(contest, |transfer| {
@@ -238,8 +239,7 @@ impl Contests {
                 }
                 found.transfers.push(transfer.clone());
             }
-            found.is_cut |= found.len() > bounds.candidates_max;
-            !found.is_cut
+            found.are_few(bounds.candidates_max)
         })
         .await?;
         Ok(found)

@@ -7,6 +7,7 @@
 
 pub mod meddled;
 pub mod nodes;
+pub mod tampered;
 pub mod watched;
 
 use adapters_memory::{

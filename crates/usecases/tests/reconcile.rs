@@ -1,0 +1,256 @@
+//! Reconciliation of one contest: every class of difference, alone and together.
+
+#![allow(clippy::expect_used, reason = "these are tests")]
+
+mod world;
+
+use domain::{
+    finding::FindingClass,
+    ids::ContestId,
+    order::{Account, Leg, OrderId},
+    reconcile::Repair,
+    transfer::{Position, Transfer},
+};
+use std::{collections::BTreeMap, sync::Arc};
+use usecases::{Contests, reconcile::Bounds};
+use world::{World, coins, tampered::Tampered, terms, user};
+
+const VIEWERS: usize = 40;
+/// Those before this one finish.
+const FINISHERS: usize = 30;
+
+fn name(number: usize) -> String {
+    format!("viewer-{number}")
+}
+
+struct Game {
+    world: World,
+    funds: Arc<Tampered>,
+    process: Contests,
+    contest: ContestId,
+}
+
+/// A contest that was played to its end, on a funds system that can be tampered with.
+async fn played() -> Game {
+    let world = World::new();
+    let funds = Tampered::new(&world);
+    let process = world.process_with(Arc::clone(&funds) as _);
+    let mut terms = terms();
+    terms.guaranteed_pool = coins(1_000);
+    let contest = world.create(&process, terms).await;
+    world.settle_down(&process).await;
+    for number in 0..VIEWERS {
+        world.grant(&name(number), 10);
+        world.sign_up(&process, contest, &name(number)).await;
+        if number < FINISHERS {
+            world.finish(&name(number)).await;
+        }
+    }
+    world.to_the_end(&process).await;
+    world.check();
+    Game {
+        world,
+        funds,
+        process,
+        contest,
+    }
+}
+
+impl Game {
+    /// What differs now, by order.
+    async fn found(&self, bounds: Bounds) -> BTreeMap<OrderId, (&'static str, Option<Repair>)> {
+        let contest = self.world.contest(self.contest);
+        let compared = self
+            .process
+            .compare(&contest, bounds)
+            .await
+            .expect("both sides");
+        assert!(!compared.is_cut);
+        let by_order =
+            |one: domain::reconcile::Difference| (one.order, (one.class.name(), one.repair));
+        let number = compared.differences.len();
+        let found: BTreeMap<_, _> = compared.differences.into_iter().map(by_order).collect();
+        assert_eq!(found.len(), number, "an order is told once");
+        found
+    }
+
+    async fn classes(&self) -> Vec<(OrderId, &'static str)> {
+        let found = self.found(later()).await;
+        found
+            .into_iter()
+            .map(|(order, (class, _))| (order, class))
+            .collect()
+    }
+
+    fn fee(&self, number: usize) -> OrderId {
+        Leg::Fee(self.contest, user(&name(number))).order_id()
+    }
+
+    fn prize(&self, number: usize) -> OrderId {
+        Leg::Prize(self.contest, user(&name(number))).order_id()
+    }
+
+    fn forget(&self, order: OrderId) {
+        self.funds
+            .change(move |log| log.retain(|transfer| transfer.order_id != order));
+    }
+
+    fn change(&self, order: OrderId, change: impl Fn(&mut Transfer) + Send + Sync + 'static) {
+        self.funds.change(move |log| {
+            let mut found = log.iter_mut().filter(|one| one.order_id == order);
+            found.by_ref().for_each(&change);
+        });
+    }
+
+    /// The transfer under `order` once more, under `as_order`.
+    fn repeat(&self, order: OrderId, as_order: OrderId) {
+        self.funds.change(move |log| {
+            let found = log.iter().find(|one| one.order_id == order).cloned();
+            let mut again = found.expect("the transfer");
+            again.order_id = as_order;
+            again.receipt.position = Position(again.receipt.position.0 + 1_000_000);
+            log.push(again);
+        });
+    }
+}
+
+/// Everything that has applied is late.
+fn later() -> Bounds {
+    Bounds {
+        recorded_within_ms: -1_000_000,
+        ..Bounds::default()
+    }
+}
+
+#[tokio::test]
+async fn a_contest_that_was_played_differs_in_nothing_and_nothing_is_looked_at_twice() {
+    let game = played().await;
+    let contest = game.world.contest(game.contest);
+    for buckets in [1, 7, 1 << 12] {
+        let bounds = Bounds { buckets, ..later() };
+        let compared = game.process.compare(&contest, bounds).await.expect("both");
+        assert_eq!(compared.rows, VIEWERS as u64);
+        // The guarantee, what of it was not needed, fees and prizes.
+        assert_eq!(compared.transfers, 2 + (VIEWERS + FINISHERS) as u64);
+        assert_eq!((compared.looked_again, compared.differences.len()), (0, 0));
+    }
+}
+
+type Plant = fn(&Game) -> (OrderId, &'static str);
+
+/// Each class of difference that stands in the funds system's books, and how it is planted.
+const PLANTS: [Plant; 10] = [
+    |game| {
+        game.forget(game.fee(1));
+        (game.fee(1), FindingClass::FeeMissing.name())
+    },
+    |game| {
+        game.forget(game.prize(2));
+        (game.prize(2), FindingClass::PrizeMissing.name())
+    },
+    |game| {
+        game.change(game.fee(3), |fee| fee.content.amount = coins(9));
+        (game.fee(3), FindingClass::AmountDiffers.name())
+    },
+    |game| {
+        let other = Account::User(user("somebody"));
+        game.change(game.prize(4), move |prize| prize.content.to = other.clone());
+        (game.prize(4), FindingClass::AmountDiffers.name())
+    },
+    |game| {
+        game.repeat(game.fee(5), OrderId([5; 16]));
+        (OrderId([5; 16]), FindingClass::DuplicateTransfer.name())
+    },
+    |game| {
+        game.repeat(game.prize(6), game.prize(6));
+        (game.prize(6), FindingClass::DuplicateTransfer.name())
+    },
+    |game| {
+        game.world
+            .store
+            .delete_signup(game.contest, &user(&name(35)));
+        (game.fee(35), FindingClass::OrphanTransfer.name())
+    },
+    |game| {
+        game.repeat(game.fee(7), OrderId([8; 16]));
+        let stranger = Account::User(user("stranger"));
+        game.change(OrderId([8; 16]), move |one| {
+            one.content.from = stranger.clone()
+        });
+        (OrderId([8; 16]), FindingClass::OrphanTransfer.name())
+    },
+    |game| {
+        game.repeat(game.prize(8), OrderId([9; 16]));
+        let holding = Account::Platform(domain::order::Platform::Holding);
+        game.change(OrderId([9; 16]), move |one| {
+            one.content.to = holding.clone()
+        });
+        (OrderId([9; 16]), FindingClass::OrphanTransfer.name())
+    },
+    |game| {
+        let order = Leg::Own(domain::order::OwnLeg::Guarantee, game.contest).order_id();
+        game.change(order, |guarantee| guarantee.content.amount = coins(1_001));
+        (order, FindingClass::AmountDiffers.name())
+    },
+];
+
+#[tokio::test]
+async fn each_difference_alone_is_found_with_its_class_and_none_else_is() {
+    for plant in PLANTS {
+        let game = played().await;
+        let planted = plant(&game);
+        assert_eq!(game.classes().await, [planted]);
+    }
+}
+
+#[tokio::test]
+async fn all_differences_together_are_found_in_any_number_of_buckets() {
+    let game = played().await;
+    let mut planted: Vec<_> = PLANTS.iter().map(|plant| plant(&game)).collect();
+    planted.sort_unstable();
+    for buckets in [1, 16, 1 << 12] {
+        let found = game.found(Bounds { buckets, ..later() }).await;
+        let found: Vec<_> = found
+            .into_iter()
+            .map(|(order, (class, _))| (order, class))
+            .collect();
+        assert_eq!(found, planted, "{buckets} buckets");
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_lacks_half_of_everything_is_cut_off_and_told() {
+    let game = played().await;
+    game.funds
+        .change(|log| log.retain(|transfer| transfer.receipt.position.0 % 2 == 0));
+    let contest = game.world.contest(game.contest);
+    let bounds = Bounds {
+        candidates_max: 10,
+        ..later()
+    };
+    let compared = game.process.compare(&contest, bounds).await.expect("both");
+    assert!(compared.is_cut);
+    assert!(compared.looked_again <= 12, "{}", compared.looked_again);
+}
+
+#[tokio::test]
+async fn what_was_just_paid_and_is_not_recorded_yet_is_no_difference_until_it_is_late() {
+    let world = World::new();
+    let lost = world.process_with(Arc::new(world::meddled::Meddled::new(
+        &world,
+        world::meddled::Answers::Lost,
+    )) as _);
+    let process = world.process();
+    let contest = world.create(&process, terms()).await;
+    world.settle_down(&process).await;
+    world.grant("late", 10);
+    let _ = lost.sign_up(contest, &user("late"), None).await;
+    let contest = world.contest(contest);
+    let bounds = Bounds::default();
+    let soon = process.compare(&contest, bounds).await.expect("both");
+    assert_eq!((soon.looked_again, soon.differences.len()), (1, 0));
+    world.clock.advance(bounds.recorded_within_ms + 1);
+    let late = process.compare(&contest, bounds).await.expect("both");
+    let classes: Vec<_> = late.differences.iter().map(|one| one.class).collect();
+    assert_eq!(classes, [FindingClass::FeeUnrecorded]);
+}
