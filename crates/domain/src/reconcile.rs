@@ -90,6 +90,85 @@ pub fn booked(signup: &Signup) -> impl Iterator<Item = (OrderId, Content)> {
     fee.into_iter().chain(payment)
 }
 
+/// What a pool account may hold by what the rows say: a transfer that may or may not have applied counts
+/// both as done and as not done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PoolRange {
+    least: i128,
+    most: i128,
+}
+
+impl PoolRange {
+    /// By the contest's own legs alone.
+    #[must_use]
+    pub fn of(contest: &Contest) -> Self {
+        let mut range = Self { least: 0, most: 0 };
+        for (leg, own) in &contest.legs {
+            let amount = i128::from(own.amount.as_i64());
+            let moved = if leg.is_incoming() { amount } else { -amount };
+            match own.outcome {
+                LegOutcome::Applied(_) => range.surely(moved),
+                LegOutcome::Pending => range.perhaps(moved),
+                LegOutcome::Void => {}
+            }
+        }
+        range
+    }
+
+    /// And by one row more.
+    pub fn add(&mut self, row: &Signup) {
+        let fee = i128::from(row.fee.as_i64());
+        match &row.state {
+            State::Initialized(_) => self.perhaps(fee),
+            State::Expired => {}
+            State::Paid(_)
+            | State::InProgress(_)
+            | State::Completed(..)
+            | State::Missed(..)
+            | State::Forfeited(..)
+            | State::Shared(.., None) => self.surely(fee),
+            State::Claiming(.., prize, _) => {
+                self.surely(fee);
+                self.perhaps(-i128::from(prize.as_i64()));
+            }
+            State::Shared(.., prize, Some(_)) => self.surely(fee - i128::from(prize.as_i64())),
+            State::Refunding(..) => {
+                self.surely(fee);
+                self.perhaps(-fee);
+            }
+            State::Refunded(..) => {}
+        }
+    }
+
+    /// With so much more in the pool, or less where it is below zero.
+    #[must_use]
+    pub const fn plus(mut self, surplus: i128) -> Self {
+        self.surely(surplus);
+        self
+    }
+
+    /// Whether it allows what the account held before the rows were read, after that, or at a moment in
+    /// between: while signups are open a pool only grows, and after that it only shrinks.
+    #[must_use]
+    pub fn allows(&self, before: i64, after: i64) -> bool {
+        let (before, after) = (i128::from(before), i128::from(after));
+        self.least <= before.max(after) && before.min(after) <= self.most
+    }
+
+    const fn surely(&mut self, moved: i128) {
+        self.least += moved;
+        self.most += moved;
+    }
+
+    const fn perhaps(&mut self, moved: i128) {
+        if moved < 0 {
+            self.least += moved;
+        } else {
+            self.most += moved;
+        }
+    }
+}
+
 /// What the funds system has between a contest's pool and one viewer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -110,12 +189,27 @@ pub struct Difference {
     pub class: FindingClass,
     /// The order that it is about.
     pub order: OrderId,
-    /// What our side says.
-    pub ours: String,
-    /// What the funds system says.
-    pub theirs: String,
+    /// What our side knows of it, for people.
+    pub known: String,
+    /// What our side says has moved under the order, if anything.
+    pub ours: Option<Content>,
+    /// What the funds system has.
+    pub theirs: Option<Transfer>,
     /// What repairs it; none where only a person can.
     pub repair: Option<Repair>,
+}
+
+impl Difference {
+    /// How much more the pool holds because of it than our side says.
+    #[must_use]
+    pub fn surplus(&self, pool: &Account) -> i128 {
+        let into = |content: &Content| {
+            let amount = i128::from(content.amount.as_i64());
+            if content.to == *pool { amount } else { -amount }
+        };
+        let theirs = self.theirs.as_ref().map(|theirs| &theirs.content);
+        theirs.map_or(0, into) - self.ours.as_ref().map_or(0, into)
+    }
 }
 
 /// What repairs a difference.
@@ -165,7 +259,11 @@ pub fn viewer(
         } else {
             FindingClass::OrphanTransfer
         };
-        difference(class, stray.order_id, says(row), moved(Some(stray)), None)
+        Difference {
+            // Also where its order is one that a row names: that one explains the first transfer.
+            ours: None,
+            ..difference(class, stray.order_id, row, Some(stray), None)
+        }
     }));
     found
 }
@@ -173,34 +271,41 @@ pub fn viewer(
 /// A transfer of a pool under an order that is nobody's, with no viewer on its other side.
 #[must_use]
 pub fn stray(transfer: &Transfer) -> Difference {
-    let ours = "no leg of this contest".to_owned();
-    let theirs = moved(Some(transfer));
-    let class = FindingClass::OrphanTransfer;
-    difference(class, transfer.order_id, ours, theirs, None)
+    Difference {
+        class: FindingClass::OrphanTransfer,
+        order: transfer.order_id,
+        known: "no leg of this contest".to_owned(),
+        ours: None,
+        theirs: Some(transfer.clone()),
+        repair: None,
+    }
 }
 
 /// What a contest and the funds system say differently about one of the contest's own legs. One that is
 /// not known to have applied is looked up by whoever drives the contest.
 #[must_use]
 pub fn own_leg(contest: &Contest, leg: OwnLeg, seen: Option<&Transfer>) -> Option<Difference> {
-    let order = Leg::Own(leg, contest.id).order_id();
     let own = contest.legs.get(&leg);
-    let of = |class| {
-        let ours = own.map_or_else(
+    let outcome = own.map(|own| own.outcome);
+    let due = contest.own_transfer(leg).map(|(_, content)| content);
+    let class = match (outcome, seen) {
+        (None | Some(LegOutcome::Void), Some(_)) => FindingClass::OrphanTransfer,
+        (Some(_), Some(seen)) if Some(&seen.content) != due.as_ref() => FindingClass::AmountDiffers,
+        (Some(LegOutcome::Applied(_)), None) => FindingClass::PoolDiffers,
+        _ => return None,
+    };
+    let is_applied = matches!(outcome, Some(LegOutcome::Applied(_)));
+    Some(Difference {
+        class,
+        order: Leg::Own(leg, contest.id).order_id(),
+        known: own.map_or_else(
             || format!("no {}", leg.name()),
             |own| format!("{} of {} is {:?}", leg.name(), own.amount, own.outcome),
-        );
-        Some(difference(class, order, ours, moved(seen), None))
-    };
-    let due = contest.own_transfer(leg).map(|(_, content)| content);
-    match (own.map(|own| own.outcome), seen) {
-        (None | Some(LegOutcome::Void), Some(_)) => of(FindingClass::OrphanTransfer),
-        (Some(_), Some(seen)) if Some(&seen.content) != due.as_ref() => {
-            of(FindingClass::AmountDiffers)
-        }
-        (Some(LegOutcome::Applied(_)), None) => of(FindingClass::PoolDiffers),
-        _ => None,
-    }
+        ),
+        ours: due.filter(|_| is_applied),
+        theirs: seen.cloned(),
+        repair: None,
+    })
 }
 
 fn fee(
@@ -211,7 +316,7 @@ fn fee(
     is_late: impl Fn(&&Transfer) -> bool,
 ) -> Option<Difference> {
     let order = Leg::Fee(contest, user.clone()).order_id();
-    let of = |class, repair| Some(difference(class, order, says(row), moved(fee), repair));
+    let of = |class, repair| Some(difference(class, order, row, fee, repair));
     match (row, fee) {
         (None, None) => None,
         (None, Some(fee)) => {
@@ -251,7 +356,7 @@ fn payment(
     };
     let of = |class, repair| {
         let order = leg.order_id();
-        Some(difference(class, order, says(row), moved(transfer), repair))
+        Some(difference(class, order, row, transfer, repair))
     };
     let asked = row.and_then(|row| Some((row, row.payment().filter(|(due, _)| *due == leg)?.1)));
     let Some((row, amount)) = asked else {
@@ -288,43 +393,24 @@ fn payment(
 fn difference(
     class: FindingClass,
     order: OrderId,
-    ours: String,
-    theirs: String,
+    row: Option<&Signup>,
+    transfer: Option<&Transfer>,
     repair: Option<Repair>,
 ) -> Difference {
+    let mut said = row.into_iter().flat_map(booked);
     Difference {
         class,
         order,
-        ours,
-        theirs,
+        known: row.map_or_else(|| "no signup".to_owned(), known),
+        ours: said.find(|(said, _)| *said == order).map(|(_, ours)| ours),
+        theirs: transfer.cloned(),
         repair,
     }
 }
 
-/// What our side says, for people.
-fn says(row: Option<&Signup>) -> String {
-    match row {
-        None => "no signup".to_owned(),
-        Some(row) => {
-            let (id, state, fee) = (row.id, row.state.kind().name(), row.fee);
-            let prize = row.state.prize();
-            let prize = prize.map_or_else(String::new, |prize| format!(", prize {prize}"));
-            format!("signup {id} is {state}, fee {fee}{prize}")
-        }
-    }
-}
-
-/// What the other side says, for people.
-fn moved(transfer: Option<&Transfer>) -> String {
-    match transfer {
-        None => "no such transfer".to_owned(),
-        Some(Transfer {
-            content: Content { from, to, amount },
-            receipt,
-            ..
-        }) => {
-            let position = receipt.position.0;
-            format!("{amount} from {from} to {to} at position {position}")
-        }
-    }
+fn known(row: &Signup) -> String {
+    let (id, state, fee) = (row.id, row.state.kind().name(), row.fee);
+    let prize = row.state.prize();
+    let prize = prize.map_or_else(String::new, |prize| format!(", prize {prize}"));
+    format!("signup {id} is {state}, fee {fee}{prize}")
 }

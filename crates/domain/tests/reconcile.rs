@@ -5,11 +5,12 @@
 
 mod common;
 
-use common::{coins, contest_id, receipt, signup_id, signups::samples, user};
+use common::{coins, contest, contest_id, receipt, signup_id, signups::samples, terms, user};
 use domain::{
+    contest::Phase,
     finding::FindingClass,
     order::{Account, Leg, OrderId, Platform},
-    reconcile::{Buckets, Difference, Repair, Seen, booked, viewer},
+    reconcile::{Buckets, Difference, PoolRange, Repair, Seen, booked, viewer},
     signup::{Payee, Signup, State, StateKind},
     time::UnixMillis,
     transfer::{Content, Transfer},
@@ -282,6 +283,36 @@ fn a_second_transfer_for_a_leg_is_a_duplicate_and_the_first_of_none_an_orphan() 
         let found = judged(None, &alone, LATER);
         assert_eq!(classes(&found), BTreeSet::from(["ORPHAN_TRANSFER"]));
         assert_eq!(found[0].repair, None);
+    }
+}
+
+#[test]
+fn a_pool_holds_what_the_rows_allow_whatever_was_under_way() {
+    let range = |rows: &[Signup]| {
+        let mut range = PoolRange::of(&contest(terms(), Phase::Draft));
+        rows.iter().for_each(|row| range.add(row));
+        range
+    };
+    for row in rows() {
+        for seen in all_seen() {
+            // What the account holds when it has these transfers and no other.
+            let amounts = [(&seen.fee, 1), (&seen.prize, -1), (&seen.refund, -1)];
+            let held: i64 = amounts
+                .into_iter()
+                .filter_map(|(one, sign)| Some(sign * one.as_ref()?.content.amount.as_i64()))
+                .sum();
+            let pool = Account::Pool(contest_id());
+            let surplus: i128 = judged(Some(&row), &seen, LATER)
+                .iter()
+                .map(|one| one.surplus(&pool))
+                .sum();
+            let explained = held - i64::try_from(surplus).expect("a small sum");
+            let range = range(std::slice::from_ref(&row));
+            assert!(range.allows(explained, explained), "{row:?} {seen:?}");
+            assert!(!range.allows(held + 1_000, held + 2_000));
+            assert!(!range.allows(-1_000, -2_000));
+            assert!(range.allows(held - 1_000, held + 1_000));
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use domain::{
     contest::{Contest, LegOutcome},
     ids::{ContestId, UserId},
     order::{Account, Leg, OrderId, OwnLeg},
-    reconcile::{Buckets, Difference, Seen, booked, own_leg, stray, viewer},
+    reconcile::{Buckets, Difference, PoolRange, Seen, booked, own_leg, stray, viewer},
     signup::Signup,
     transfer::{Position, Transfer},
 };
@@ -45,7 +45,7 @@ impl Default for Bounds {
 }
 
 /// What a reconciliation has seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Compared {
     /// Rows that were read in the first look.
     pub rows: u64,
@@ -57,6 +57,31 @@ pub struct Compared {
     pub differences: Vec<Difference>,
     /// True where more differed than is looked at again: `differences` is not all.
     pub is_cut: bool,
+    /// What the pool account held.
+    pub pool: Pool,
+}
+
+/// What a pool account held, against what explains it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pool {
+    /// Before the rows were read.
+    pub before: i64,
+    /// After that.
+    pub after: i64,
+    /// What the rows allow.
+    pub range: PoolRange,
+    /// What the differences that were found add to it.
+    pub surplus: i128,
+}
+
+impl Pool {
+    /// Whether rows and differences explain what it holds.
+    #[must_use]
+    pub fn is_explained(&self) -> bool {
+        self.range
+            .plus(self.surplus)
+            .allows(self.before, self.after)
+    }
 }
 
 /// What lies in buckets that differ.
@@ -105,16 +130,45 @@ fn other_side(transfer: &Transfer) -> Option<&UserId> {
 }
 
 impl Contests {
-    /// Compares a contest's rows with the funds system's log. Nothing is written.
+    /// Compares a contest's rows with the funds system's log, and with what its pool account holds.
+    /// Nothing is written. A pool that is not explained is looked at twice.
     ///
     /// # Errors
     /// [`Failure`] where either side could not be read to its end.
     pub async fn compare(&self, contest: &Contest, bounds: Bounds) -> Result<Compared, Failure> {
-        let mut compared = Compared::default();
+        let compared = self.compare_once(contest, bounds).await?;
+        if compared.is_cut || compared.pool.is_explained() {
+            return Ok(compared);
+        }
+        self.compare_once(contest, bounds).await
+    }
+
+    async fn compare_once(&self, contest: &Contest, bounds: Bounds) -> Result<Compared, Failure> {
+        let account = contest.pool_account();
+        let mut range = PoolRange::of(contest);
+        let (mut rows, mut transfers) = (0, 0);
+        let before = within(self.ports.funds.balance(&account)).await?.amount;
         let (ours, theirs) = tokio::try_join!(
-            self.sums_of_rows(contest, bounds.buckets, &mut compared.rows),
-            self.sums_of_log(contest, bounds.buckets, &mut compared.transfers),
+            self.sums_of_rows(contest, bounds.buckets, |row| {
+                rows += 1;
+                range.add(row);
+            }),
+            self.sums_of_log(contest, bounds.buckets, &mut transfers),
         )?;
+        let after = within(self.ports.funds.balance(&account)).await?.amount;
+        let mut compared = Compared {
+            rows,
+            transfers,
+            looked_again: 0,
+            differences: Vec::new(),
+            is_cut: false,
+            pool: Pool {
+                before,
+                after,
+                range,
+                surplus: 0,
+            },
+        };
         let indexes: BTreeSet<usize> = ours.differing(&theirs).into_iter().collect();
         if indexes.is_empty() {
             return Ok(compared);
@@ -127,6 +181,8 @@ impl Contests {
         compared.looked_again = candidates.viewers.len() + candidates.own_legs.len();
         compared.is_cut = candidates.is_cut;
         compared.differences = self.look_again(contest, candidates, bounds).await?;
+        let surplus = compared.differences.iter().map(|one| one.surplus(&account));
+        compared.pool.surplus = surplus.sum();
         Ok(compared)
     }
 
@@ -134,7 +190,7 @@ impl Contests {
         &self,
         contest: &Contest,
         buckets: usize,
-        rows: &mut u64,
+        mut each: impl FnMut(&Signup),
     ) -> Result<Buckets, Failure> {
         let mut sums = Buckets::new(buckets);
         for (leg, own) in &contest.legs {
@@ -145,7 +201,7 @@ impl Contests {
             }
         }
         self.each_row(contest.id, |row| {
-            *rows += 1;
+            each(row);
             for (order, content) in booked(row) {
                 sums.add(order, &content);
             }

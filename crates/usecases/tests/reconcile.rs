@@ -66,6 +66,9 @@ impl Game {
             .await
             .expect("both sides");
         assert!(!compared.is_cut);
+        let log = self.funds.pool(&contest.pool_account());
+        assert_eq!(compared.pool.before, log, "{:?}", compared.pool);
+        assert!(compared.pool.is_explained(), "{:?}", compared.pool);
         let by_order =
             |one: domain::reconcile::Difference| (one.order, (one.class.name(), one.repair));
         let number = compared.differences.len();
@@ -216,6 +219,16 @@ async fn all_differences_together_are_found_in_any_number_of_buckets() {
             .collect();
         assert_eq!(found, planted, "{buckets} buckets");
     }
+}
+
+#[tokio::test]
+async fn a_balance_that_neither_rows_nor_differences_explain_is_told() {
+    let game = played().await;
+    game.funds.add_to_balances(1);
+    let contest = game.world.contest(game.contest);
+    let compared = game.process.compare(&contest, later()).await.expect("both");
+    assert!(!compared.pool.is_explained(), "{:?}", compared.pool);
+    assert_eq!(compared.differences, []);
 }
 
 #[tokio::test]

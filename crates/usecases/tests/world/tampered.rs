@@ -5,13 +5,16 @@ use adapters_memory::funds::MemoryFunds;
 use async_trait::async_trait;
 use domain::{
     order::{Account, OrderId},
-    transfer::{CreditsClosed, Position, Transfer},
+    transfer::{Content, CreditsClosed, Position, Transfer},
 };
 use ports::funds::{
     Balance, Capabilities, Funds, FundsError, Lookup, TransferOutcome, TransferPage,
     TransferRequest,
 };
-use std::sync::{Arc, Mutex};
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicI64, Ordering},
+};
 
 type Change = Box<dyn Fn(&mut Vec<Transfer>) + Send + Sync>;
 
@@ -19,6 +22,8 @@ type Change = Box<dyn Fn(&mut Vec<Transfer>) + Send + Sync>;
 pub struct Tampered {
     inner: Arc<MemoryFunds>,
     changes: Mutex<Vec<Change>>,
+    /// What every balance is wrong by.
+    more: AtomicI64,
 }
 
 impl Tampered {
@@ -26,12 +31,28 @@ impl Tampered {
         Arc::new(Self {
             inner: Arc::clone(&world.funds),
             changes: Mutex::default(),
+            more: AtomicI64::new(0),
         })
     }
 
     /// From now on the log is changed like this too.
     pub fn change(&self, change: impl Fn(&mut Vec<Transfer>) + Send + Sync + 'static) {
         self.changes.lock().expect("a lock").push(Box::new(change));
+    }
+
+    /// From now on every balance is wrong by so much.
+    pub fn add_to_balances(&self, more: i64) {
+        self.more.store(more, Ordering::SeqCst);
+    }
+
+    /// What the log says that a pool holds.
+    pub fn pool(&self, account: &Account) -> i64 {
+        let log = self.log();
+        let moved = log.iter().map(|transfer| {
+            let Content { from, to, amount } = &transfer.content;
+            (i64::from(to == account) - i64::from(from == account)) * amount.as_i64()
+        });
+        moved.sum()
     }
 
     fn log(&self) -> Vec<Transfer> {
@@ -73,7 +94,12 @@ impl Funds for Tampered {
     }
 
     async fn balance(&self, account: &Account) -> Result<Balance, FundsError> {
-        self.inner.balance(account).await
+        let mut balance = self.inner.balance(account).await?;
+        balance.amount = match account {
+            Account::Pool(_) => self.pool(account) + self.more.load(Ordering::SeqCst),
+            _ => balance.amount,
+        };
+        Ok(balance)
     }
 
     async fn list(
