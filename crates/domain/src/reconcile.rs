@@ -19,6 +19,7 @@ use crate::{
     transfer::{Content, Transfer},
 };
 use sha2::{Digest as _, Sha256};
+use std::fmt;
 
 /// Counts and sums of transfers by order, the same whatever order they are added in.
 ///
@@ -169,6 +170,12 @@ impl PoolRange {
     }
 }
 
+impl fmt::Display for PoolRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} to {}", self.least, self.most)
+    }
+}
+
 /// What the funds system has between a contest's pool and one viewer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -189,6 +196,8 @@ pub struct Difference {
     pub class: FindingClass,
     /// The order that it is about.
     pub order: OrderId,
+    /// The viewer, where it is about one.
+    pub user: Option<UserId>,
     /// What our side knows of it, for people.
     pub known: String,
     /// What our side says has moved under the order, if anything.
@@ -212,6 +221,26 @@ impl Difference {
     }
 }
 
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moved = |content: &Content| {
+            let Content { from, to, amount } = content;
+            format!("{amount} from {from} to {to}")
+        };
+        write!(f, "{}", self.known)?;
+        if let Some(ours) = &self.ours {
+            write!(f, ": {}", moved(ours))?;
+        }
+        match &self.theirs {
+            None => write!(f, "; the funds system has no such transfer"),
+            Some(theirs) => {
+                let (moved, position) = (moved(&theirs.content), theirs.receipt.position.0);
+                write!(f, "; the funds system has {moved} at position {position}")
+            }
+        }
+    }
+}
+
 /// What repairs a difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Repair {
@@ -219,8 +248,28 @@ pub enum Repair {
     Apply(Fact),
     /// The transfer is asked for again under the order that it always had: it cannot apply twice.
     PayAgain(Leg, Content),
-    /// The row was lost, and is written again for this fee; what then becomes of it the flows decide.
+    /// The row was lost, and is written again for this fee, which goes back. Until the contest settles it
+    /// waits for the viewer, who may repeat the signup.
     Restore(UserId, Coins),
+}
+
+impl Repair {
+    /// The coins that it may move.
+    #[must_use]
+    pub fn coins(&self) -> Coins {
+        match self {
+            Self::Apply(_) => Coins::ZERO,
+            Self::PayAgain(_, content) => content.amount,
+            Self::Restore(_, fee) => *fee,
+        }
+    }
+
+    /// True where nobody need be asked: the funds system is the authority on whether money moved, and
+    /// what is paid again under its own order cannot be paid twice.
+    #[must_use]
+    pub const fn is_automatic(&self) -> bool {
+        !matches!(self, Self::Restore(..))
+    }
 }
 
 /// What a row and the funds system say differently about one viewer; a step that is under way is no
@@ -265,6 +314,9 @@ pub fn viewer(
             ..difference(class, stray.order_id, row, Some(stray), None)
         }
     }));
+    for one in &mut found {
+        one.user = Some(user.clone());
+    }
     found
 }
 
@@ -274,6 +326,7 @@ pub fn stray(transfer: &Transfer) -> Difference {
     Difference {
         class: FindingClass::OrphanTransfer,
         order: transfer.order_id,
+        user: None,
         known: "no leg of this contest".to_owned(),
         ours: None,
         theirs: Some(transfer.clone()),
@@ -298,6 +351,7 @@ pub fn own_leg(contest: &Contest, leg: OwnLeg, seen: Option<&Transfer>) -> Optio
     Some(Difference {
         class,
         order: Leg::Own(leg, contest.id).order_id(),
+        user: None,
         known: own.map_or_else(
             || format!("no {}", leg.name()),
             |own| format!("{} of {} is {:?}", leg.name(), own.amount, own.outcome),
@@ -401,6 +455,7 @@ fn difference(
     Difference {
         class,
         order,
+        user: None,
         known: row.map_or_else(|| "no signup".to_owned(), known),
         ours: said.find(|(said, _)| *said == order).map(|(_, ours)| ours),
         theirs: transfer.cloned(),

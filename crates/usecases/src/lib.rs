@@ -12,6 +12,7 @@ mod counted;
 mod crash;
 mod drive;
 mod hold;
+pub mod mend;
 mod orphans;
 mod pace;
 mod passes;

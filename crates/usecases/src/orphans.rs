@@ -41,7 +41,12 @@ impl Contests {
         }
     }
 
-    async fn adopt(&self, contest: &Contest, transfer: &Transfer) -> Result<bool, Failure> {
+    /// Gives a fee back that no row explains; false where one does.
+    pub(crate) async fn adopt(
+        &self,
+        contest: &Contest,
+        transfer: &Transfer,
+    ) -> Result<bool, Failure> {
         let Account::User(user) = &transfer.content.from else {
             return Ok(false);
         };

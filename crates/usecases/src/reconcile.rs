@@ -12,7 +12,10 @@ use domain::{
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
 use ports::funds::{LOOKUP_MAX, Lookup, TransferPage};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 
 /// The rows, and the transfers, of one page.
 const PAGE: usize = 1_000;
@@ -126,6 +129,25 @@ fn other_side(transfer: &Transfer) -> Option<&UserId> {
     match (&transfer.content.from, &transfer.content.to) {
         (Account::User(user), _) | (_, Account::User(user)) => Some(user),
         _ => None,
+    }
+}
+
+impl fmt::Display for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            before,
+            after,
+            range,
+            surplus,
+        } = self;
+        write!(
+            f,
+            "the pool held {before} and then {after}, the rows allow {range}"
+        )?;
+        if *surplus != 0 {
+            write!(f, ", the differences add {surplus}")?;
+        }
+        Ok(())
     }
 }
 

@@ -9,10 +9,12 @@ use domain::{
     ids::ContestId,
     order::{Account, Leg, OrderId},
     reconcile::Repair,
+    signup::StateKind,
     transfer::{Position, Transfer},
 };
+use ports::findings::{FindingFilter, Findings};
 use std::{collections::BTreeMap, sync::Arc};
-use usecases::{Contests, reconcile::Bounds};
+use usecases::{Contests, mend::Limits, reconcile::Bounds};
 use world::{World, coins, tampered::Tampered, terms, user};
 
 const VIEWERS: usize = 40;
@@ -266,4 +268,85 @@ async fn what_was_just_paid_and_is_not_recorded_yet_is_no_difference_until_it_is
     let late = process.compare(&contest, bounds).await.expect("both");
     let classes: Vec<_> = late.differences.iter().map(|one| one.class).collect();
     assert_eq!(classes, [FindingClass::FeeUnrecorded]);
+    // Without limits nothing is repaired; with them it goes through `apply` like everything.
+    let dry = process.reconcile(contest.id, bounds, None).await;
+    assert_eq!(dry.expect("both").repaired, []);
+    assert_eq!(open(&world, contest.id).await, ["FEE_UNRECORDED"]);
+    assert_eq!(world.state(contest.id, "late"), StateKind::Initialized);
+    let done = process.reconcile(contest.id, bounds, LIMITS).await;
+    assert_eq!(done.expect("both").repaired.len(), 1);
+    assert_eq!(world.state(contest.id, "late"), StateKind::InProgress);
+    assert_eq!(open(&world, contest.id).await, [""; 0]);
+    let again = process
+        .reconcile(contest.id, bounds, LIMITS)
+        .await
+        .expect("both");
+    assert_eq!(
+        (again.compared.differences.len(), again.repaired.len()),
+        (0, 0)
+    );
+}
+
+const LIMITS: Option<Limits> = Some(Limits {
+    repairs: 5,
+    coins: 100,
+});
+
+/// The classes of the open findings.
+async fn open(world: &World, contest: ContestId) -> Vec<&'static str> {
+    let filter = FindingFilter::open_of(contest);
+    let page = world.store.list(filter, None, 1_000).await.expect("a page");
+    page.items.iter().map(|one| one.class.name()).collect()
+}
+
+#[tokio::test]
+async fn what_nobody_may_repair_stays_open_and_is_settled_once_it_is_gone() {
+    let game = played().await;
+    let planted: Vec<_> = PLANTS.iter().map(|plant| plant(&game)).collect();
+    let before = game.world.funds.transfers();
+    for _ in 0..2 {
+        let done = game.process.reconcile(game.contest, later(), LIMITS).await;
+        // The prize that the log does not show is paid again under its order, and so only once.
+        assert_eq!(done.expect("both").repaired, [game.prize(2)]);
+        assert_eq!(
+            open(&game.world, game.contest).await.len(),
+            planted.len() - 1
+        );
+    }
+    assert_eq!(game.world.funds.transfers(), before);
+    game.funds.heal();
+    game.process
+        .reconcile(game.contest, later(), LIMITS)
+        .await
+        .expect("both");
+    // Whose row was lost waits for a person.
+    assert_eq!(open(&game.world, game.contest).await, ["ORPHAN_TRANSFER"]);
+}
+
+#[tokio::test]
+async fn over_the_limits_nothing_is_repaired_and_a_person_is_called() {
+    let game = played().await;
+    let before = game.world.funds.transfers();
+    game.funds
+        .change(|log| log.retain(|transfer| transfer.receipt.position.0 % 2 == 0));
+    for bounds in [
+        later(),
+        Bounds {
+            candidates_max: 5,
+            ..later()
+        },
+    ] {
+        let done = game
+            .process
+            .reconcile(game.contest, bounds, LIMITS)
+            .await
+            .expect("both");
+        assert!(done.is_over_limits && done.repaired.is_empty());
+    }
+    assert_eq!(game.world.funds.transfers(), before);
+    assert!(
+        open(&game.world, game.contest)
+            .await
+            .contains(&"POOL_DIFFERS")
+    );
 }
