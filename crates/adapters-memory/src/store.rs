@@ -10,6 +10,7 @@ mod findings;
 mod leaderboard;
 mod leases;
 mod outbox;
+mod reconciliations;
 mod signups;
 mod tasks;
 mod tickets;
@@ -30,6 +31,7 @@ use ports::{
     contests::CreationKey,
     findings::Finding,
     outbox::OutboxEntry,
+    reconciliations::{LoggedRepair, Run, Watch},
     store::{PAGE_MAX, Page},
     system::Clock,
     tasks::TaskEvent,
@@ -67,6 +69,10 @@ struct Tables {
     events: BTreeMap<(SenderId, EventId), TaskEvent>,
     progress: BTreeMap<(ContestId, UserId), BTreeMap<Done, u64>>,
     findings: BTreeMap<Uuid, Finding>,
+    runs: BTreeMap<Uuid, Run>,
+    run_findings: BTreeSet<(Uuid, Uuid)>,
+    repairs: BTreeMap<Uuid, LoggedRepair>,
+    watches: BTreeMap<ContestId, Watch>,
     /// By sequence.
     outbox: BTreeMap<u64, Saved>,
     last_sequence: u64,

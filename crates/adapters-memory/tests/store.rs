@@ -22,6 +22,7 @@ use ports::{
     findings::Findings,
     leaderboard::Leaderboard,
     outbox::Outbox,
+    reconciliations::Reconciliations,
     signups::{Enrolled, SignupCommit, SignupRepository},
     store::{Committed, StoreError},
     tasks::{Assigned, TaskEvents, Tasks},
@@ -76,6 +77,10 @@ impl StoreFixture for Memory {
         Arc::clone(&self.store) as _
     }
 
+    fn reconciliations(&self) -> Arc<dyn Reconciliations> {
+        Arc::clone(&self.store) as _
+    }
+
     fn outbox(&self) -> Arc<dyn Outbox> {
         Arc::clone(&self.store) as _
     }
@@ -127,6 +132,10 @@ mod without_faults {
         }
 
         fn findings(&self) -> Arc<dyn Findings> {
+            Arc::clone(&self.1) as _
+        }
+
+        fn reconciliations(&self) -> Arc<dyn Reconciliations> {
             Arc::clone(&self.1) as _
         }
 

@@ -5,6 +5,7 @@ use crate::{
     contest_sql::{self as sql, Listed},
     mismatched,
     reader::{Answer, Question},
+    reconciliations,
     rows::{self, failed, json, limit},
     sheet,
     slow::{Command, Reply},
@@ -241,6 +242,8 @@ async fn write_rest(
         .bind(at.0)
         .execute(&mut *connection)
         .await?;
+    // With every write: a node of a version that did not watch may have inserted it.
+    reconciliations::begin_watch(connection, contest.id, at).await?;
     if lines.is_empty() {
         return Ok(());
     }

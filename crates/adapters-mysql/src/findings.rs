@@ -6,9 +6,13 @@ use crate::{
     slow::{Command, Reply},
 };
 use async_trait::async_trait;
-use domain::{finding::FindingClass, ids::ContestId, time::UnixMillis};
+use domain::{
+    finding::FindingClass,
+    ids::{ContestId, UserId},
+    time::UnixMillis,
+};
 use ports::{
-    findings::{Finding, FindingFilter, Findings},
+    findings::{Finding, FindingFilter, Findings, OpenFindings, Raised, Resolution, Resolved},
     store::{PAGE_MAX, Page, StoreError},
 };
 use sql_core::{
@@ -26,11 +30,70 @@ fn subject_of(subject: &str) -> String {
     subject.chars().take(SUBJECT_MAX).collect()
 }
 
-/// Writes a finding down, unless the same one is open.
+/// Its columns, of a row that is called `f`.
+pub(crate) const COLUMNS: &str = "f.finding_id, f.class, f.contest_id, CONVERT(f.subject USING utf8mb4), f.evidence, \
+     f.found_at, f.settled_at, f.resolved_by, f.note, f.user_id";
+
+/// The last finding of a kind: its id, whether it is open, and whether a person has resolved it.
+pub(crate) const LAST: &str = "SELECT finding_id, is_open, resolved_by IS NOT NULL, evidence FROM finding \
+     FORCE INDEX (finding_kind) WHERE contest_id = ? AND class = ? AND subject = ? \
+     ORDER BY finding_id DESC LIMIT 1";
+
+/// Writes a finding down, unless the same one is open, or was resolved by a person as it is.
 pub(crate) async fn raise(
     connection: &mut MySqlConnection,
     finding: &Finding,
-) -> Result<bool, sqlx::Error> {
+) -> Result<Raised, sqlx::Error> {
+    // Twice, where another process raised the same one in between.
+    for _ in 0..2 {
+        if let Some(known) = known(connection, finding).await? {
+            return Ok(Raised {
+                id: known,
+                is_new: false,
+            });
+        }
+        if insert(connection, finding).await? {
+            return Ok(Raised {
+                id: finding.id,
+                is_new: true,
+            });
+        }
+    }
+    Err(sqlx::Error::Protocol(
+        "a finding was settled each time that it was raised".to_owned(),
+    ))
+}
+
+async fn known(
+    connection: &mut MySqlConnection,
+    finding: &Finding,
+) -> Result<Option<Uuid>, sqlx::Error> {
+    // A repeat whose first answer was lost finds its own id, perhaps settled since.
+    let own = sqlx::query("SELECT 1 FROM finding WHERE finding_id = ?")
+        .bind(finding.id)
+        .fetch_optional(&mut *connection)
+        .await?;
+    if own.is_some() {
+        return Ok(Some(finding.id));
+    }
+    let last = sqlx::query(LAST)
+        .bind(finding.contest_id.0)
+        .bind(finding.class.name())
+        .bind(subject_of(&finding.subject).into_bytes())
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(last) = last else {
+        return Ok(None);
+    };
+    let is_open: Option<i8> = last.try_get(1)?;
+    let is_resolved: bool = last.try_get(2)?;
+    let evidence: String = last.try_get(3)?;
+    let is_known = is_open.is_some() || (is_resolved && evidence == finding.evidence);
+    is_known.then(|| last.try_get(0)).transpose()
+}
+
+/// False where the same one is open.
+async fn insert(connection: &mut MySqlConnection, finding: &Finding) -> Result<bool, sqlx::Error> {
     let Finding {
         id,
         class,
@@ -39,10 +102,12 @@ pub(crate) async fn raise(
         evidence,
         found_at,
         settled_at,
+        user_id,
+        resolution: _,
     } = finding;
     let done = sqlx::query(
-        "INSERT INTO finding (finding_id, class, contest_id, subject, evidence, found_at, settled_at, is_open) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO finding (finding_id, class, contest_id, subject, evidence, found_at, settled_at, is_open, user_id) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(id)
     .bind(class.name())
@@ -52,12 +117,34 @@ pub(crate) async fn raise(
     .bind(found_at.0)
     .bind(settled_at.map(|at| at.0))
     .bind(settled_at.is_none().then_some(1_i8))
+    .bind(user_id.as_ref().map(UserId::as_str))
     .execute(connection)
     .await;
     match done {
         Err(error) if is_duplicate(&error) => Ok(false),
         done => done.map(|_| true),
     }
+}
+
+/// Settles an open finding with a person's word; true if it was open.
+pub(crate) async fn resolve(
+    connection: &mut MySqlConnection,
+    id: Uuid,
+    resolution: &Resolution,
+) -> Result<bool, sqlx::Error> {
+    static RESOLVE: LazyLock<String> = LazyLock::new(|| {
+        format!(
+            "UPDATE finding SET settled_at = {NOW_MS}, is_open = NULL, resolved_by = ?, note = ? \
+             WHERE finding_id = ? AND is_open = 1"
+        )
+    });
+    let done = sqlx::query(AssertSqlSafe(RESOLVE.as_str()))
+        .bind(resolution.by.as_str())
+        .bind(&resolution.note)
+        .bind(id)
+        .execute(connection)
+        .await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// Settles the open finding of that kind; true if there was one.
@@ -82,7 +169,8 @@ pub(crate) async fn settle(
     Ok(done.rows_affected() > 0)
 }
 
-fn parse(row: &MySqlRow) -> Result<Finding, StoreError> {
+/// Reads [`COLUMNS`].
+pub(crate) fn parse(row: &MySqlRow) -> Result<Finding, StoreError> {
     let id: Uuid = row.try_get(0).map_err(failed)?;
     let key = id.hyphenated().to_string();
     let context = Context {
@@ -99,6 +187,11 @@ fn parse(row: &MySqlRow) -> Result<Finding, StoreError> {
         evidence: row.try_get(4).map_err(failed)?,
         found_at: UnixMillis(row.try_get(5).map_err(failed)?),
         settled_at: settled_at.map(UnixMillis),
+        resolution: context.resolution(
+            row.try_get(7).map_err(failed)?,
+            row.try_get(8).map_err(failed)?,
+        )?,
+        user_id: context.maybe_parsed("user_id", row.try_get(9).map_err(failed)?)?,
     })
 }
 
@@ -116,17 +209,17 @@ pub(crate) fn list(of_contest: bool, open: Option<bool>) -> String {
         None => "",
     };
     format!(
-        "SELECT finding_id, class, contest_id, CONVERT(subject USING utf8mb4), evidence, found_at, settled_at FROM finding \
+        "SELECT {COLUMNS} FROM finding AS f \
          FORCE INDEX ({index}) WHERE finding_id > ?{contest}{open} ORDER BY finding_id LIMIT ?"
     )
 }
 
 #[async_trait]
 impl Findings for MysqlStore {
-    async fn raise(&self, finding: &Finding) -> Result<bool, StoreError> {
+    async fn raise(&self, finding: &Finding) -> Result<Raised, StoreError> {
         let command = Command::Raise(finding.clone());
         match self.decide(&finding.contest_id, command).await? {
-            Reply::Inserted(is_new) => Ok(is_new),
+            Reply::Raised(raised) => Ok(raised),
             other => Err(mismatched(&other)),
         }
     }
@@ -142,6 +235,29 @@ impl Findings for MysqlStore {
             Reply::Done => Ok(()),
             other => Err(mismatched(&other)),
         }
+    }
+
+    async fn resolve(&self, id: Uuid, resolution: &Resolution) -> Result<Resolved, StoreError> {
+        let command = Command::Resolve(id, resolution.clone());
+        let was_open = match self.decide(&id, command).await? {
+            Reply::Resolved(was_open) => was_open,
+            other => return Err(mismatched(&other)),
+        };
+        Ok(match self.finding(id).await? {
+            Some(finding) if was_open || finding.resolution.as_ref() == Some(resolution) => {
+                Resolved::Yes(finding)
+            }
+            Some(finding) => Resolved::Before(finding),
+            None => Resolved::Missing,
+        })
+    }
+
+    async fn finding(&self, id: Uuid) -> Result<Option<Finding>, StoreError> {
+        let statement = format!("SELECT {COLUMNS} FROM finding AS f WHERE f.finding_id = ?");
+        let row = self
+            .maybe(sqlx::query(AssertSqlSafe(statement)).bind(id))
+            .await?;
+        row.as_ref().map(parse).transpose()
     }
 
     async fn list(
@@ -160,4 +276,31 @@ impl Findings for MysqlStore {
         let findings = rows.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         Ok(Page::cut(findings, items, |finding| finding.id))
     }
+
+    async fn open(&self) -> Result<Vec<OpenFindings>, StoreError> {
+        let rows = self.all(sqlx::query(OPEN)).await?;
+        let mut open = rows
+            .iter()
+            .map(open_of_class)
+            .collect::<Result<Vec<_>, _>>()?;
+        open.sort_by_key(|open| open.class);
+        Ok(open)
+    }
+}
+
+/// What is open, by class.
+pub(crate) const OPEN: &str = "SELECT class, COUNT(*), MIN(found_at) FROM finding \
+     FORCE INDEX (finding_class) WHERE is_open = 1 GROUP BY class";
+
+fn open_of_class(row: &MySqlRow) -> Result<OpenFindings, StoreError> {
+    let class: String = row.try_get(0).map_err(failed)?;
+    let context = Context {
+        table: "finding",
+        key: &class,
+    };
+    Ok(OpenFindings {
+        class: context.named("class", &class, FindingClass::named)?,
+        findings: context.count("findings", row.try_get(1).map_err(failed)?)?,
+        oldest: UnixMillis(row.try_get(2).map_err(failed)?),
+    })
 }

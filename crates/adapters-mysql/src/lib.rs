@@ -19,6 +19,7 @@ mod outbox;
 #[cfg(test)]
 mod plans;
 mod reader;
+mod reconciliations;
 mod rows;
 mod session;
 mod sheet;
@@ -114,6 +115,28 @@ const STEPS: &[Step] = &[
         15,
         "event_ticket_window",
         include_str!("../migrations/0015_event_ticket_window.sql"),
+    ),
+    (
+        16,
+        "finding_resolution",
+        include_str!("../migrations/0016_finding_resolution.sql"),
+    ),
+    (
+        17,
+        "reconciliation",
+        include_str!("../migrations/0017_reconciliation.sql"),
+    ),
+    (
+        18,
+        "reconciliation_finding",
+        include_str!("../migrations/0018_reconciliation_finding.sql"),
+    ),
+    (19, "repair", include_str!("../migrations/0019_repair.sql")),
+    (20, "watch", include_str!("../migrations/0020_watch.sql")),
+    (
+        21,
+        "watch_all",
+        include_str!("../migrations/0021_watch_all.sql"),
     ),
 ];
 

@@ -2,8 +2,8 @@
 #![allow(clippy::expect_used, reason = "these are tests")]
 
 use crate::{
-    contest_sql, enroll, events, findings, leaderboard, leases, migrate, outbox, sheet, signup_sql,
-    tickets,
+    contest_sql, enroll, events, findings, leaderboard, leases, migrate, outbox, reconciliations,
+    sheet, signup_sql, tickets,
 };
 use domain::signup::StateKind;
 use sql_core::mysql as session;
@@ -30,7 +30,7 @@ fn signups() -> usize {
 }
 
 const TABLES: &str = "signup, task_event, task_progress, lease, contest, sheet_line, outbox, finding, \
-     event_ticket, event_ticket_window";
+     event_ticket, event_ticket_window, reconciliation, reconciliation_finding, repair, watch";
 
 /// With enough rows that a scan would cost more than an index; a tenth of them in one contest. What
 /// the server knows of them is that there are none: so it is while a room fills.
@@ -172,7 +172,7 @@ async fn filled_once(connection: &mut MySqlConnection) {
             },
         ),
     ];
-    for (table, row) in tables {
+    for (table, row) in tables.into_iter().chain(notes()) {
         let rows: Vec<_> = (0..CHUNK).map(row).collect();
         run(
             connection,
@@ -180,6 +180,40 @@ async fn filled_once(connection: &mut MySqlConnection) {
         )
         .await;
     }
+}
+
+type Rows = (&'static str, fn(usize) -> String);
+
+/// What the reconciliation writes down.
+fn notes() -> [Rows; 4] {
+    [
+        (
+            "reconciliation (run_id, from_contest, to_contest, is_dry, asked_at, ended_at, contests, failed, \
+             signups, transfers, differences, repaired, repaired_coins, over_limits, version)",
+            |n| {
+                let ended = if n % 50 == 0 { "NULL" } else { "1" };
+                format!(
+                    "(UNHEX('{n:032x}'), UNHEX('{n:032x}'), UNHEX('{n:032x}'), 0, {n}, {ended}, 1, 0, 1, 1, 0, 0, 0, 0, 1)"
+                )
+            },
+        ),
+        ("reconciliation_finding (run_id, finding_id)", |n| {
+            let run = n % 10 + 1;
+            format!("(UNHEX('{run:032x}'), UNHEX('{n:032x}'))")
+        }),
+        (
+            "repair (repair_id, finding_id, contest_id, order_id, what, evidence, coins, begun_at)",
+            |n| {
+                let finding = n / 2;
+                format!(
+                    "(UNHEX('{n:032x}'), UNHEX('{finding:032x}'), UNHEX('{n:032x}'), UNHEX('{n:032x}'), '', '', 1, {n})"
+                )
+            },
+        ),
+        ("watch (contest_id, position, walk_at, due_at)", |n| {
+            format!("(UNHEX('{n:032x}'), 0, 0, {n})")
+        }),
+    ]
 }
 
 async fn counted(connection: &mut MySqlConnection) {
@@ -265,6 +299,29 @@ fn lists() -> Vec<Case> {
             Some(true),
             &[ZERO, CONTEST, "10"],
         ),
+        case("what is open", findings::OPEN, &[]),
+        case(
+            "the last of a kind",
+            findings::LAST,
+            &[CONTEST, "'class'", "'subject-5'"],
+        ),
+        case(
+            "runs",
+            reconciliations::select_runs(reconciliations::RUNS),
+            &[LAST, "10"],
+        ),
+        case(
+            "open runs",
+            reconciliations::select_runs(reconciliations::OPEN_RUNS),
+            &["10"],
+        ),
+        case(
+            "run findings",
+            reconciliations::RUN_FINDINGS.as_str(),
+            &[ID, ZERO, "10"],
+        ),
+        case("repairs", reconciliations::REPAIRS.as_str(), &[ID]),
+        case("watched", reconciliations::WATCHED.as_str(), &["10"]),
     ]
 }
 

@@ -1,15 +1,16 @@
-//! Decisions about contests and findings, and leases: one at a time, each a transaction of its own that
+//! Decisions about contests and findings, what the reconciliation notes, and leases: one at a time, each a transaction of its own that
 //! locks one contest at most, so that none of them can be part of a circle.
 
 use crate::{
     contests, findings,
+    reconciliations::{self, Note},
     session::{Purpose, Session, Work},
 };
 use domain::{contest::Contest, finding::FindingClass, ids::ContestId};
 use ports::{
     contests::{ContestCommit, CreationKey, Inserted},
     failpoint::{self, Failpoint},
-    findings::Finding,
+    findings::{Finding, Raised, Resolution},
     leases::Lease,
     store::Committed,
 };
@@ -25,6 +26,8 @@ pub(crate) enum Command {
     CommitContest(Box<ContestCommit>),
     Raise(Finding),
     Settle(FindingClass, ContestId, String),
+    Resolve(Uuid, Resolution),
+    Note(Box<Note>),
     TakeLease(String, Uuid, i64),
     ReleaseLease(Lease),
 }
@@ -33,6 +36,9 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) enum Reply {
     Inserted(bool),
+    Raised(Raised),
+    /// Whether anything was settled.
+    Resolved(bool),
     InsertedOnce(Inserted),
     Committed(Committed),
     Lease(Option<Lease>),
@@ -92,13 +98,18 @@ impl Work for One<'_> {
                 Ok((Reply::Committed(committed), wrote))
             }
             Command::Raise(finding) => {
-                let is_new = findings::raise(connection, finding).await?;
-                Ok((Reply::Inserted(is_new), is_new))
+                let raised = findings::raise(connection, finding).await?;
+                Ok((Reply::Raised(raised), raised.is_new))
             }
             Command::Settle(class, contest, subject) => {
                 let wrote = findings::settle(connection, *class, *contest, subject).await?;
                 Ok((Reply::Done, wrote))
             }
+            Command::Resolve(id, resolution) => {
+                let was_open = findings::resolve(connection, *id, resolution).await?;
+                Ok((Reply::Resolved(was_open), was_open))
+            }
+            Command::Note(note) => reconciliations::write(connection, note).await,
             Command::TakeLease(name, owner, for_ms) => {
                 let lease = crate::leases::take(connection, name, *owner, *for_ms).await?;
                 Ok((Reply::Lease(lease), true))

@@ -3,6 +3,7 @@
 use crate::{
     SqliteStore, mismatched,
     reader::{Answer, Question},
+    reconciliations,
     rows::{self, failed, json, limit},
     sheet, signup_sql,
     writer::{Command, Reply, Transaction},
@@ -163,6 +164,7 @@ pub(crate) async fn insert(
     }
     transaction.wrote = true;
     write_rest(transaction, contest, contest.version, &[]).await?;
+    reconciliations::begin_watch(transaction, contest.id).await?;
     Ok(true)
 }
 

@@ -12,6 +12,7 @@ mod outbox;
 #[cfg(test)]
 mod plans;
 mod reader;
+mod reconciliations;
 mod rows;
 mod sheet;
 mod signup_sql;
@@ -37,6 +38,11 @@ const MIGRATIONS: &[sqlite::Step] = &[
     ),
     (2, "rules", include_str!("../migrations/0002_rules.sql")),
     (3, "fence", include_str!("../migrations/0003_fence.sql")),
+    (
+        4,
+        "reconciliation",
+        include_str!("../migrations/0004_reconciliation.sql"),
+    ),
 ];
 
 /// The most commands that share a transaction.

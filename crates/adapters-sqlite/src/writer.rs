@@ -1,7 +1,7 @@
 //! The one writer. Commands that wait together are one transaction; those of a kind are one
 //! statement with many rows. A transaction that changed nothing is not synced.
 
-use crate::{contests, events, findings, outbox, signups};
+use crate::{contests, events, findings, outbox, reconciliations, signups};
 use domain::{
     contest::Contest,
     effects::Effect,
@@ -13,7 +13,7 @@ use domain::{
 use ports::{
     contests::{ContestCommit, CreationKey, Inserted},
     failpoint::{self, Failpoint},
-    findings::Finding,
+    findings::{Finding, Raised, Resolution},
     signups::{Enrolled, SignupCommit},
     store::{Committed, StoreError},
     tasks::{EventOutcome, TaskEvent},
@@ -23,6 +23,7 @@ use sql_core::{
     sqlite::{NOW_MS, PROBE},
 };
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
+use uuid::Uuid;
 
 /// What the writer is asked for.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(crate) enum Command {
     Record(SenderId, Vec<TaskEvent>),
     Raise(Finding),
     Settle(FindingClass, ContestId, String),
+    Resolve(Uuid, Resolution),
+    Note(Box<reconciliations::Note>),
     Done(Vec<u64>),
     /// Writes what means nothing.
     Probe,
@@ -49,6 +52,9 @@ pub(crate) enum Reply {
     Inserted(bool),
     InsertedOnce(Inserted),
     Recorded(Vec<EventOutcome>),
+    Raised(Raised),
+    /// Whether anything was settled.
+    Resolved(bool),
     Done,
     Failed(StoreError),
 }
@@ -176,12 +182,16 @@ async fn run_one(
             .map(Reply::Committed),
         Command::Raise(finding) => findings::raise(transaction, finding)
             .await
-            .map(Reply::Inserted),
+            .map(Reply::Raised),
         Command::Settle(class, contest, subject) => {
             findings::settle(transaction, *class, *contest, subject)
                 .await
                 .map(|()| Reply::Done)
         }
+        Command::Resolve(id, resolution) => findings::resolve(transaction, *id, resolution)
+            .await
+            .map(Reply::Resolved),
+        Command::Note(note) => reconciliations::write(transaction, note).await,
         Command::Done(sequences) => outbox::done(transaction, sequences)
             .await
             .map(|()| Reply::Done),

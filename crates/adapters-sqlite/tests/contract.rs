@@ -9,6 +9,7 @@ use ports::{
     findings::Findings,
     leaderboard::Leaderboard,
     outbox::Outbox,
+    reconciliations::Reconciliations,
     signups::SignupRepository,
     tasks::{TaskEvents, Tasks},
 };
@@ -70,6 +71,10 @@ impl StoreFixture for Sqlite {
     }
 
     fn findings(&self) -> Arc<dyn Findings> {
+        Arc::clone(&self.store) as _
+    }
+
+    fn reconciliations(&self) -> Arc<dyn Reconciliations> {
         Arc::clone(&self.store) as _
     }
 

@@ -111,6 +111,7 @@ pub(crate) async fn serve(data_dir: &Path, settings: Settings) -> anyhow::Result
         tasks: Arc::clone(&store) as _,
         events: Arc::clone(&store) as _,
         findings: Arc::clone(&store) as _,
+        reconciliations: Arc::clone(&store) as _,
         leaderboard: store as _,
         funds: Arc::new(MeteredFunds(ledger as _)),
         clock: Arc::new(SystemClock),

@@ -7,7 +7,7 @@ use crate::{
     samples::{CROWD, contest_id},
 };
 use domain::{finding::FindingClass, ids::ContestId, time::UnixMillis};
-use ports::findings::{Finding, FindingFilter};
+use ports::findings::{Finding, FindingFilter, OpenFindings, Raised, Resolution, Resolved};
 use uuid::Uuid;
 
 crate::suite::suite! { findings_suite in findings:
@@ -19,6 +19,11 @@ crate::suite::suite! { findings_suite in findings:
     a_list_is_oldest_first_each_once,
     a_list_is_narrowed_by_contest_and_by_what_became_of_them,
     findings_survive_a_crash,
+    whoever_raises_what_is_open_is_told_which_one_it_is,
+    a_person_settles_one_finding_once_with_a_note,
+    what_settled_by_itself_is_not_a_persons_word,
+    what_a_person_has_resolved_is_raised_again_only_if_it_looks_otherwise,
+    what_is_open_is_counted_by_class_with_the_oldest,
 }
 
 fn finding(class: FindingClass, contest: ContestId, subject: &str, at: UnixMillis) -> Finding {
@@ -30,11 +35,32 @@ fn finding(class: FindingClass, contest: ContestId, subject: &str, at: UnixMilli
         evidence: "here 10, there '9' 差异 \"\n\\".to_owned(),
         found_at: at,
         settled_at: None,
+        user_id: (subject == "ann").then(|| "ann".parse().expect("a user")),
+        resolution: None,
     }
 }
 
+/// True if it is new, and then it is the one that was raised.
 async fn raise<F: StoreFixture>(store: &F, finding: &Finding) -> bool {
+    let raised = raised(store, finding).await;
+    assert!(!raised.is_new || raised.id == finding.id);
+    raised.is_new
+}
+
+async fn raised<F: StoreFixture>(store: &F, finding: &Finding) -> Raised {
     store.findings().raise(finding).await.expect("an answer")
+}
+
+async fn resolve<F: StoreFixture>(store: &F, id: Uuid, resolution: &Resolution) -> Resolved {
+    let findings = store.findings();
+    findings.resolve(id, resolution).await.expect("an answer")
+}
+
+fn word(by: &str, note: &str) -> Resolution {
+    Resolution {
+        by: by.parse().expect("a user"),
+        note: note.to_owned(),
+    }
 }
 
 fn of(contest: ContestId, open_only: bool) -> FindingFilter {
@@ -64,7 +90,10 @@ fn assert_same(read: &Finding, written: &Finding) {
         evidence,
         found_at,
         settled_at,
+        user_id,
+        resolution,
     } = read;
+    assert_eq!(*user_id, written.user_id);
     assert_eq!(*id, written.id);
     assert_eq!(*class, written.class);
     assert_eq!(*contest_id, written.contest_id);
@@ -72,6 +101,7 @@ fn assert_same(read: &Finding, written: &Finding) {
     assert_eq!(*evidence, written.evidence);
     assert_eq!(*found_at, written.found_at);
     assert_eq!(*settled_at, written.settled_at);
+    assert_eq!(*resolution, written.resolution);
 }
 
 async fn a_finding_reads_back_whole_in_every_class<F: StoreFixture>(store: F) {
@@ -126,7 +156,7 @@ async fn of_many_that_see_the_same_one_writes_it_down<F: StoreFixture>(store: F)
     let calls = (0..CROWD).map(|_| {
         let findings = store.findings();
         let one = finding(FindingClass::PoolDiffers, contest, "pool", time);
-        async move { (findings.raise(&one).await.expect("an answer"), one) }
+        async move { (findings.raise(&one).await.expect("an answer").is_new, one) }
     });
     let answers = at_once(calls).await;
     let new: Vec<_> = answers
@@ -291,6 +321,139 @@ async fn a_list_is_narrowed_by_contest_and_by_what_became_of_them<F: StoreFixtur
         assert_eq!(subjects, wanted, "{filter:?}");
         assert!(contest.is_none() || found.iter().all(|one| Some(one.contest_id) == contest));
     }
+}
+
+// clause 1
+async fn whoever_raises_what_is_open_is_told_which_one_it_is<F: StoreFixture>(store: F) {
+    let (contest, time) = (contest_id(), now(&store).await);
+    let first = finding(FindingClass::Stuck, contest, "ann", time);
+    assert!(raise(&store, &first).await);
+    let again = finding(FindingClass::Stuck, contest, "ann", time.plus(9));
+    let known = Raised {
+        id: first.id,
+        is_new: false,
+    };
+    assert_eq!(raised(&store, &again).await, known);
+    assert_eq!(raised(&store, &first).await, known);
+    let read = store.findings().finding(first.id).await.expect("read");
+    assert_eq!(read.as_ref(), Some(&first));
+    let absent = store.findings().finding(again.id).await.expect("read");
+    assert_eq!(absent, None);
+}
+
+// clause 4
+async fn a_person_settles_one_finding_once_with_a_note<F: StoreFixture>(store: F) {
+    let (contest, time) = (contest_id(), now(&store).await);
+    let one = finding(FindingClass::FeeMissing, contest, "ann", time);
+    let other = finding(FindingClass::FeeMissing, contest, "bob", time);
+    assert!(raise(&store, &one).await && raise(&store, &other).await);
+    let said = word("olga", "paid by hand, 差异 'closed' \"\n\\");
+    let earliest = now(&store).await;
+    let Resolved::Yes(settled) = resolve(&store, one.id, &said).await else {
+        panic!("it was open");
+    };
+    let settled_at = settled.settled_at.expect("settled");
+    assert!((earliest..=now(&store).await).contains(&settled_at));
+    let wanted = Finding {
+        settled_at: Some(settled_at),
+        resolution: Some(said.clone()),
+        ..one.clone()
+    };
+    assert_same(&settled, &wanted);
+    assert_eq!(
+        listed(&store, contest, false).await,
+        [wanted.clone(), other]
+    );
+    // The same word again is the same answer; another one comes too late, and changes nothing.
+    assert_eq!(
+        resolve(&store, one.id, &said).await,
+        Resolved::Yes(wanted.clone())
+    );
+    let late = resolve(&store, one.id, &word("oleg", "no")).await;
+    assert_eq!(late, Resolved::Before(wanted));
+    assert_eq!(
+        resolve(&store, Uuid::now_v7(), &said).await,
+        Resolved::Missing
+    );
+    let store = store.reopen().await;
+    let read = store.findings().finding(one.id).await.expect("read");
+    assert_eq!(read.and_then(|read| read.resolution), Some(said));
+}
+
+// clause 4
+async fn what_settled_by_itself_is_not_a_persons_word<F: StoreFixture>(store: F) {
+    let (contest, time) = (contest_id(), now(&store).await);
+    let one = finding(FindingClass::Stuck, contest, "ann", time);
+    assert!(raise(&store, &one).await);
+    let settled = store.findings().settle(one.class, contest, "ann").await;
+    settled.expect("an answer");
+    let late = resolve(&store, one.id, &word("olga", "mine")).await;
+    let Resolved::Before(read) = late else {
+        panic!("{late:?}");
+    };
+    assert_eq!(read.resolution, None);
+    // It is new when it comes back, however much it looks the same.
+    let back = finding(FindingClass::Stuck, contest, "ann", time.plus(5));
+    assert!(raise(&store, &back).await);
+}
+
+// clause 4
+async fn what_a_person_has_resolved_is_raised_again_only_if_it_looks_otherwise<F: StoreFixture>(
+    store: F,
+) {
+    let (contest, time) = (contest_id(), now(&store).await);
+    let one = finding(FindingClass::AmountDiffers, contest, "order", time);
+    assert!(raise(&store, &one).await);
+    let resolved = resolve(&store, one.id, &word("olga", "agreed with finance")).await;
+    assert!(matches!(resolved, Resolved::Yes(_)));
+    let same = finding(FindingClass::AmountDiffers, contest, "order", time.plus(5));
+    let known = Raised {
+        id: one.id,
+        is_new: false,
+    };
+    assert_eq!(raised(&store, &same).await, known);
+    assert_eq!(listed(&store, contest, true).await, []);
+    let worse = Finding {
+        evidence: "here 10, there 11".to_owned(),
+        ..finding(FindingClass::AmountDiffers, contest, "order", time.plus(6))
+    };
+    assert!(raise(&store, &worse).await);
+    // The person's word was about what came before.
+    let settled = store.findings().settle(one.class, contest, "order").await;
+    settled.expect("an answer");
+    let back = finding(FindingClass::AmountDiffers, contest, "order", time.plus(7));
+    assert!(raise(&store, &back).await);
+    assert_eq!(listed(&store, contest, true).await, [back]);
+}
+
+// clause 5
+async fn what_is_open_is_counted_by_class_with_the_oldest<F: StoreFixture>(store: F) {
+    let time = now(&store).await;
+    assert_eq!(store.findings().open().await.expect("counted"), []);
+    for (class, subject, age) in [
+        (FindingClass::Stuck, "ann", 5),
+        (FindingClass::FeeMissing, "ann", 3),
+        (FindingClass::Stuck, "bob", 9),
+        (FindingClass::OrphanTransfer, "eve", 7),
+    ] {
+        let one = finding(class, contest_id(), subject, time.plus(-age));
+        assert!(raise(&store, &one).await);
+        if class == FindingClass::OrphanTransfer {
+            resolve(&store, one.id, &word("olga", "known")).await;
+        }
+    }
+    let open = |class, findings, age: i64| OpenFindings {
+        class,
+        findings,
+        oldest: time.plus(-age),
+    };
+    assert_eq!(
+        store.findings().open().await.expect("counted"),
+        [
+            open(FindingClass::FeeMissing, 1, 3),
+            open(FindingClass::Stuck, 2, 9)
+        ]
+    );
 }
 
 async fn findings_survive_a_crash<F: StoreFixture>(store: F) {

@@ -14,6 +14,7 @@ use ports::{
     findings::Findings,
     leaderboard::Leaderboard,
     outbox::Outbox,
+    reconciliations::Reconciliations,
     signups::{Enrolled, SignupCommit, SignupRepository},
     store::{Committed, Page},
     tasks::{TaskEvents, Tasks},
@@ -58,6 +59,8 @@ pub trait StoreFixture: Sized + Send + Sync + 'static {
     fn leaderboard(&self) -> Arc<dyn Leaderboard>;
     /// The findings.
     fn findings(&self) -> Arc<dyn Findings>;
+    /// The reconciliation's own records.
+    fn reconciliations(&self) -> Arc<dyn Reconciliations>;
     /// The outbox.
     fn outbox(&self) -> Arc<dyn Outbox>;
 }

@@ -7,6 +7,7 @@ pub mod funds;
 pub mod leaderboard;
 pub mod leases;
 pub mod outbox;
+pub mod reconciliations;
 pub mod shown;
 pub mod signups;
 pub mod tickets;

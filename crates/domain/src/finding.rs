@@ -1,4 +1,4 @@
-//! Differences between our rows and the funds system, by class.
+//! Differences between our rows and the funds system, by class, and how a repair ended.
 
 crate::terms::choice! {
     /// A class of difference (差异).
@@ -27,5 +27,17 @@ crate::terms::choice! {
         Stuck = "STUCK",
         /// The live tally is not what the rows say.
         TallyDiffers = "TALLY_DIFFERS",
+    }
+}
+
+crate::terms::choice! {
+    /// How a repair ended.
+    RepairOutcome {
+        /// It is mended.
+        Done = "done",
+        /// There was nothing to mend any more.
+        Needless = "needless",
+        /// It could not be made; the finding stays open.
+        Failed = "failed",
     }
 }

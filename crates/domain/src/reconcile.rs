@@ -223,19 +223,15 @@ impl Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let moved = |content: &Content| {
-            let Content { from, to, amount } = content;
-            format!("{amount} from {from} to {to}")
-        };
         write!(f, "{}", self.known)?;
         if let Some(ours) = &self.ours {
-            write!(f, ": {}", moved(ours))?;
+            write!(f, ": {ours}")?;
         }
         match &self.theirs {
             None => write!(f, "; the funds system has no such transfer"),
             Some(theirs) => {
-                let (moved, position) = (moved(&theirs.content), theirs.receipt.position.0);
-                write!(f, "; the funds system has {moved} at position {position}")
+                let (content, position) = (&theirs.content, theirs.receipt.position.0);
+                write!(f, "; the funds system has {content} at position {position}")
             }
         }
     }
@@ -251,6 +247,21 @@ pub enum Repair {
     /// The row was lost, and is written again for this fee, which goes back. Until the contest settles it
     /// waits for the viewer, who may repeat the signup.
     Restore(UserId, Coins),
+}
+
+impl fmt::Display for Repair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Apply(_) => f.write_str("the row says what the funds system has"),
+            Self::PayAgain(_, content) => write!(f, "{content} is sent again under its order"),
+            Self::Restore(user, fee) => {
+                write!(
+                    f,
+                    "the lost row of {user} is written again, its fee of {fee} goes back"
+                )
+            }
+        }
+    }
 }
 
 impl Repair {

@@ -5,6 +5,7 @@ use crate::{
     order::{Account, OrderId},
     time::UnixMillis,
 };
+use std::fmt;
 
 /// A place in the funds system's commit order. What carries a higher one happened later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,6 +30,13 @@ pub struct Content {
     pub to: Account,
     /// How much, at least 1.
     pub amount: Coins,
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { from, to, amount } = self;
+        write!(f, "{amount} from {from} to {to}")
+    }
 }
 
 /// One applied transfer as the funds system keeps it.

@@ -10,6 +10,7 @@ pub mod funds;
 pub mod leaderboard;
 pub mod leases;
 pub mod outbox;
+pub mod reconciliations;
 pub mod shown;
 pub mod signups;
 pub mod store;

@@ -79,6 +79,7 @@ pub async fn open(settings: &Settings) -> anyhow::Result<Stack> {
         tasks,
         events: Arc::clone(&own) as _,
         findings: Arc::clone(&own) as _,
+        reconciliations: Arc::clone(&own) as _,
         leaderboard: Arc::clone(&own) as _,
         leases: own as _,
         funds: Arc::clone(&funds) as _,

@@ -6,7 +6,7 @@ use domain::{
     time::UnixMillis,
     transfer::{Position, Receipt},
 };
-use ports::store::StoreError;
+use ports::{findings::Resolution, store::StoreError};
 use std::str::FromStr;
 
 /// Which row is being parsed, for errors.
@@ -46,6 +46,18 @@ impl Context<'_> {
             .map_err(|_| self.inconsistent(format!("{column} is {text:?}")))
     }
 
+    /// A column in a form of ours that may be null.
+    ///
+    /// # Errors
+    /// When it does not parse.
+    pub fn maybe_parsed<T: FromStr>(
+        &self,
+        column: &'static str,
+        text: Option<String>,
+    ) -> Result<Option<T>, StoreError> {
+        text.map(|text| self.parsed(column, &text)).transpose()
+    }
+
     /// A column that names a choice.
     ///
     /// # Errors
@@ -73,6 +85,25 @@ impl Context<'_> {
     /// When it is below zero.
     pub fn count(&self, column: &'static str, number: i64) -> Result<u64, StoreError> {
         u64::try_from(number).map_err(|_| self.inconsistent(format!("{column} is {number}")))
+    }
+
+    /// A person's word on a finding.
+    ///
+    /// # Errors
+    /// When only one half of it is there, or nobody can have said it.
+    pub fn resolution(
+        &self,
+        by: Option<String>,
+        note: Option<String>,
+    ) -> Result<Option<Resolution>, StoreError> {
+        match (by, note) {
+            (None, None) => Ok(None),
+            (Some(by), Some(note)) => Ok(Some(Resolution {
+                by: self.parsed("resolved_by", &by)?,
+                note,
+            })),
+            _ => Err(self.inconsistent("resolved_by and note do not agree")),
+        }
     }
 
     /// Position and time of a transfer.

@@ -6,4 +6,4 @@ pub mod mysql;
 pub mod snapshot;
 pub mod sqlite;
 
-pub use records::{contest_record, record, signup_record};
+pub use records::{contest_record, reconciliation_record, record, signup_record};

@@ -1,5 +1,5 @@
 //! What runs beside the requests, or in a process of its own: contests that have something due,
-//! compensation, and the relay.
+//! compensation, reconciliation, and the relay.
 
 use crate::{Contests, crash::caught};
 use std::{error::Error, future::Future, sync::Arc, time::Duration};
@@ -11,11 +11,20 @@ use tokio::{
 /// How long the loops wait when there was nothing to do. A contest's freeze follows its tasks'
 /// end and grace by at most this and the work itself.
 const IDLE: Duration = Duration::from_millis(100);
+/// The same for those that look at what is rarely there, or never urgent.
+const SLOW: Duration = Duration::from_secs(1);
 /// How long a loop waits after it failed or crashed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The most contests that are driven at once. One of a million signups takes its time, and the others
 /// go on beside it.
 const CONTESTS_MAX: usize = 12;
+
+/// What is looked at seldom.
+#[derive(Clone, Copy)]
+enum Slow {
+    Runs,
+    Watch,
+}
 
 /// Starts the loops; they end soon after `stop` changes. Several nodes may run them at once: they
 /// divide the work by leases.
@@ -26,13 +35,30 @@ pub fn start(contests: &Arc<Contests>, stop: &watch::Receiver<bool>) -> Vec<Join
         stop.clone(),
     )));
     let compensating = Arc::clone(contests);
-    loops.push(tokio::spawn(run("compensation", stop.clone(), move || {
-        let contests = Arc::clone(&compensating);
-        async move { contests.compensate().await }
-    })));
+    loops.push(tokio::spawn(run(
+        "compensation",
+        IDLE,
+        stop.clone(),
+        move || {
+            let contests = Arc::clone(&compensating);
+            async move { contests.compensate().await }
+        },
+    )));
+    for (name, what) in [("reconciliation", Slow::Runs), ("watch", Slow::Watch)] {
+        let contests = Arc::clone(contests);
+        loops.push(tokio::spawn(run(name, SLOW, stop.clone(), move || {
+            let contests = Arc::clone(&contests);
+            async move {
+                match what {
+                    Slow::Runs => contests.carry_on_runs().await,
+                    Slow::Watch => contests.watch().await,
+                }
+            }
+        })));
+    }
     if contests.ports().shown.is_some() {
         let relaying = Arc::clone(contests);
-        loops.push(tokio::spawn(run("relay", stop.clone(), move || {
+        loops.push(tokio::spawn(run("relay", IDLE, stop.clone(), move || {
             let contests = Arc::clone(&relaying);
             async move { contests.relay().await }
         })));
@@ -74,14 +100,18 @@ async fn drive_contests(contests: Arc<Contests>, mut stop: watch::Receiver<bool>
 
 /// Runs `round` again and again until `stop` changes, with a pause between. A round that panics is
 /// reported, and the loop goes on (hazard G5).
-async fn run<F, E>(name: &'static str, mut stop: watch::Receiver<bool>, round: impl Fn() -> F)
-where
+async fn run<F, E>(
+    name: &'static str,
+    idle: Duration,
+    mut stop: watch::Receiver<bool>,
+    round: impl Fn() -> F,
+) where
     F: Future<Output = Result<usize, E>> + Send + 'static,
     E: Error + Send + 'static,
 {
     while !*stop.borrow() {
         let pause = match tokio::spawn(round()).await {
-            Ok(Ok(_)) => IDLE,
+            Ok(Ok(_)) => idle,
             Ok(Err(error)) => {
                 tracing::warn!(
                     loop_name = name,

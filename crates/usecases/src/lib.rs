@@ -5,6 +5,7 @@
 //! [`settle`] is the same loop for the contest itself.
 
 mod admin;
+mod audit;
 pub mod background;
 mod claim;
 mod compensate;
@@ -20,27 +21,31 @@ mod payments;
 mod read;
 pub mod reconcile;
 mod relay;
+pub mod runs;
 mod sandbox;
 mod settle;
 pub mod sheet;
 mod shown;
 mod sign_up;
+pub mod verdict;
+mod watch;
 
 pub use admin::{Cancelled, Created, ParkedOutcome, Settled};
 pub use claim::Claimed;
 pub use passes::Pass;
 pub use read::{Own, Pool, Report, Seen, count};
 pub use sandbox::Granted;
-pub use shown::Shown;
+pub use shown::{Rebuilt, Shown};
 pub use sign_up::SignedUp;
 
 use counted::Counted;
 use domain::{
     contest::PhaseError,
     finding::FindingClass,
-    ids::{ContestId, SignupId},
+    ids::{ContestId, SignupId, UserId},
     signup::TransitionError,
 };
+use mend::Reconciling;
 use pace::Pace;
 use ports::{
     contests::ContestRepository,
@@ -48,6 +53,7 @@ use ports::{
     funds::{ANSWER_MS_MAX, Capabilities, Funds, FundsError},
     leaderboard::Leaderboard,
     leases::Leases,
+    reconciliations::Reconciliations,
     signups::SignupRepository,
     store::StoreError,
     system::{Clock, IdSource},
@@ -71,6 +77,7 @@ pub struct Ports {
     pub tasks: Arc<dyn Tasks>,
     pub events: Arc<dyn TaskEvents>,
     pub findings: Arc<dyn Findings>,
+    pub reconciliations: Arc<dyn Reconciliations>,
     pub leaderboard: Arc<dyn Leaderboard>,
     pub funds: Arc<dyn Funds>,
     pub clock: Arc<dyn Clock>,
@@ -92,6 +99,7 @@ pub struct Contests {
     flights: Flights,
     counted: Counted,
     relay_place: Place,
+    reconciling: Reconciling,
     /// Who this process is to the others that share the store.
     node: Uuid,
 }
@@ -160,8 +168,16 @@ impl Contests {
                 flights: Flights::default(),
                 counted: Counted::default(),
                 relay_place: Place::default(),
+                reconciling: Reconciling::default(),
             }),
         }
+    }
+
+    /// The same flows, reconciled by these settings.
+    #[must_use]
+    pub const fn reconciled(mut self, settings: Reconciling) -> Self {
+        self.reconciling = settings;
+        self
     }
 
     /// The ports, for reads that need no flow.
@@ -179,18 +195,34 @@ impl Contests {
         subject: String,
         evidence: String,
     ) {
+        self.raise_about(None, class, contest, subject, evidence)
+            .await;
+    }
+
+    /// Writes a finding about a viewer down; the id of the one that says it, old or new, if it could be
+    /// written.
+    async fn raise_about(
+        &self,
+        user: Option<&UserId>,
+        class: FindingClass,
+        contest: ContestId,
+        subject: String,
+        evidence: String,
+    ) -> Option<Uuid> {
         let finding = Finding {
             id: self.ports.ids.next(),
             class,
             contest_id: contest,
             subject,
+            user_id: user.cloned(),
             evidence,
             found_at: self.ports.clock.now(),
             settled_at: None,
+            resolution: None,
         };
         let raised = self.ports.findings.raise(&finding).await;
         // Once: what stays open is seen again at every pass.
-        if !matches!(raised, Ok(false)) {
+        if !raised.as_ref().is_ok_and(|raised| !raised.is_new) {
             let Finding {
                 subject, evidence, ..
             } = &finding;
@@ -198,12 +230,15 @@ impl Contests {
                 finding.class = class.name(), contest.id = %contest, finding.subject = subject, evidence, "finding"
             );
         }
-        if let Err(error) = raised {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "a finding could not be written"
-            );
-        }
+        raised
+            .inspect_err(|error| {
+                tracing::error!(
+                    error = error as &dyn std::error::Error,
+                    "a finding could not be written"
+                );
+            })
+            .ok()
+            .map(|raised| raised.id)
     }
 
     /// Settles a finding that is no longer true, if there is one.

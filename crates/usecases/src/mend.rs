@@ -8,13 +8,14 @@ use crate::{
 };
 use domain::{
     contest::Contest,
-    finding::FindingClass,
-    ids::ContestId,
+    finding::{FindingClass, RepairOutcome},
+    ids::{ContestId, UserId},
     order::OrderId,
     reconcile::{Difference, Repair},
 };
-use ports::{findings::FindingFilter, funds::TransferOutcome};
+use ports::{findings::FindingFilter, funds::TransferOutcome, reconciliations::LoggedRepair};
 use std::collections::BTreeSet;
+use uuid::Uuid;
 
 /// The findings of one page.
 const PAGE: usize = 1_000;
@@ -32,26 +33,90 @@ const COMPARED: [FindingClass; 9] = [
     FindingClass::RefundMissing,
 ];
 
+/// How the reconciliation is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reconciling {
+    /// How far one comparison goes.
+    pub bounds: Bounds,
+    /// What one run may repair by itself; none: nothing (the kill switch).
+    pub limits: Option<Limits>,
+    /// How often the log of a pool account is read on, in milliseconds.
+    pub tail_every_ms: i64,
+    /// How long after all rows of a contest were looked up at the funds system this begins again, in
+    /// milliseconds.
+    pub walk_every_ms: i64,
+    /// How long after its end a contest's log is still read, in milliseconds.
+    pub watched_ms: i64,
+}
+
+impl Default for Reconciling {
+    fn default() -> Self {
+        Self {
+            bounds: Bounds::default(),
+            limits: Some(Limits::default()),
+            tail_every_ms: 30_000,
+            walk_every_ms: 600_000,
+            watched_ms: 7 * 24 * 3_600_000,
+        }
+    }
+}
+
 /// How much one run repairs by itself. Where more is to be repaired, nothing is: then the log or the
 /// database is wrong as a whole, and a person is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The most repairs.
-    pub repairs: usize,
+    pub repairs: u64,
     /// The most coins that they may move.
     pub coins: u64,
 }
 
-/// What a run came to.
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            repairs: 1_000,
+            coins: 1_000_000,
+        }
+    }
+}
+
+impl Limits {
+    /// What is left after some repairs.
+    #[must_use]
+    pub const fn less(self, repairs: u64, coins: u64) -> Self {
+        Self {
+            repairs: self.repairs.saturating_sub(repairs),
+            coins: self.coins.saturating_sub(coins),
+        }
+    }
+}
+
+/// What a reconciliation of one contest came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reconciled {
     /// What differed.
     pub compared: Compared,
+    /// The findings that say so, those included that were open before.
+    pub findings: Vec<Uuid>,
     /// The orders whose difference was repaired.
     pub repaired: Vec<OrderId>,
+    /// The coins that the repairs may have moved.
+    pub coins: u64,
     /// True where more was to be repaired than a run may.
     pub is_over_limits: bool,
 }
+
+/// On whose behalf repairs are made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Behalf {
+    /// The run.
+    pub(crate) run: Option<Uuid>,
+    /// The operator.
+    pub(crate) by: Option<UserId>,
+}
+
+/// A difference and the finding that says it, if it could be written.
+type Told = (Difference, Option<Uuid>);
 
 impl Contests {
     /// Reconciles one contest: writes findings down, settles those that are no longer true, and repairs
@@ -65,92 +130,99 @@ impl Contests {
         bounds: Bounds,
         limits: Option<Limits>,
     ) -> Result<Reconciled, Failure> {
+        self.reconcile_for(id, bounds, limits, &Behalf::default())
+            .await
+    }
+
+    pub(crate) async fn reconcile_for(
+        &self,
+        id: ContestId,
+        bounds: Bounds,
+        limits: Option<Limits>,
+        behalf: &Behalf,
+    ) -> Result<Reconciled, Failure> {
         let Some(contest) = self.ports.contests.get(id).await? else {
             return Err(Failure::Gone(id.to_string()));
         };
         let compared = self.compare(&contest, bounds).await?;
-        self.write_down(&contest, &compared).await?;
-        let mut reconciled = Reconciled {
+        let mut findings: Vec<Uuid> = self.tell_of_pool(&contest, &compared).await;
+        let told = if compared.is_cut {
+            // It is the log or the database that is wrong, not one viewer after the other.
+            Vec::new()
+        } else {
+            self.tell(&contest, compared.differences.clone()).await
+        };
+        findings.extend(told.iter().filter_map(|(_, id)| *id));
+        if !compared.is_cut {
+            self.settle_what_is_gone(id, &told).await?;
+        }
+        let mended = self.mend_within(&contest, &told, limits, behalf).await;
+        Ok(Reconciled {
+            is_over_limits: mended.is_over_limits || (compared.is_cut && limits.is_some()),
             compared,
-            repaired: Vec::new(),
-            is_over_limits: false,
-        };
-        let Some(limits) = limits else {
-            return Ok(reconciled);
-        };
-        let differences = &reconciled.compared.differences;
-        let repairs: Vec<(&Difference, &Repair)> = differences
-            .iter()
-            .filter_map(|one| Some((one, one.repair.as_ref()?)))
-            .filter(|(_, repair)| repair.is_automatic())
-            .collect();
-        let coins = repairs.iter().map(|(_, repair)| repair.coins().get());
-        let is_over = repairs.len() > limits.repairs || coins.sum::<u64>() > limits.coins;
-        if is_over || reconciled.compared.is_cut {
-            reconciled.is_over_limits = true;
-            return Ok(reconciled);
-        }
-        for (difference, repair) in repairs {
-            match self.mend(&contest, difference, repair).await {
-                Ok(true) => {
-                    let subject = difference.order.to_string();
-                    self.withdraw(difference.class, id, &subject).await;
-                    reconciled.repaired.push(difference.order);
-                }
-                Ok(false) => {}
-                Err(error) => tracing::warn!(
-                    contest.id = %id, order = %difference.order,
-                    error = &error as &dyn std::error::Error, "a repair failed; its finding stays"
-                ),
-            }
-        }
-        Ok(reconciled)
+            findings,
+            repaired: mended.repaired,
+            coins: mended.coins,
+        })
     }
 
-    /// Raises what was found, and settles what is no longer true.
-    async fn write_down(&self, contest: &Contest, compared: &Compared) -> Result<(), Failure> {
-        for one in &compared.differences {
-            self.raise(
-                one.class,
-                contest.id,
-                one.order.to_string(),
-                one.to_string(),
-            )
-            .await;
+    /// Says of each difference that it is there.
+    pub(crate) async fn tell(&self, contest: &Contest, differences: Vec<Difference>) -> Vec<Told> {
+        let mut told = Vec::with_capacity(differences.len());
+        for one in differences {
+            let (subject, evidence) = (one.order.to_string(), one.to_string());
+            let user = one.user.as_ref();
+            let id = self
+                .raise_about(user, one.class, contest.id, subject, evidence)
+                .await;
+            told.push((one, id));
         }
+        told
+    }
+
+    /// Says whether the pool account holds what rows and differences explain.
+    async fn tell_of_pool(&self, contest: &Contest, compared: &Compared) -> Vec<Uuid> {
         let account = contest.pool_account().to_string();
-        if compared.is_cut {
-            let evidence = format!(
+        let evidence = if compared.is_cut {
+            format!(
                 "rows and log differ in more than is looked at: {} rows, {} transfers",
                 compared.rows, compared.transfers
-            );
-            self.raise(FindingClass::PoolDiffers, contest.id, account, evidence)
-                .await;
-            return Ok(());
-        }
-        if compared.pool.is_explained() {
+            )
+        } else if compared.pool.is_explained() {
             self.withdraw(FindingClass::PoolDiffers, contest.id, &account)
                 .await;
+            return Vec::new();
         } else {
-            let evidence = compared.pool.to_string();
-            self.raise(FindingClass::PoolDiffers, contest.id, account, evidence)
-                .await;
-        }
-        let seen: BTreeSet<(FindingClass, String)> = compared
-            .differences
+            compared.pool.to_string()
+        };
+        let raised = self
+            .raise_about(
+                None,
+                FindingClass::PoolDiffers,
+                contest.id,
+                account,
+                evidence,
+            )
+            .await;
+        raised.into_iter().collect()
+    }
+
+    /// Settles findings of a comparison that no longer finds them.
+    async fn settle_what_is_gone(&self, contest: ContestId, told: &[Told]) -> Result<(), Failure> {
+        let seen: BTreeSet<(FindingClass, String)> = told
             .iter()
-            .map(|one| (one.class, one.order.to_string()))
+            .map(|(one, _)| (one.class, one.order.to_string()))
             .collect();
         let mut after = None;
         loop {
-            let filter = FindingFilter::open_of(contest.id);
+            let filter = FindingFilter::open_of(contest);
             let open = self.ports.findings.list(filter, after, PAGE).await?;
             for finding in open.items {
                 let is_ours =
                     COMPARED.contains(&finding.class) && finding.subject.parse::<OrderId>().is_ok();
                 let key = (finding.class, finding.subject);
                 if is_ours && !seen.contains(&key) {
-                    self.withdraw(key.0, contest.id, &key.1).await;
+                    self.withdraw(key.0, contest, &key.1).await;
                 }
             }
             match open.next {
@@ -160,7 +232,97 @@ impl Contests {
         }
     }
 
-    /// Repairs a difference by the paths that everything takes; true if that is done.
+    /// Repairs what nobody need be asked about, if all of it is within `limits`.
+    pub(crate) async fn mend_within(
+        &self,
+        contest: &Contest,
+        told: &[Told],
+        limits: Option<Limits>,
+        behalf: &Behalf,
+    ) -> Mended {
+        let mut mended = Mended::default();
+        let Some(limits) = limits else {
+            return mended;
+        };
+        let repairs: Vec<(&Difference, Uuid, &Repair)> = told
+            .iter()
+            .filter_map(|(one, finding)| Some((one, (*finding)?, one.repair.as_ref()?)))
+            .filter(|(.., repair)| repair.is_automatic())
+            .collect();
+        let coins: u64 = repairs
+            .iter()
+            .map(|(.., repair)| repair.coins().get())
+            .sum();
+        if repairs.len() as u64 > limits.repairs || coins > limits.coins {
+            tracing::error!(
+                contest.id = %contest.id, repairs = repairs.len(), coins,
+                limits.repairs, limits.coins,
+                "more is to be repaired than one run may: nothing is, and a person has to look"
+            );
+            mended.is_over_limits = true;
+            return mended;
+        }
+        for (difference, finding, repair) in repairs {
+            match self
+                .mend_logged(contest, difference, finding, repair, behalf)
+                .await
+            {
+                Ok(RepairOutcome::Done) => {
+                    mended.repaired.push(difference.order);
+                    mended.coins += repair.coins().get();
+                }
+                Ok(RepairOutcome::Needless | RepairOutcome::Failed) => {}
+                Err(error) => tracing::warn!(
+                    contest.id = %contest.id, order = %difference.order,
+                    error = &error as &dyn std::error::Error, "a repair failed; its finding stays"
+                ),
+            }
+        }
+        mended
+    }
+
+    /// Writes a repair down, makes it, and writes down how it ended. One whose end is not written was
+    /// made or not: the next comparison sees what is left.
+    pub(crate) async fn mend_logged(
+        &self,
+        contest: &Contest,
+        difference: &Difference,
+        finding: Uuid,
+        repair: &Repair,
+        behalf: &Behalf,
+    ) -> Result<RepairOutcome, Failure> {
+        let records = &self.ports.reconciliations;
+        let logged = LoggedRepair {
+            id: self.ports.ids.next(),
+            finding_id: finding,
+            run_id: behalf.run,
+            by: behalf.by.clone(),
+            contest_id: contest.id,
+            order_id: difference.order,
+            what: repair.to_string(),
+            evidence: difference.to_string(),
+            coins: repair.coins(),
+            begun_at: self.ports.clock.now(),
+            ended: None,
+        };
+        records.begin_repair(&logged).await?;
+        let made = self.mend(contest, difference, repair).await;
+        let outcome = match &made {
+            Ok(true) => RepairOutcome::Done,
+            Ok(false) => RepairOutcome::Needless,
+            Err(_) => RepairOutcome::Failed,
+        };
+        records.end_repair(logged.id, outcome).await?;
+        made?;
+        if outcome == RepairOutcome::Done {
+            let subject = difference.order.to_string();
+            self.withdraw(difference.class, contest.id, &subject).await;
+        }
+        Ok(outcome)
+    }
+
+    /// Repairs a difference by the paths that everything takes; true if that is done, false if there
+    /// is nothing to repair any more.
     async fn mend(
         &self,
         contest: &Contest,
@@ -183,8 +345,14 @@ impl Contests {
                 Ok(driven.signup.version > before)
             }
             Repair::PayAgain(leg, content) => {
-                let outcome = self.transfer(leg.clone(), content.clone(), None).await;
-                Ok(matches!(outcome, TransferOutcome::Applied(_)))
+                match self.transfer(leg.clone(), content.clone(), None).await {
+                    TransferOutcome::Applied(_) => Ok(true),
+                    TransferOutcome::Refused(reason) => Err(Failure::Books(format!(
+                        "{content} was refused: {}",
+                        reason.name()
+                    ))),
+                    other => Err(Failure::Books(format!("{content}: {other:?}"))),
+                }
             }
             Repair::Restore(..) => match &difference.theirs {
                 Some(fee) => self.adopt(contest, fee).await,
@@ -192,4 +360,15 @@ impl Contests {
             },
         }
     }
+}
+
+/// What was repaired of one contest.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Mended {
+    /// The orders.
+    pub(crate) repaired: Vec<OrderId>,
+    /// The coins that may have moved.
+    pub(crate) coins: u64,
+    /// True where more was to be repaired than is allowed.
+    pub(crate) is_over_limits: bool,
 }

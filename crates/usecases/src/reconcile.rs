@@ -87,16 +87,21 @@ impl Pool {
     }
 }
 
-/// What lies in buckets that differ.
+/// What may differ.
 #[derive(Default)]
-struct Candidates {
-    viewers: BTreeSet<UserId>,
-    own_legs: BTreeSet<OwnLeg>,
-    transfers: Vec<Transfer>,
-    is_cut: bool,
+pub(crate) struct Candidates {
+    pub(crate) viewers: BTreeSet<UserId>,
+    pub(crate) own_legs: BTreeSet<OwnLeg>,
+    pub(crate) transfers: Vec<Transfer>,
+    pub(crate) is_cut: bool,
 }
 
 impl Candidates {
+    /// True where nothing is to be looked at again.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.viewers.is_empty() && self.own_legs.is_empty() && self.transfers.is_empty()
+    }
+
     /// False once there are more than is looked at.
     fn are_few(&mut self, most: usize) -> bool {
         self.is_cut |= self.viewers.len().max(self.transfers.len()) > most;
@@ -125,7 +130,7 @@ fn legs(contest: ContestId, user: &UserId) -> [Leg; LEGS] {
 }
 
 /// The viewer on the other side of a pool's transfer, if it is one.
-fn other_side(transfer: &Transfer) -> Option<&UserId> {
+pub(crate) fn other_side(transfer: &Transfer) -> Option<&UserId> {
     match (&transfer.content.from, &transfer.content.to) {
         (Account::User(user), _) | (_, Account::User(user)) => Some(user),
         _ => None,
@@ -325,7 +330,7 @@ impl Contests {
 
     /// Reads both sides again for what may differ: the funds system first, so that what it has then and
     /// a row does not say was either recorded since or is late.
-    async fn look_again(
+    pub(crate) async fn look_again(
         &self,
         contest: &Contest,
         candidates: Candidates,
@@ -352,11 +357,12 @@ impl Contests {
                 ..
             } = self.look_up(&orders).await?;
             let recorded_before = at.plus(-bounds.recorded_within_ms);
-            let rows: Vec<Option<Signup>> = stream::iter(some)
+            let asked: Vec<_> = some
+                .iter()
                 .map(|user| self.ports.signups.find(contest.id, user))
-                .buffered(AT_ONCE)
-                .try_collect()
-                .await?;
+                .collect();
+            let rows: Vec<Option<Signup>> =
+                stream::iter(asked).buffered(AT_ONCE).try_collect().await?;
             let (answers, _) = transfers.as_chunks::<LEGS>();
             for ((user, row), [fee, prize, refund]) in some.iter().zip(&rows).zip(answers) {
                 let seen = Seen {

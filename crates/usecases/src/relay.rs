@@ -244,7 +244,7 @@ impl Contests {
     async fn rebuild_now(&self, contest: &Contest) -> Result<(), Kept> {
         use crate::shown::RebuildError;
         match rebuild(&self.ports, contest).await {
-            Ok(()) => Ok(()),
+            Ok(_) => Ok(()),
             Err(RebuildError::Shown(error)) => Err(Kept::Shown(error)),
             Err(RebuildError::Store(error)) => Err(Kept::Other(error.into())),
         }

@@ -187,12 +187,7 @@ impl Contests {
         wanted: &Content,
         found: &Transfer,
     ) -> Stepped {
-        let moved = |content: &Content| {
-            let Content { from, to, amount } = content;
-            format!("{amount} from {from} to {to}")
-        };
-        let (found, wanted) = (moved(&found.content), moved(wanted));
-        let evidence = format!("{} moved {found} instead of {wanted}", leg.name());
+        let evidence = format!("{} moved {} instead of {wanted}", leg.name(), found.content);
         let subject = Leg::Own(leg, contest.id).order_id().to_string();
         self.raise(FindingClass::AmountDiffers, contest.id, subject, evidence)
             .await;

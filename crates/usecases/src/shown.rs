@@ -238,6 +238,17 @@ impl Contests {
         }
     }
 
+    /// Builds tally and ranking of a contest anew from its rows, at once.
+    pub async fn rebuild_shown(&self, contest: &Contest) -> Rebuilt {
+        rebuild(&self.ports, contest).await.unwrap_or_else(|error| {
+            tracing::warn!(
+                contest.id = %contest.id, error = &error as &dyn std::error::Error,
+                "tally and ranking could not be rebuilt"
+            );
+            Rebuilt::Unanswered
+        })
+    }
+
     /// Builds tally and ranking of a contest anew, in the background, unless this node has just
     /// begun to, or is at as many as it may. It may be lost without harm: whoever looks next begins
     /// again.
@@ -267,6 +278,19 @@ impl Contests {
     }
 }
 
+/// What became of building tally and ranking anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rebuilt {
+    /// They are as the rows say.
+    Yes,
+    /// Another is at it, from rows that are as new.
+    Busy,
+    /// Redis or the store did not answer.
+    Unanswered,
+    /// Nothing is cached here: what is shown is read from the store.
+    NoCache,
+}
+
 /// Why a rebuild was not done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RebuildError {
@@ -281,16 +305,16 @@ pub(crate) enum RebuildError {
 /// Builds tally and ranking of a contest anew from the store, unless somebody is at it: a second
 /// one that began meanwhile would void the first, and a third one the second, for as long as
 /// somebody looks.
-pub(crate) async fn rebuild(ports: &Ports, contest: &Contest) -> Result<(), RebuildError> {
+pub(crate) async fn rebuild(ports: &Ports, contest: &Contest) -> Result<Rebuilt, RebuildError> {
     let Some(shown) = &ports.shown else {
-        return Ok(());
+        return Ok(Rebuilt::NoCache);
     };
     // An owner of its own: no other call of this node joins in either.
     let (name, owner) = (format!("tally/{}", contest.id), ports.ids.next());
     let Some(mut hold) = Hold::take(ports, name, owner).await? else {
         // What is counted while another builds is added to what it builds; if it dies, whoever
         // looks next begins again, from rows that are as new.
-        return Ok(());
+        return Ok(Rebuilt::Busy);
     };
     let built = build(ports, shown, contest, &mut hold).await;
     hold.let_go(ports).await;
@@ -302,13 +326,13 @@ async fn build(
     shown: &Shown,
     contest: &Contest,
     hold: &mut Hold,
-) -> Result<(), RebuildError> {
+) -> Result<Rebuilt, RebuildError> {
     // Counts that are saved from here on are added to the new one too: nothing is missed between.
     let epoch = shown.tallies.begin(contest).await?;
     let mut after = None;
     loop {
         if !hold.keep(ports).await? {
-            return Ok(());
+            return Ok(Rebuilt::Busy);
         }
         let page = ports
             .signups
@@ -323,7 +347,7 @@ async fn build(
         for chunk in counts.chunks(CHUNK) {
             if !shown.tallies.put(contest, epoch, chunk).await? {
                 // Another node is at it, from rows that are as new.
-                return Ok(());
+                return Ok(Rebuilt::Busy);
             }
         }
         match page.next {
@@ -336,11 +360,11 @@ async fn build(
     let mut after = None;
     loop {
         if !hold.keep(ports).await? {
-            return Ok(());
+            return Ok(Rebuilt::Busy);
         }
         let page = ports.leaderboard.page(contest, after, CHUNK).await?;
         if !shown.ranking.build(contest, epoch, &page.items).await? {
-            return Ok(());
+            return Ok(Rebuilt::Busy);
         }
         match page.next {
             Some(next) => after = Some(next),
@@ -349,7 +373,7 @@ async fn build(
     }
     shown.ranking.finish(contest, epoch).await?;
     tracing::info!(contest.id = %contest.id, "tally and ranking were rebuilt");
-    Ok(())
+    Ok(Rebuilt::Yes)
 }
 
 /// From the live ranking where it is there, else counted in the store.

@@ -34,6 +34,7 @@ impl ContestRepository for MemoryStore {
         let line = (contest.id, contest.version, contest.phase.kind());
         tables.contest_history.push(line);
         tables.contests.insert(contest.id, contest.clone());
+        tables.begin_watch(contest.id, self.time());
         Ok(true)
     }
 
@@ -55,6 +56,7 @@ impl ContestRepository for MemoryStore {
         let line = (contest.id, contest.version, contest.phase.kind());
         tables.contest_history.push(line);
         tables.contests.insert(contest.id, contest.clone());
+        tables.begin_watch(contest.id, self.time());
         tables.creations.insert(key.clone(), contest.id);
         Ok(Inserted::New)
     }

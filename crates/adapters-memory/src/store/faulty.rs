@@ -6,7 +6,7 @@ use crate::faults::Faults;
 use async_trait::async_trait;
 use domain::{
     contest::Contest,
-    finding::FindingClass,
+    finding::{FindingClass, RepairOutcome},
     ids::{ContestId, SenderId, SignupId, UserId},
     judge::Progress,
     lifecycle::Presence,
@@ -18,8 +18,9 @@ use ports::{
     contests::{
         ContestCommit, ContestFilter, ContestRepository, CreationKey, Inserted, StateCount,
     },
-    findings::{Finding, FindingFilter, Findings},
+    findings::{Finding, FindingFilter, Findings, OpenFindings, Raised, Resolution, Resolved},
     leaderboard::{Leaderboard, Place},
+    reconciliations::{LoggedRepair, Reconciliations, Run, Watch},
     signups::{Enrolled, SignupCommit, SignupRepository},
     store::{Committed, Page, StoreError},
     tasks::{Assigned, EventOutcome, TaskEvent, TaskEvents, Tasks},
@@ -183,17 +184,49 @@ faulty! { Leaderboard {
 } }
 
 faulty! { Findings {
-    async fn raise(&self, finding: &Finding) -> Result<bool, StoreError> => failed;
+    async fn raise(&self, finding: &Finding) -> Result<Raised, StoreError> => failed;
     async fn settle(
         &self,
         class: FindingClass,
         contest: ContestId,
         subject: &str
     ) -> Result<(), StoreError> => failed;
+    async fn resolve(
+        &self,
+        id: Uuid,
+        resolution: &Resolution
+    ) -> Result<Resolved, StoreError> => failed;
+    async fn finding(&self, id: Uuid) -> Result<Option<Finding>, StoreError> => failed;
     async fn list(
         &self,
         filter: FindingFilter,
         after: Option<Uuid>,
         limit: usize
     ) -> Result<Page<Finding, Uuid>, StoreError> => failed;
+    async fn open(&self) -> Result<Vec<OpenFindings>, StoreError> => failed;
+} }
+
+faulty! { Reconciliations {
+    async fn begin_run(&self, run: &Run) -> Result<bool, StoreError> => failed;
+    async fn advance_run(&self, run: &Run, findings: &[Uuid]) -> Result<Committed, StoreError> => failed;
+    async fn run(&self, id: Uuid) -> Result<Option<Run>, StoreError> => failed;
+    async fn open_runs(&self, limit: usize) -> Result<Vec<Run>, StoreError> => failed;
+    async fn runs(
+        &self,
+        after: Option<Uuid>,
+        limit: usize
+    ) -> Result<Page<Run, Uuid>, StoreError> => failed;
+    async fn run_findings(
+        &self,
+        run: Uuid,
+        after: Option<Uuid>,
+        limit: usize
+    ) -> Result<Page<Finding, Uuid>, StoreError> => failed;
+    async fn begin_repair(&self, repair: &LoggedRepair) -> Result<(), StoreError> => failed;
+    async fn end_repair(&self, id: Uuid, outcome: RepairOutcome) -> Result<(), StoreError> => failed;
+    async fn repairs(&self, finding: Uuid) -> Result<Vec<LoggedRepair>, StoreError> => failed;
+    async fn watched(&self, limit: usize) -> Result<Vec<Watch>, StoreError> => failed;
+    async fn watch(&self, contest: ContestId) -> Result<Option<Watch>, StoreError> => failed;
+    async fn save_watch(&self, watch: &Watch) -> Result<(), StoreError> => failed;
+    async fn unwatch(&self, contest: ContestId) -> Result<(), StoreError> => failed;
 } }

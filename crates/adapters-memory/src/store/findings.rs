@@ -4,7 +4,7 @@ use super::{MemoryStore, page};
 use async_trait::async_trait;
 use domain::{finding::FindingClass, ids::ContestId};
 use ports::{
-    findings::{Finding, FindingFilter, Findings},
+    findings::{Finding, FindingFilter, Findings, OpenFindings, Raised, Resolution, Resolved},
     store::{Page, StoreError},
 };
 use std::ops::Bound;
@@ -12,19 +12,33 @@ use uuid::Uuid;
 
 #[async_trait]
 impl Findings for MemoryStore {
-    async fn raise(&self, finding: &Finding) -> Result<bool, StoreError> {
+    async fn raise(&self, finding: &Finding) -> Result<Raised, StoreError> {
         let mut tables = self.tables();
         // A repeat whose first answer was lost finds its own id, perhaps settled since.
-        let is_known = tables.findings.contains_key(&finding.id)
-            || tables
+        let mut known = tables
+            .findings
+            .contains_key(&finding.id)
+            .then_some(finding.id);
+        if known.is_none() {
+            let last = tables
                 .findings
                 .values()
-                .any(|open| is_open(open, finding.class, finding.contest_id, &finding.subject));
-        if is_known {
-            return Ok(false);
+                .rfind(|last| is_of_kind(last, finding));
+            // Settled by a person, who had seen just this.
+            let is_known = |last: &&Finding| {
+                last.settled_at.is_none()
+                    || (last.resolution.is_some() && last.evidence == finding.evidence)
+            };
+            known = last.filter(is_known).map(|last| last.id);
+        }
+        if let Some(id) = known {
+            return Ok(Raised { id, is_new: false });
         }
         tables.findings.insert(finding.id, finding.clone());
-        Ok(true)
+        Ok(Raised {
+            id: finding.id,
+            is_new: true,
+        })
     }
 
     async fn settle(
@@ -35,14 +49,36 @@ impl Findings for MemoryStore {
     ) -> Result<(), StoreError> {
         let now = self.time();
         let mut tables = self.tables();
-        let open = tables
-            .findings
-            .values_mut()
-            .find(|finding| is_open(finding, class, contest, subject));
+        let open = tables.findings.values_mut().find(|finding| {
+            finding.settled_at.is_none()
+                && (finding.class, finding.contest_id) == (class, contest)
+                && finding.subject == subject
+        });
         if let Some(finding) = open {
             finding.settled_at = Some(now);
         }
         Ok(())
+    }
+
+    async fn resolve(&self, id: Uuid, resolution: &Resolution) -> Result<Resolved, StoreError> {
+        let now = self.time();
+        let mut tables = self.tables();
+        let Some(finding) = tables.findings.get_mut(&id) else {
+            return Ok(Resolved::Missing);
+        };
+        if finding.settled_at.is_none() {
+            finding.settled_at = Some(now);
+            finding.resolution = Some(resolution.clone());
+        }
+        Ok(if finding.resolution.as_ref() == Some(resolution) {
+            Resolved::Yes(finding.clone())
+        } else {
+            Resolved::Before(finding.clone())
+        })
+    }
+
+    async fn finding(&self, id: Uuid) -> Result<Option<Finding>, StoreError> {
+        Ok(self.tables().findings.get(&id).cloned())
     }
 
     async fn list(
@@ -66,11 +102,24 @@ impl Findings for MemoryStore {
             .cloned();
         Ok(page(found, limit, |finding| finding.id))
     }
+    async fn open(&self) -> Result<Vec<OpenFindings>, StoreError> {
+        let tables = self.tables();
+        let of_class = |class: &FindingClass| {
+            let open = tables
+                .findings
+                .values()
+                .filter(|finding| finding.class == *class && finding.settled_at.is_none());
+            let oldest = open.clone().map(|finding| finding.found_at).min()?;
+            Some(OpenFindings {
+                class: *class,
+                findings: open.count() as u64,
+                oldest,
+            })
+        };
+        Ok(FindingClass::ALL.iter().filter_map(of_class).collect())
+    }
 }
 
-fn is_open(finding: &Finding, class: FindingClass, contest: ContestId, subject: &str) -> bool {
-    finding.settled_at.is_none()
-        && finding.class == class
-        && finding.contest_id == contest
-        && finding.subject == subject
+fn is_of_kind(one: &Finding, other: &Finding) -> bool {
+    (one.class, one.contest_id, &one.subject) == (other.class, other.contest_id, &other.subject)
 }

@@ -16,6 +16,7 @@ use ports::{
     findings::Findings,
     leaderboard::Leaderboard,
     outbox::Outbox,
+    reconciliations::Reconciliations,
     signups::{SignupCommit, SignupRepository},
     tasks::{TaskEvent, TaskEvents, Tasks},
 };
@@ -129,6 +130,10 @@ impl<E: Engine> StoreFixture for Fixture<E> {
     }
 
     fn findings(&self) -> Arc<dyn Findings> {
+        Arc::clone(&self.store) as _
+    }
+
+    fn reconciliations(&self) -> Arc<dyn Reconciliations> {
         Arc::clone(&self.store) as _
     }
 

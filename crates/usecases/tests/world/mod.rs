@@ -7,6 +7,7 @@
 
 pub mod meddled;
 pub mod nodes;
+pub mod played;
 pub mod tampered;
 pub mod watched;
 
@@ -115,6 +116,7 @@ impl World {
                 tasks: Arc::clone(&self.store) as _,
                 events: Arc::clone(&self.store) as _,
                 findings: Arc::clone(&self.store) as _,
+                reconciliations: Arc::clone(&self.store) as _,
                 leaderboard: Arc::clone(&self.store) as _,
                 funds: Arc::clone(&self.funds) as _,
                 clock: Arc::clone(&self.clock) as _,
@@ -143,6 +145,7 @@ impl World {
                 tasks: Arc::clone(&store) as _,
                 events: Arc::clone(&store) as _,
                 findings: Arc::clone(&store) as _,
+                reconciliations: Arc::clone(&store) as _,
                 leaderboard: store as _,
                 funds: Arc::clone(&self.funds) as _,
                 clock: Arc::clone(&self.clock) as _,

@@ -113,7 +113,9 @@ impl Funds for Tampered {
         after: Position,
         limit: usize,
     ) -> Result<TransferPage, FundsError> {
-        let closed_position = self.inner.list(account, after, 1).await?.closed_position;
+        let inner = self.inner.list(account, after, 1).await?.closed_position;
+        let last = self.log().last().map(|one| one.receipt.position);
+        let closed_position = last.map_or(inner, |last| last.max(inner));
         let is_of = |one: &Transfer| one.content.from == *account || one.content.to == *account;
         let transfers = self
             .log()
