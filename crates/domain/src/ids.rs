@@ -86,6 +86,14 @@ uuid_id! {
     /// One signup, UUIDv7. For people and paging; no money hangs on it.
     SignupId, "signup id"
 }
+uuid_id! {
+    /// One finding of the reconciliation, UUIDv7.
+    FindingId, "finding id"
+}
+uuid_id! {
+    /// One run of the reconciliation, UUIDv7.
+    RunId, "run id"
+}
 text_id! {
     /// One viewer. The alphabet has no `/`, so no viewer can name a pool or a platform account.
     UserId, "user id", "must be 1 to 64 characters of A-Z a-z 0-9 . _ -", is_id_byte

@@ -127,6 +127,22 @@ pub(crate) async fn text(url: &str, sql: &str) -> Result<String> {
 }
 
 impl Database {
+    /// Changes rows behind everybody's back; how many were.
+    ///
+    /// # Errors
+    /// The server refuses the statement.
+    pub async fn change(&self, sql: &str) -> Result<u64> {
+        bounded(&self.url, async {
+            let mut connection = MySqlConnection::connect(&self.url).await?;
+            let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+                .execute(&mut connection)
+                .await?;
+            connection.close().await?;
+            Ok(done.rows_affected())
+        })
+        .await
+    }
+
     /// For clients: `mysql://root@127.0.0.1:3306/guafen_ab12`.
     pub fn url(&self) -> &str {
         &self.url

@@ -4,7 +4,7 @@
 use crate::problem::EventCode;
 use domain::{
     contest::{CancelReason, PublicPhase},
-    finding::FindingClass,
+    finding::{FindingClass, RepairOutcome as DomainRepairOutcome},
     invariant::Invariant,
     money::Coins as DomainCoins,
     order::OwnLeg,
@@ -123,6 +123,31 @@ word! {
 word! {
     /// One finding of the reconciliation.
     FindingId = uuid
+}
+word! {
+    /// One run of the reconciliation.
+    RunId = uuid
+}
+word! {
+    /// One repair.
+    RepairId = uuid
+}
+word! {
+    /// Why a finding is settled: 1 to 1,000 characters, at least one of them visible.
+    Note = |description| {
+        text(description)
+            .min_length(Some(1))
+            .max_length(Some(1_000))
+            .examples([json!("agreed with finance, ticket 4711")])
+    }
+}
+one_of! {
+    /// How a repair ended.
+    RepairOutcome = DomainRepairOutcome::ALL
+}
+word! {
+    /// Whether a run goes on.
+    RunStatus = |description| text(description).enum_values(Some(["running", "ended"]))
 }
 word! {
     /// One viewer: 1 to 64 of A–Z a–z 0–9 . _ -

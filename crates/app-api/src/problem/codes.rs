@@ -160,6 +160,12 @@ codes! {
         NotParked = "not_parked", 409, Operator,
             "This signup has no parked payment: it was paid meanwhile, or never was parked.",
             "Look at the signup.";
+        AlreadySettled = "already_settled", 409, Operator,
+            "The finding was settled before: it is no longer true, or somebody has resolved it.",
+            "Look at the finding; nothing is left to do.";
+        NotRepairable = "not_repairable", 409, Operator,
+            "No call can repair what the finding tells: both sides are final, or the coins moved under an order that is nobody's.",
+            "`detail` says what to mend; then resolve the finding with a note.";
         NotFrozenYet = "not_frozen_yet", 409, Client,
             "There is no settlement before the contest is frozen, and no sheet before its last line is written.",
             "Repeat when the phase is `claimable`.";

@@ -7,7 +7,7 @@ use crate::{
     openapi::vocabulary,
     problem::{Code, FaultCode, Problem},
     state::App,
-    wire::{ContestView, FindingView, Items, NewContest, ReportView, SignupView, rfc3339},
+    wire::{ContestView, Items, NewContest, ReportView, SignupView, rfc3339},
 };
 use axum::{Json, extract::State, http::StatusCode};
 use domain::{
@@ -15,7 +15,7 @@ use domain::{
     ids::{ContestId, SignupId, UserId},
     signup::StateKind,
 };
-use ports::{contests::CreationKey, findings::FindingFilter};
+use ports::contests::CreationKey;
 use serde::Deserialize;
 use usecases::{Cancelled, Created, ParkedOutcome, Settled};
 use utoipa::IntoParams;
@@ -221,68 +221,6 @@ pub(crate) async fn signups(
     Ok(Json(Items {
         items: seen.iter().map(SignupView::new).collect(),
         next_cursor: next.map(|id| id.to_string()),
-    }))
-}
-
-#[derive(Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FindingsQuery {
-    /// Only those of this contest.
-    #[param(inline, value_type = Option<vocabulary::ContestId>)]
-    contest_id: Option<String>,
-    /// Only those that are open or settled; all where it is left out.
-    #[param(inline, value_type = Option<vocabulary::FindingStatus>)]
-    status: Option<String>,
-    /// How many items, 1 to 1,000.
-    #[param(minimum = 1, maximum = 1_000, default = 50)]
-    limit: Option<usize>,
-    /// `next_cursor` of the page before.
-    #[param(inline, value_type = Option<vocabulary::Cursor>)]
-    cursor: Option<String>,
-}
-
-/// List findings
-///
-/// Differences between our rows and the funds system.
-#[utoipa::path(
-    get,
-    path = "/v1/admin/findings",
-    tag = "operations",
-    operation_id = "list_findings",
-    params(FindingsQuery),
-    responses((status = 200, body = Items<FindingView>, description = "A page; the next one begins at `next_cursor`")),
-    extensions(("x-role" = json!([Role::Operator])))
-)]
-pub(crate) async fn findings(
-    State(app): State<App>,
-    _: Operator,
-    Query(query): Query<FindingsQuery>,
-) -> Result<Json<Items<FindingView>>, Problem> {
-    let contest = filter("/contest_id", query.contest_id.as_deref())?;
-    let open = match query.status.as_deref() {
-        None | Some("all") => None,
-        Some("open") => Some(true),
-        Some("settled") => Some(false),
-        Some(_) => {
-            return Err(Problem::fault(
-                "/status",
-                FaultCode::UnknownValue,
-                "must be open, settled or all",
-            ));
-        }
-    };
-    let filter = FindingFilter { contest, open };
-    let (limit, after) = (page_size(query.limit)?, cursor(query.cursor.as_deref())?);
-    let page = app
-        .contests
-        .ports()
-        .findings
-        .list(filter, after, limit)
-        .await?;
-    Ok(Json(Items {
-        items: page.items.iter().map(FindingView::from).collect(),
-        next_cursor: page.next.map(|id| id.to_string()),
     }))
 }
 

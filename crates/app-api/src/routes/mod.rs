@@ -2,6 +2,7 @@
 
 mod admin;
 mod player;
+mod reconcile;
 pub(crate) mod service;
 mod sheet;
 
@@ -42,7 +43,12 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(admin::cancel))
         .routes(routes!(admin::settle))
         .routes(routes!(admin::signups))
-        .routes(routes!(admin::findings))
+        .routes(routes!(reconcile::begin, reconcile::runs))
+        .routes(routes!(reconcile::run))
+        .routes(routes!(reconcile::findings))
+        .routes(routes!(reconcile::finding))
+        .routes(routes!(reconcile::resolve))
+        .routes(routes!(reconcile::repair))
         .routes(routes!(admin::parked))
         .routes(routes!(admin::retry))
         .routes(routes!(admin::redirect))

@@ -53,6 +53,10 @@ pub(crate) struct FindingView {
     contest_id: String,
     /// What it is about: a signup id, an order id or an account.
     subject: String,
+    /// The viewer, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = vocabulary::UserId, required = false)]
+    user_id: Option<String>,
     /// What was seen, on both sides.
     evidence: String,
     #[schema(value_type = vocabulary::Time)]
@@ -61,6 +65,14 @@ pub(crate) struct FindingView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = vocabulary::Time, required = false)]
     settled_at: Option<String>,
+    /// Who resolved it; only where a person did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = vocabulary::UserId, required = false)]
+    resolved_by: Option<String>,
+    /// Why; only where a person did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = vocabulary::Note, required = false)]
+    note: Option<String>,
 }
 
 impl From<&Finding> for FindingView {
@@ -70,9 +82,12 @@ impl From<&Finding> for FindingView {
             class: finding.class.name(),
             contest_id: finding.contest_id.to_string(),
             subject: finding.subject.clone(),
+            user_id: finding.user_id.as_ref().map(ToString::to_string),
             evidence: finding.evidence.clone(),
             found_at: rfc3339(finding.found_at),
             settled_at: finding.settled_at.map(rfc3339),
+            resolved_by: finding.resolution.as_ref().map(|said| said.by.to_string()),
+            note: finding.resolution.as_ref().map(|said| said.note.clone()),
         }
     }
 }

@@ -22,6 +22,15 @@ const TITLE_MAX: usize = 100;
 /// True for what can be shown among other texts: something to be seen, and nothing that breaks
 /// the line or turns the direction of what stands around it.
 pub(super) fn is_title(text: &str) -> bool {
+    is_shown(text, TITLE_MAX, |_| false)
+}
+
+/// The same for what may have lines of its own.
+pub(super) fn is_note(text: &str, longest: usize) -> bool {
+    is_shown(text, longest, |c| matches!(c, '\n' | '\r' | '\t'))
+}
+
+fn is_shown(text: &str, longest: usize, may_be: fn(char) -> bool) -> bool {
     let turns = |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let is_blank = |c: char| {
         c.is_whitespace()
@@ -30,8 +39,10 @@ pub(super) fn is_title(text: &str) -> bool {
                 '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}' | '\u{feff}'
             )
     };
-    (1..=TITLE_MAX).contains(&text.chars().count())
-        && !text.chars().any(|c| c.is_control() || turns(c))
+    (1..=longest).contains(&text.chars().count())
+        && !text
+            .chars()
+            .any(|c| (c.is_control() && !may_be(c)) || turns(c))
         && !text.chars().all(is_blank)
 }
 
