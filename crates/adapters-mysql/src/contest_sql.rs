@@ -7,7 +7,7 @@ use sql_core::{
 use std::sync::LazyLock;
 
 /// The columns that a commit may change, in the order in which they are bound.
-pub(crate) const CHANGING: [&str; 20] = [
+pub(crate) const CHANGING: [&str; 22] = [
     "title",
     "updated_at",
     "phase",
@@ -26,6 +26,8 @@ pub(crate) const CHANGING: [&str; 20] = [
     "sheet_prizes",
     "sheet_sha256",
     "claimable_at",
+    "stopped_since",
+    "stopped_ms",
     "wake_at",
     "version",
 ];

@@ -97,6 +97,8 @@ pub(crate) async fn insert(
         sheet_prizes,
         sheet_sha256,
         claimable_at,
+        stopped_since,
+        stopped_ms,
         version,
         created_at,
         updated_at,
@@ -214,6 +216,8 @@ pub(crate) async fn commit(
         sheet_prizes,
         sheet_sha256,
         claimable_at,
+        stopped_since,
+        stopped_ms,
     )
     .execute(&mut *connection)
     .await?;

@@ -138,6 +138,11 @@ const STEPS: &[Step] = &[
         "watch_all",
         include_str!("../migrations/0021_watch_all.sql"),
     ),
+    (
+        22,
+        "contest_stops",
+        include_str!("../migrations/0022_contest_stops.sql"),
+    ),
 ];
 
 /// The most commands that share a transaction, and the most questions that share a statement.

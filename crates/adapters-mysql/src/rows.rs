@@ -123,6 +123,8 @@ pub(crate) fn contest(row: &MySqlRow) -> Result<(ContestRecord, Option<LegRecord
         sheet_prizes,
         sheet_sha256,
         claimable_at,
+        stopped_since,
+        stopped_ms,
         version,
         created_at,
         updated_at,

@@ -68,3 +68,8 @@ CREATE TABLE watch (
 CREATE INDEX watch_due ON watch (due_at, contest_id);
 
 INSERT INTO watch (contest_id, position, walk_at, due_at) SELECT contest_id, 0, 0, 0 FROM contest;
+
+-- Since when nothing leaves the pool because the books differ, and for how long that was so while prizes
+-- could be claimed.
+ALTER TABLE contest ADD COLUMN stopped_since INTEGER;
+ALTER TABLE contest ADD COLUMN stopped_ms INTEGER NOT NULL DEFAULT 0;

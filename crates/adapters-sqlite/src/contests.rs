@@ -49,7 +49,7 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The columns that a commit may change.
-const CHANGING: [&str; 19] = [
+const CHANGING: [&str; 21] = [
     "title",
     "updated_at",
     "phase",
@@ -68,6 +68,8 @@ const CHANGING: [&str; 19] = [
     "sheet_prizes",
     "sheet_sha256",
     "claimable_at",
+    "stopped_since",
+    "stopped_ms",
     "wake_at",
 ];
 

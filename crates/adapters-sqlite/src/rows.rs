@@ -88,6 +88,8 @@ pub(crate) fn contest(row: &SqliteRow) -> Result<ContestRecord, sqlx::Error> {
             sheet_prizes,
             sheet_sha256,
             claimable_at,
+            stopped_since,
+            stopped_ms,
             version,
             created_at,
             updated_at,

@@ -83,10 +83,15 @@ pub(crate) struct ContestView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = SettlementView, required = false)]
     pub(crate) settlement: Option<SettlementView>,
-    /// When the time to claim ends; only once prizes can be claimed.
+    /// When the time to claim ends; only once prizes can be claimed, and while payouts go on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = vocabulary::Time, required = false)]
     claims_end_at: Option<String>,
+    /// Since when nothing is paid out because the books are being checked; only while that is so.
+    /// Claims are taken, and paid afterwards; the time to claim is longer by as much.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = vocabulary::Time, required = false)]
+    payouts_stopped_at: Option<String>,
     #[schema(value_type = vocabulary::Time)]
     created_at: String,
 }
@@ -181,6 +186,7 @@ impl ContestView {
                 .frozen()
                 .map(|(totals, at)| SettlementView::new(contest, totals, at)),
             claims_end_at: contest.claims_end_at().map(rfc3339),
+            payouts_stopped_at: contest.stops.since.map(rfc3339),
             created_at: rfc3339(contest.created_at),
         }
     }

@@ -52,6 +52,7 @@ fn assert_same(read: Contest, written: &Contest) {
         secret,
         phase,
         legs,
+        stops,
         version,
         created_at,
         updated_at,
@@ -62,6 +63,7 @@ fn assert_same(read: Contest, written: &Contest) {
     assert_eq!(secret, written.secret, "secret of {id}");
     assert_eq!(phase, written.phase, "phase of {id}");
     assert_eq!(legs, written.legs, "legs of {id}");
+    assert_eq!(stops, written.stops, "stops of {id}");
     assert_eq!(version, written.version, "version of {id}");
     assert_eq!(created_at, written.created_at, "created_at of {id}");
     assert_eq!(updated_at, written.updated_at, "updated_at of {id}");

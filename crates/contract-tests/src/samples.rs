@@ -5,7 +5,9 @@
 #![allow(clippy::expect_used, reason = "these are tests")]
 
 use domain::{
-    contest::{CancelReason, Contest, LegOutcome, LegState, Legs, Phase, PhaseKind, Settlement},
+    contest::{
+        CancelReason, Contest, LegOutcome, LegState, Legs, Phase, PhaseKind, Settlement, Stops,
+    },
     digest::Digest,
     draw::Secret,
     ids::{ContestId, SignupId, UserId},
@@ -284,6 +286,7 @@ pub fn contest_in(kind: PhaseKind, now: UnixMillis) -> Contest {
         secret: None,
         phase: of_kind.expect("a sample of every phase"),
         legs: Legs::new(),
+        stops: Stops::default(),
         version: 1,
         created_at: now.plus(-2 * HOUR),
         updated_at: now.plus(-2 * HOUR),
@@ -310,6 +313,10 @@ pub fn all_contests(now: UnixMillis) -> Vec<Contest> {
         terms: terms[number % terms.len()].clone(),
         phase: phases[number % phases.len()].clone(),
         legs: legs[number % legs.len()].clone(),
+        stops: Stops {
+            since: (number % 3 == 0).then(|| now.plus(-5)),
+            total_ms: number as i64,
+        },
         version: 1,
         created_at: now.plus(-2 * HOUR - number as i64),
         updated_at: now.plus(-HOUR - number as i64),

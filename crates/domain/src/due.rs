@@ -58,6 +58,7 @@ pub fn due(signup: &Signup, contest: &Contest, now: UnixMillis) -> Step {
         State::Completed(_, _, share) => completed(*share, contest, now),
         State::Claiming(_, _, _, prize, _) if prize.is_zero() => Step::Decide(Fact::NothingToPay),
         State::Claiming(.., payment) | State::Refunding(_, payment) => match payment.last_try {
+            PayTry::NotSent if contest.stops.is_stopped() => Step::Rest,
             PayTry::NotSent => Step::Pay,
             PayTry::Unknown => Step::LookUpPayment,
             PayTry::Parked(_) => Step::Rest,
@@ -123,6 +124,9 @@ pub enum HousePayout {
 /// What the house does at `now` with a prize of a claimable contest that was not claimed.
 #[must_use]
 pub fn house_payout(contest: &Contest, now: UnixMillis) -> HousePayout {
+    if contest.stops.is_stopped() {
+        return HousePayout::Wait;
+    }
     let ended = contest.claims_end_at().is_some_and(|end| now >= end);
     match (contest.terms.claim_mode, contest.terms.unclaimed) {
         (ClaimMode::Automatic, _) => HousePayout::Pay,
@@ -137,6 +141,7 @@ pub fn house_payout(contest: &Contest, now: UnixMillis) -> HousePayout {
 /// The stretch of database time in which `fact` may be written.
 #[must_use]
 pub fn window(fact: &Fact, contest: &Contest) -> Window {
+    // While payouts are stopped the window has no end: viewers claim, and are paid later.
     let Some(end) = contest.claims_end_at() else {
         return Window::ALWAYS;
     };

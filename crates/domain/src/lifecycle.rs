@@ -122,6 +122,9 @@ fn claimable(contest: &Contest, presence: Presence, now: UnixMillis) -> ContestS
     if presence.any(COMPLETED) && house_payout(contest, now) != HousePayout::Wait {
         return ContestStep::Sweep(COMPLETED);
     }
+    if contest.stops.is_stopped() {
+        return ContestStep::Rest(None);
+    }
     if let Some(leg) = pending(&contest.legs) {
         return ContestStep::SendLeg(leg);
     }
@@ -143,7 +146,7 @@ fn cancelling(contest: &Contest, presence: Presence) -> ContestStep {
     if presence.any(REFUNDABLE) {
         return ContestStep::Sweep(REFUNDABLE);
     }
-    if presence.any(&[StateKind::Refunding]) {
+    if presence.any(&[StateKind::Refunding]) || contest.stops.is_stopped() {
         return ContestStep::Rest(None);
     }
     let to_return = [

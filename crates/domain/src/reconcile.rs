@@ -148,12 +148,18 @@ impl PoolRange {
         self
     }
 
-    /// Whether it allows what the account held before the rows were read, after that, or at a moment in
-    /// between: while signups are open a pool only grows, and after that it only shrinks.
+    /// How far what the account held lies outside: before the rows were read, after that, or at a
+    /// moment in between, because while signups are open a pool only grows, and after that it only
+    /// shrinks. Above zero where it holds more than it may, below where it holds less.
     #[must_use]
-    pub fn allows(&self, before: i64, after: i64) -> bool {
+    pub fn gap(&self, before: i64, after: i64) -> i128 {
         let (before, after) = (i128::from(before), i128::from(after));
-        self.least <= before.max(after) && before.min(after) <= self.most
+        let (lowest, highest) = (before.min(after), before.max(after));
+        if highest < self.least {
+            highest - self.least
+        } else {
+            (lowest - self.most).max(0)
+        }
     }
 
     const fn surely(&mut self, moved: i128) {
@@ -198,7 +204,8 @@ pub struct Difference {
     pub order: OrderId,
     /// The viewer, where it is about one.
     pub user: Option<UserId>,
-    /// What our side knows of it, for people.
+    /// What our side knows of it, for people. It does not change while the difference stays the same,
+    /// so it names no state that a signup passes through.
     pub known: String,
     /// What our side says has moved under the order, if anything.
     pub ours: Option<Content>,
@@ -475,8 +482,5 @@ fn difference(
 }
 
 fn known(row: &Signup) -> String {
-    let (id, state, fee) = (row.id, row.state.kind().name(), row.fee);
-    let prize = row.state.prize();
-    let prize = prize.map_or_else(String::new, |prize| format!(", prize {prize}"));
-    format!("signup {id} is {state}, fee {fee}{prize}")
+    format!("signup {}, fee {}", row.id, row.fee)
 }

@@ -7,6 +7,7 @@ use common::{CLAIMS_END, CLOSED, SHEET, absence, coins, contest, cursor, phases_
 use common::{series_terms, settlement, terms, totals};
 use domain::{
     contest::{Contest, ContestFact, Phase, PhaseError, PhaseKind, PublicPhase, Settlement},
+    due::{HousePayout, house_payout},
     lifecycle::{wake_at, window},
     order::OwnLeg,
     settlement::Leftover,
@@ -35,6 +36,9 @@ fn label(fact: &ContestFact) -> String {
         ContestFact::ReturnsFixed => "returns_fixed".to_owned(),
         ContestFact::Emptied => "emptied".to_owned(),
         ContestFact::CancelAsked => "cancel_asked".to_owned(),
+        // They change no phase: see `payouts_stop_in_every_phase_that_has_something_to_pay`.
+        ContestFact::PayoutsStopped => "payouts_stopped".to_owned(),
+        ContestFact::PayoutsResumed => "payouts_resumed".to_owned(),
     }
 }
 
@@ -364,6 +368,83 @@ fn the_claim_window_is_never_shortened_by_a_late_settling() {
             assert_eq!(found, open.then_some(CLAIMS_END), "{kind:?}");
         }
     }
+}
+
+#[test]
+fn payouts_stop_in_every_phase_that_has_something_to_pay_and_go_on() {
+    for kind in PhaseKind::ALL {
+        for phase in phases_of(*kind) {
+            let before = contest(terms(), phase);
+            let resumed = before.clone().apply(ContestFact::PayoutsResumed, NOW);
+            assert_eq!(
+                resumed.expect_err("they go on").fact,
+                "payouts_resumed",
+                "{kind:?}"
+            );
+            let stopped = before.clone().apply(ContestFact::PayoutsStopped, NOW);
+            if kind.is_terminal() {
+                assert_eq!(stopped.expect_err("all is paid").fact, "payouts_stopped");
+                continue;
+            }
+            let stopped = stopped.expect("stopped");
+            assert_eq!(stopped.stops.since, Some(NOW), "{kind:?}");
+            let again = stopped.clone().apply(ContestFact::PayoutsStopped, NOW);
+            again.expect_err("they are stopped");
+            let unchanged = Contest {
+                stops: before.stops,
+                updated_at: before.updated_at,
+                ..stopped.clone()
+            };
+            assert_eq!(unchanged, before, "{kind:?}");
+            let resumed = stopped.apply(ContestFact::PayoutsResumed, NOW.plus(7));
+            let resumed = resumed.expect("resumed");
+            assert_eq!(resumed.stops.since, None, "{kind:?}");
+            // Only who could have claimed has lost time.
+            let lost = if *kind == PhaseKind::Claimable { 7 } else { 0 };
+            assert_eq!(resumed.stops.total_ms, lost, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn the_time_to_claim_is_longer_by_what_payouts_were_stopped() {
+    let open = settlement().claimable_at;
+    let claimable = || contest(terms(), Phase::Claimable(settlement()));
+    let stop = |at: UnixMillis| {
+        let stopped = claimable().apply(ContestFact::PayoutsStopped, at);
+        stopped.expect("stopped")
+    };
+    let resume = |contest: Contest, at: UnixMillis| {
+        let resumed = contest.apply(ContestFact::PayoutsResumed, at);
+        resumed.expect("resumed")
+    };
+    // While it lasts nobody knows the end, and nobody forfeits anything.
+    let stopped = stop(open.plus(100));
+    assert_eq!(stopped.claims_end_at(), None);
+    assert_eq!(
+        house_payout(&stopped, CLAIMS_END.plus(1)),
+        HousePayout::Wait
+    );
+    let resumed = resume(stopped, CLAIMS_END.plus(1_000));
+    let kept = CLAIMS_END.plus(1_000).since(open.plus(100));
+    assert_eq!(resumed.claims_end_at(), Some(CLAIMS_END.plus(kept)));
+    // A second stop adds to the first.
+    let again = resumed.apply(ContestFact::PayoutsStopped, CLAIMS_END.plus(1_001));
+    let again = resume(again.expect("stopped"), CLAIMS_END.plus(1_006));
+    assert_eq!(again.claims_end_at(), Some(CLAIMS_END.plus(kept + 5)));
+    // One that began when claims had ended changes nothing.
+    let late = stop(CLAIMS_END);
+    assert_eq!(late.claims_end_at(), Some(CLAIMS_END));
+    assert_eq!(house_payout(&late, CLAIMS_END), HousePayout::Wait);
+    let late = resume(late, CLAIMS_END.plus(50));
+    assert_eq!(late.claims_end_at(), Some(CLAIMS_END));
+    // One that began before claims opened counts from then on.
+    let mut early = claimable();
+    early.stops.since = Some(open.plus(-500));
+    assert_eq!(
+        resume(early, open.plus(3)).claims_end_at(),
+        Some(CLAIMS_END.plus(3))
+    );
 }
 
 #[test]

@@ -308,10 +308,15 @@ fn a_pool_holds_what_the_rows_allow_whatever_was_under_way() {
                 .sum();
             let explained = held - i64::try_from(surplus).expect("a small sum");
             let range = range(std::slice::from_ref(&row));
-            assert!(range.allows(explained, explained), "{row:?} {seen:?}");
-            assert!(!range.allows(held + 1_000, held + 2_000));
-            assert!(!range.allows(-1_000, -2_000));
-            assert!(range.allows(held - 1_000, held + 1_000));
+            assert_eq!(range.gap(explained, explained), 0, "{row:?} {seen:?}");
+            assert_eq!(range.gap(held - 1_000, held + 1_000), 0);
+            // The nearer of the two moments counts, in either order.
+            let above = range.gap(held + 1_000, held + 1_000);
+            assert!((900..=1_100).contains(&above), "{above}");
+            assert_eq!(range.gap(held + 2_000, held + 1_000), above);
+            let below = range.gap(held - 1_000, held - 1_000);
+            assert!((-1_100..=-900).contains(&below), "{below}");
+            assert_eq!(range.gap(held - 1_000, held - 2_000), below);
         }
     }
 }

@@ -7,7 +7,7 @@ mod common;
 use common::{CLAIMS_END, CLOSED, coins, contest, done, line, phases_of, receipt, series_terms};
 use common::{contest_id, signup_id, user, weight};
 use domain::{
-    contest::{Contest, Phase, PhaseKind},
+    contest::{Contest, Phase, PhaseKind, Stops},
     due::{HousePayout, Step, due, house_payout, wake_at, window},
     signup::{Claimant, Fact, FeeTry, Paid, PayTry, Payee, Payment, Share, Signup, State},
     terms::{ClaimMode, Terms, Unclaimed},
@@ -112,6 +112,17 @@ fn check(state: &State, expected: &str) {
             for now in &times {
                 let found = due(&signup(state.clone()), &contest, UnixMillis(*now));
                 assert_eq!(found, step(letter), "{state:?} in {phase:?} at {now}");
+                // While payouts are stopped nothing is sent; what was sent is still asked about.
+                let stopped = Contest {
+                    stops: Stops {
+                        since: Some(UnixMillis(*now)),
+                        total_ms: 0,
+                    },
+                    ..contest.clone()
+                };
+                let found = due(&signup(state.clone()), &stopped, UnixMillis(*now));
+                let letter = if letter == 'P' { '.' } else { letter };
+                assert_eq!(found, step(letter), "{state:?} in {phase:?}, stopped");
             }
         }
     }

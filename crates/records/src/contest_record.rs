@@ -2,7 +2,9 @@
 
 use crate::record::{Context, column};
 use domain::{
-    contest::{CancelReason, Contest, LegOutcome, LegState, Legs, Phase, PhaseKind, Settlement},
+    contest::{
+        CancelReason, Contest, LegOutcome, LegState, Legs, Phase, PhaseKind, Settlement, Stops,
+    },
     digest::Digest,
     draw::Secret,
     money::Coins,
@@ -58,6 +60,8 @@ pub struct ContestRecord {
     pub sheet_prizes: Option<i64>,
     pub sheet_sha256: Option<String>,
     pub claimable_at: Option<i64>,
+    pub stopped_since: Option<i64>,
+    pub stopped_ms: i64,
     pub version: i64,
     pub created_at: i64,
     pub updated_at: i64,
@@ -145,6 +149,7 @@ impl From<&Contest> for ContestRecord {
             secret,
             phase,
             legs: _,
+            stops,
             version,
             created_at,
             updated_at,
@@ -153,6 +158,8 @@ impl From<&Contest> for ContestRecord {
         record.contest_id = id.to_string();
         record.title.clone_from(title);
         record.draw_secret = secret.map(|secret| secret.reveal().to_string());
+        record.stopped_since = stops.since.map(|since| since.0);
+        record.stopped_ms = stops.total_ms;
         record.version = column(*version);
         record.created_at = created_at.0;
         record.updated_at = updated_at.0;
@@ -167,7 +174,7 @@ impl ContestRecord {
          guaranteed_pool, series_id, carry, claim_mode, no_winner, remainder, unclaimed, grace_ms, \
          signup_opens_at, signup_closes_at, tasks_end_at, claim_closes_at, phase, cancel_reason, \
          close_position, frozen_at, fees, rake, pool, guarantee_return, finishers, weight_sum, sheet_after, \
-         sheet_before, sheet_lines, sheet_prizes, sheet_sha256, claimable_at, version, created_at, updated_at";
+         sheet_before, sheet_lines, sheet_prizes, sheet_sha256, claimable_at, stopped_since, stopped_ms, version, created_at, updated_at";
 
     fn of_terms(terms: &Terms) -> Self {
         let Terms {
@@ -291,6 +298,10 @@ impl ContestRecord {
                 .iter()
                 .map(LegRecord::parse)
                 .collect::<Result<Legs, _>>()?,
+            stops: Stops {
+                since: self.stopped_since.map(UnixMillis),
+                total_ms: self.stopped_ms,
+            },
             version: context.count("version", self.version)?,
             created_at: UnixMillis(self.created_at),
             updated_at: UnixMillis(self.updated_at),

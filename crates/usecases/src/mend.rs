@@ -5,20 +5,27 @@ use crate::{
     Contests, Failure,
     drive::{Prefetched, Until},
     reconcile::{Bounds, Compared},
+    settle::{Stepped, Turn},
 };
 use domain::{
-    contest::Contest,
+    contest::{Contest, ContestFact},
     finding::{FindingClass, RepairOutcome},
     ids::{ContestId, UserId},
     order::OrderId,
     reconcile::{Difference, Repair},
 };
-use ports::{findings::FindingFilter, funds::TransferOutcome, reconciliations::LoggedRepair};
+use ports::{
+    findings::{Finding, FindingFilter},
+    funds::TransferOutcome,
+    reconciliations::LoggedRepair,
+};
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// The findings of one page.
 const PAGE: usize = 1_000;
+/// The most times that a stop is tried again because the contest changed meanwhile.
+const TRIES_MAX: usize = 16;
 
 /// The classes that a comparison of rows and log tells, each about an order.
 const COMPARED: [FindingClass; 9] = [
@@ -156,6 +163,8 @@ impl Contests {
         if !compared.is_cut {
             self.settle_what_is_gone(id, &told).await?;
         }
+        // Before anything is repaired: what is wrong with the books may be wrong with the repairs.
+        self.review_stop(id).await?;
         let mended = self.mend_within(&contest, &told, limits, behalf).await;
         Ok(Reconciled {
             is_over_limits: mended.is_over_limits || (compared.is_cut && limits.is_some()),
@@ -180,20 +189,82 @@ impl Contests {
         told
     }
 
+    /// Stops payouts of a contest while its pool is not explained or something was paid twice, and lets
+    /// them go on once no finding says so; true if that changed.
+    pub(crate) async fn review_stop(&self, id: ContestId) -> Result<bool, Failure> {
+        for _ in 0..TRIES_MAX {
+            let Some(contest) = self.ports.contests.get(id).await? else {
+                return Ok(false);
+            };
+            if contest.phase.kind().is_terminal() {
+                return Ok(false);
+            }
+            let stopping = self.finding_that_stops(&contest).await?;
+            let fact = match (&stopping, contest.stops.is_stopped()) {
+                (Some(_), false) => ContestFact::PayoutsStopped,
+                (None, true) => ContestFact::PayoutsResumed,
+                _ => return Ok(false),
+            };
+            let now = self.ports.contests.now().await?;
+            let turn = Turn {
+                contest,
+                now,
+                fence: None,
+            };
+            if let Stepped::On = self.save_contest(turn, fact, Vec::new()).await? {
+                match stopping {
+                    Some(finding) => tracing::error!(
+                        contest.id = %id, finding.id = %finding, "payouts are stopped"
+                    ),
+                    None => tracing::info!(contest.id = %id, "payouts go on"),
+                }
+                return Ok(true);
+            }
+        }
+        Err(Failure::Contended(id.to_string()))
+    }
+
+    async fn finding_that_stops(&self, contest: &Contest) -> Result<Option<Uuid>, Failure> {
+        let account = contest.pool_account().to_string();
+        let stops = |finding: &Finding| match finding.class {
+            FindingClass::DuplicateTransfer => true,
+            FindingClass::PoolDiffers => finding.subject == account,
+            _ => false,
+        };
+        let mut after = None;
+        loop {
+            let filter = FindingFilter::open_of(contest.id);
+            let open = self.ports.findings.list(filter, after, PAGE).await?;
+            if let Some(found) = open.items.iter().find(|finding| stops(finding)) {
+                return Ok(Some(found.id));
+            }
+            match open.next {
+                Some(next) => after = Some(next),
+                None => return Ok(None),
+            }
+        }
+    }
+
     /// Says whether the pool account holds what rows and differences explain.
     async fn tell_of_pool(&self, contest: &Contest, compared: &Compared) -> Vec<Uuid> {
         let account = contest.pool_account().to_string();
         let evidence = if compared.is_cut {
-            format!(
-                "rows and log differ in more than is looked at: {} rows, {} transfers",
-                compared.rows, compared.transfers
-            )
+            tracing::error!(
+                contest.id = %contest.id, compared.rows, compared.transfers,
+                "rows and log differ in more than is looked at"
+            );
+            "rows and log differ in more than is looked at: one of them is wrong as a whole"
+                .to_owned()
         } else if compared.pool.is_explained() {
             self.withdraw(FindingClass::PoolDiffers, contest.id, &account)
                 .await;
             return Vec::new();
         } else {
-            compared.pool.to_string()
+            let gap = compared.pool.gap();
+            tracing::error!(contest.id = %contest.id, pool = %compared.pool, "a pool is not explained");
+            // The same for as long as the difference is, whatever is paid meanwhile.
+            let (coins, how) = (gap.unsigned_abs(), if gap < 0 { "less" } else { "more" });
+            format!("the account holds {coins} coins {how} than rows and differences explain")
         };
         let raised = self
             .raise_about(

@@ -82,6 +82,9 @@ impl Contests {
 
     /// Drives one contest that was found awake, unless another node is at it.
     async fn run_leased(&self, contest: &Contest) -> Result<Pass, Failure> {
+        if contest.stops.is_stopped() {
+            self.review_stop(contest.id).await?;
+        }
         // One that only waits costs no lease.
         if let (_, ContestStep::Rest(until)) = self.next_step(contest).await? {
             return Ok(Pass::Rests(until));
@@ -124,6 +127,9 @@ impl Contests {
             let Some(contest) = self.ports.contests.get(id).await? else {
                 return Err(Failure::Gone(id.to_string()));
             };
+            if contest.stops.is_stopped() && self.review_stop(id).await? {
+                continue;
+            }
             let (now, step) = self.next_step(&contest).await?;
             let version = contest.version;
             let turn = Turn {

@@ -78,12 +78,16 @@ pub struct Pool {
 }
 
 impl Pool {
+    /// What it holds more than rows and differences explain, below zero for less.
+    #[must_use]
+    pub fn gap(&self) -> i128 {
+        self.range.plus(self.surplus).gap(self.before, self.after)
+    }
+
     /// Whether rows and differences explain what it holds.
     #[must_use]
     pub fn is_explained(&self) -> bool {
-        self.range
-            .plus(self.surplus)
-            .allows(self.before, self.after)
+        self.gap() == 0
     }
 }
 

@@ -36,7 +36,11 @@ impl Contests {
     /// # Errors
     /// [`Failure::Store`].
     pub async fn resolve(&self, id: Uuid, resolution: &Resolution) -> Result<Resolved, Failure> {
-        Ok(self.ports.findings.resolve(id, resolution).await?)
+        let resolved = self.ports.findings.resolve(id, resolution).await?;
+        if let Resolved::Yes(finding) = &resolved {
+            self.review_stop(finding.contest_id).await?;
+        }
+        Ok(resolved)
     }
 
     /// Repairs what a finding tells, by the paths that everything takes.

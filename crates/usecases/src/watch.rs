@@ -5,7 +5,7 @@
 use crate::{
     Contests, Failure,
     crash::caught,
-    mend::Behalf,
+    mend::{Behalf, Reconciling},
     payments::within,
     reconcile::{Candidates, other_side},
     runs::Asked,
@@ -94,6 +94,12 @@ impl Contests {
             if watch.final_run.is_some() && since >= self.reconciling.watched_ms {
                 return Ok(records.unwatch(id).await?);
             }
+        } else if watch.walk_at <= now && contest.stops.is_stopped() {
+            // Whatever stopped it is looked at as a whole, so that it can go on.
+            let Reconciling { bounds, limits, .. } = self.reconciling;
+            self.reconcile_for(id, bounds, limits, &Behalf::default())
+                .await?;
+            watch.walk_at = now.plus(self.reconciling.walk_every_ms);
         } else if watch.walk_at <= now {
             self.walk_rows_on(&contest, &mut watch).await?;
             if watch.walked.is_none() {
@@ -218,6 +224,7 @@ impl Contests {
         let bounds = self.reconciling.bounds;
         let differences = self.look_again(contest, candidates, bounds).await?;
         let told = self.tell(contest, differences).await;
+        self.review_stop(contest.id).await?;
         let limits = self.reconciling.limits;
         self.mend_within(contest, &told, limits, &Behalf::default())
             .await;

@@ -118,6 +118,7 @@ impl ContestRepository for MemoryStore {
             secret: _,
             phase,
             legs,
+            stops,
             version: _,
             created_at: _,
             updated_at,
@@ -125,6 +126,7 @@ impl ContestRepository for MemoryStore {
         stored.title = title;
         stored.phase = phase;
         stored.legs = legs;
+        stored.stops = stops;
         stored.version = expected + 1;
         stored.updated_at = updated_at;
         let line = (id, stored.version, stored.phase.kind());

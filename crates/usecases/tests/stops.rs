@@ -1,0 +1,134 @@
+//! Payouts of a contest stop while its books differ, and go on once they agree or a person says so.
+
+#![allow(clippy::expect_used, reason = "these are tests")]
+
+mod world;
+
+use domain::{
+    contest::PhaseKind,
+    ids::ContestId,
+    order::{Account, OrderId},
+    signup::StateKind,
+    transfer::Transfer,
+};
+use ports::{
+    findings::{FindingFilter, Findings, Resolution},
+    reconciliations::Scope,
+};
+use std::sync::Arc;
+use usecases::{Claimed, Contests, mend::Reconciling, runs::Asked};
+use world::{World, played::later, tampered::Tampered, terms, user};
+
+/// A contest whose prizes can be claimed, on a funds system that can be tampered with.
+async fn claimable() -> (World, Arc<Tampered>, Contests, ContestId) {
+    let world = World::new();
+    let funds = Tampered::new(&world);
+    let process = world.process_with(Arc::clone(&funds) as _);
+    let process = process.reconciled(Reconciling {
+        bounds: later(),
+        ..Reconciling::default()
+    });
+    let contest = world.create(&process, terms()).await;
+    world.settle_down(&process).await;
+    for name in ["ann", "bob"] {
+        world.grant(name, 10);
+        world.sign_up(&process, contest, name).await;
+        world.finish(name).await;
+    }
+    world.at(terms().tasks_end_at.plus(1_000));
+    world.settle_down(&process).await;
+    let phase = world.contest(contest).phase.kind();
+    assert_eq!(phase, PhaseKind::Claimable);
+    (world, funds, process, contest)
+}
+
+async fn reconcile(process: &Contests, contest: ContestId) {
+    let asked = Asked {
+        scope: Scope::one(contest),
+        by: None,
+        is_dry: false,
+    };
+    let run = process.ask_for_run(asked).await.expect("a store");
+    let run = run.expect("a run");
+    assert!(process.carry_on(run.id).await.expect("both sides"));
+}
+
+async fn open(world: &World, contest: ContestId) -> Vec<ports::findings::Finding> {
+    let filter = FindingFilter::open_of(contest);
+    world
+        .store
+        .list(filter, None, 10)
+        .await
+        .expect("a page")
+        .items
+}
+
+#[tokio::test]
+async fn nothing_is_paid_while_the_pool_is_not_explained_and_everything_afterwards() {
+    let (world, funds, process, contest) = claimable().await;
+    let end = world.contest(contest).claims_end_at().expect("an end");
+    funds.add_to_balances(-5);
+    reconcile(&process, contest).await;
+    let stopped = world.contest(contest);
+    assert!(stopped.stops.is_stopped());
+    assert_eq!(open(&world, contest).await[0].class.name(), "POOL_DIFFERS");
+    // A claim is taken, and waits.
+    let claimed = world.claim(&process, contest, "ann").await;
+    assert!(matches!(claimed, Claimed::Pending(_)), "{claimed:?}");
+    let before = world.funds.transfers();
+    world.at(end.plus(60_000));
+    world.settle_down(&process).await;
+    assert_eq!(world.state(contest, "ann"), StateKind::Claiming);
+    // Nobody forfeits, and nothing is paid by the house, although the time to claim would be over.
+    assert_eq!(world.state(contest, "bob"), StateKind::Completed);
+    assert_eq!(world.funds.transfers(), before);
+    // The books agree again: the next comparison lets everything go on.
+    funds.add_to_balances(0);
+    reconcile(&process, contest).await;
+    assert!(!world.contest(contest).stops.is_stopped());
+    assert_eq!(open(&world, contest).await, []);
+    let longer = world.contest(contest).claims_end_at().expect("an end");
+    assert!(longer > world_now(&world), "bob has time left to claim");
+    let claimed = world.claim(&process, contest, "bob").await;
+    assert!(matches!(claimed, Claimed::Yes(_)), "{claimed:?}");
+    world.settle_down(&process).await;
+    assert_eq!(world.state(contest, "ann"), StateKind::Shared);
+    world.check();
+}
+
+fn world_now(world: &World) -> domain::time::UnixMillis {
+    use ports::system::Clock;
+    world.clock.now()
+}
+
+#[tokio::test]
+async fn a_second_fee_stops_payouts_until_a_person_resolves_it() {
+    let (world, funds, process, contest) = claimable().await;
+    funds.change(move |log| {
+        let is_fee = |one: &&Transfer| one.content.to == Account::Pool(contest);
+        let mut second = log.iter().find(is_fee).expect("a fee").clone();
+        second.order_id = OrderId([5; 16]);
+        second.receipt.position.0 += 1_000_000;
+        log.push(second);
+    });
+    reconcile(&process, contest).await;
+    let found = open(&world, contest).await;
+    assert_eq!(found[0].class.name(), "DUPLICATE_TRANSFER");
+    assert!(world.contest(contest).stops.is_stopped());
+    let claimed = world.claim(&process, contest, "ann").await;
+    assert!(matches!(claimed, Claimed::Pending(_)), "{claimed:?}");
+    let resolution = Resolution {
+        by: user("olga"),
+        note: "returned by hand".to_owned(),
+    };
+    process
+        .resolve(found[0].id, &resolution)
+        .await
+        .expect("a store");
+    assert!(!world.contest(contest).stops.is_stopped());
+    world.settle_down(&process).await;
+    assert_eq!(world.state(contest, "ann"), StateKind::Shared);
+    // The next run sees it again, and stops nothing that a person has let go on.
+    reconcile(&process, contest).await;
+    assert!(!world.contest(contest).stops.is_stopped());
+}
