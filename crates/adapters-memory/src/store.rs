@@ -9,6 +9,7 @@ mod faulty;
 mod findings;
 mod leaderboard;
 mod leases;
+mod notices;
 mod outbox;
 mod reconciliations;
 mod signups;
@@ -73,6 +74,9 @@ struct Tables {
     run_findings: BTreeSet<(Uuid, Uuid)>,
     repairs: BTreeMap<Uuid, LoggedRepair>,
     watches: BTreeMap<ContestId, Watch>,
+    /// By sequence.
+    notices: BTreeMap<u64, notices::Kept>,
+    last_notice: u64,
     /// By sequence.
     outbox: BTreeMap<u64, Saved>,
     last_sequence: u64,

@@ -21,6 +21,7 @@ use ports::{
     contests::{ContestCommit, ContestRepository},
     findings::Findings,
     leaderboard::Leaderboard,
+    notices::Notices,
     outbox::Outbox,
     reconciliations::Reconciliations,
     signups::{Enrolled, SignupCommit, SignupRepository},
@@ -81,6 +82,10 @@ impl StoreFixture for Memory {
         Arc::clone(&self.store) as _
     }
 
+    fn notices(&self) -> Arc<dyn Notices> {
+        Arc::clone(&self.store) as _
+    }
+
     fn outbox(&self) -> Arc<dyn Outbox> {
         Arc::clone(&self.store) as _
     }
@@ -136,6 +141,10 @@ mod without_faults {
         }
 
         fn reconciliations(&self) -> Arc<dyn Reconciliations> {
+            Arc::clone(&self.1) as _
+        }
+
+        fn notices(&self) -> Arc<dyn Notices> {
             Arc::clone(&self.1) as _
         }
 
@@ -208,6 +217,7 @@ async fn a_window_is_open_from_its_first_moment_to_just_before_its_last() {
             window,
             contest,
             lines,
+            notices: Vec::new(),
             fence: None,
         };
         let answer = memory.contests().commit(commit).await.expect("an answer");
@@ -290,6 +300,7 @@ async fn history_has_every_state_and_phase_that_was_entered() {
         window,
         contest,
         lines,
+        notices: Vec::new(),
         fence: None,
     };
     memory.contests().commit(commit).await.expect("an answer");

@@ -166,6 +166,7 @@ pub(crate) async fn commit(
         window,
         contest,
         lines,
+        notices: _,
         fence,
     } = commit;
     let row = sqlx::query(sql::LOCK)

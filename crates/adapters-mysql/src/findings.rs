@@ -126,12 +126,12 @@ async fn insert(connection: &mut MySqlConnection, finding: &Finding) -> Result<b
     }
 }
 
-/// Settles an open finding with a person's word; true if it was open.
+/// Settles an open finding with a person's word; its contest if it was open.
 pub(crate) async fn resolve(
     connection: &mut MySqlConnection,
     id: Uuid,
     resolution: &Resolution,
-) -> Result<bool, sqlx::Error> {
+) -> Result<Option<ContestId>, sqlx::Error> {
     static RESOLVE: LazyLock<String> = LazyLock::new(|| {
         format!(
             "UPDATE finding SET settled_at = {NOW_MS}, is_open = NULL, resolved_by = ?, note = ? \
@@ -142,32 +142,51 @@ pub(crate) async fn resolve(
         .bind(resolution.by.as_str())
         .bind(&resolution.note)
         .bind(id)
-        .execute(connection)
+        .execute(&mut *connection)
         .await?;
-    Ok(done.rows_affected() > 0)
+    if done.rows_affected() == 0 {
+        return Ok(None);
+    }
+    let row = sqlx::query("SELECT contest_id FROM finding WHERE finding_id = ?")
+        .bind(id)
+        .fetch_one(connection)
+        .await?;
+    Ok(Some(ContestId(row.try_get(0)?)))
 }
 
-/// Settles the open finding of that kind; true if there was one.
+/// Settles the open finding of that kind; which one, if there was one.
 pub(crate) async fn settle(
     connection: &mut MySqlConnection,
     class: FindingClass,
     contest: ContestId,
     subject: &str,
-) -> Result<bool, sqlx::Error> {
+) -> Result<Option<Uuid>, sqlx::Error> {
     static SETTLE: LazyLock<String> = LazyLock::new(|| {
         format!(
-            "UPDATE finding SET settled_at = {NOW_MS}, is_open = NULL \
-             WHERE contest_id = ? AND class = ? AND subject = ? AND is_open = 1"
+            "UPDATE finding SET settled_at = {NOW_MS}, is_open = NULL WHERE finding_id = ? AND is_open = 1"
         )
     });
-    let done = sqlx::query(AssertSqlSafe(SETTLE.as_str()))
+    let subject = subject_of(subject).into_bytes();
+    let found = sqlx::query(OPEN_ONE)
         .bind(contest.0)
         .bind(class.name())
-        .bind(subject_of(subject).into_bytes())
+        .bind(subject)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(row) = found else {
+        return Ok(None);
+    };
+    let id: Uuid = row.try_get(0)?;
+    let done = sqlx::query(AssertSqlSafe(SETTLE.as_str()))
+        .bind(id)
         .execute(connection)
         .await?;
-    Ok(done.rows_affected() > 0)
+    // Somebody else may have been faster.
+    Ok((done.rows_affected() > 0).then_some(id))
 }
+
+/// The open finding of a kind.
+pub(crate) const OPEN_ONE: &str = "SELECT finding_id FROM finding WHERE contest_id = ? AND class = ? AND subject = ? AND is_open = 1";
 
 /// Reads [`COLUMNS`].
 pub(crate) fn parse(row: &MySqlRow) -> Result<Finding, StoreError> {

@@ -15,6 +15,7 @@ mod events;
 mod findings;
 mod leaderboard;
 mod leases;
+mod notices;
 mod outbox;
 #[cfg(test)]
 mod plans;
@@ -143,6 +144,7 @@ const STEPS: &[Step] = &[
         "contest_stops",
         include_str!("../migrations/0022_contest_stops.sql"),
     ),
+    (23, "notice", include_str!("../migrations/0023_notice.sql")),
 ];
 
 /// The most commands that share a transaction, and the most questions that share a statement.
@@ -168,6 +170,8 @@ pub struct Settings {
     pub weak_durability: bool,
     /// The effects that somebody takes from the outbox; others are not written.
     pub outbox_effects: Vec<Effect>,
+    /// Whether somebody takes notices; else none are written.
+    pub notices: bool,
 }
 
 impl Settings {
@@ -180,6 +184,7 @@ impl Settings {
             writers: 2,
             weak_durability: false,
             outbox_effects: outbox_effects.to_vec(),
+            notices: false,
         }
     }
 }
@@ -221,6 +226,7 @@ impl MysqlStore {
             writers,
             weak_durability,
             outbox_effects,
+            notices,
         } = settings;
         let options = mysql::options(&url)?;
         let mut connection = mysql::connect(&options).await?;
@@ -236,7 +242,7 @@ impl MysqlStore {
             GroupCommit::start(writer, BATCH_MAX, QUEUE_MAX)
         };
         let reading = Readers::new(options.clone(), readers, READ);
-        let slow = || GroupCommit::start(Slow::new(options.clone()), 1, QUEUE_MAX);
+        let slow = || GroupCommit::start(Slow::new(options.clone(), notices), 1, QUEUE_MAX);
         Ok(Self {
             writers: (0..writers.max(1)).map(writer).collect(),
             slow: [slow(), slow()].into(),

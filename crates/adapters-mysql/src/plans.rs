@@ -2,8 +2,8 @@
 #![allow(clippy::expect_used, reason = "these are tests")]
 
 use crate::{
-    contest_sql, enroll, events, findings, leaderboard, leases, migrate, outbox, reconciliations,
-    sheet, signup_sql, tickets,
+    contest_sql, enroll, events, findings, leaderboard, leases, migrate, notices, outbox,
+    reconciliations, sheet, signup_sql, tickets,
 };
 use domain::signup::StateKind;
 use sql_core::mysql as session;
@@ -30,7 +30,7 @@ fn signups() -> usize {
 }
 
 const TABLES: &str = "signup, task_event, task_progress, lease, contest, sheet_line, outbox, finding, \
-     event_ticket, event_ticket_window, reconciliation, reconciliation_finding, repair, watch";
+     event_ticket, event_ticket_window, reconciliation, reconciliation_finding, repair, watch, notice";
 
 /// With enough rows that a scan would cost more than an index; a tenth of them in one contest. What
 /// the server knows of them is that there are none: so it is while a room fills.
@@ -185,8 +185,12 @@ async fn filled_once(connection: &mut MySqlConnection) {
 type Rows = (&'static str, fn(usize) -> String);
 
 /// What the reconciliation writes down.
-fn notes() -> [Rows; 4] {
+fn notes() -> [Rows; 5] {
     [
+        (
+            "notice (kind, contest_id, created_at, tries, due_at)",
+            |n| format!("('kind', UNHEX('{n:032x}'), {n}, 0, {n})"),
+        ),
         (
             "reconciliation (run_id, from_contest, to_contest, is_dry, asked_at, ended_at, contests, failed, \
              signups, transfers, differences, repaired, repaired_coins, over_limits, version)",
@@ -300,6 +304,12 @@ fn lists() -> Vec<Case> {
             &[ZERO, CONTEST, "10"],
         ),
         case("what is open", findings::OPEN, &[]),
+        case("notices", notices::DUE.as_str(), &["10"]),
+        case(
+            "the open one",
+            findings::OPEN_ONE,
+            &[CONTEST, "'class'", "'subject-5'"],
+        ),
         case(
             "the last of a kind",
             findings::LAST,

@@ -2,11 +2,11 @@
 //! locks one contest at most, so that none of them can be part of a circle.
 
 use crate::{
-    contests, findings,
+    contests, findings, notices,
     reconciliations::{self, Note},
     session::{Purpose, Session, Work},
 };
-use domain::{contest::Contest, finding::FindingClass, ids::ContestId};
+use domain::{contest::Contest, finding::FindingClass, ids::ContestId, notice::NoticeKind};
 use ports::{
     contests::{ContestCommit, CreationKey, Inserted},
     failpoint::{self, Failpoint},
@@ -28,6 +28,7 @@ pub(crate) enum Command {
     Settle(FindingClass, ContestId, String),
     Resolve(Uuid, Resolution),
     Note(Box<Note>),
+    Tell(notices::Tell),
     TakeLease(String, Uuid, i64),
     ReleaseLease(Lease),
 }
@@ -48,11 +49,14 @@ pub(crate) enum Reply {
 /// One connection for decisions.
 pub(crate) struct Slow {
     session: Session,
+    /// Whether somebody takes notices.
+    notices: bool,
 }
 
 impl Slow {
-    pub(crate) const fn new(options: MySqlConnectOptions) -> Self {
+    pub(crate) const fn new(options: MySqlConnectOptions, notices: bool) -> Self {
         Self {
+            notices,
             session: Session::new(options, Purpose::Write),
         }
     }
@@ -65,7 +69,11 @@ impl Executor for Slow {
     async fn run(&mut self, commands: &[Command]) -> Result<Vec<Reply>, sqlx::Error> {
         let mut replies = Vec::with_capacity(commands.len());
         for command in commands {
-            replies.push(self.session.transact(&One(command)).await?);
+            let one = One {
+                command,
+                notices: self.notices,
+            };
+            replies.push(self.session.transact(&one).await?);
             failpoint::pass(Failpoint::StoreCommitted);
         }
         Ok(replies)
@@ -76,13 +84,31 @@ impl Executor for Slow {
     }
 }
 
-struct One<'a>(&'a Command);
+struct One<'a> {
+    command: &'a Command,
+    notices: bool,
+}
+
+impl One<'_> {
+    /// Keeps a notice of what was written, if somebody takes it.
+    async fn notice(
+        &self,
+        connection: &mut MySqlConnection,
+        kind: NoticeKind,
+        (contest, finding): (ContestId, Option<Uuid>),
+    ) -> Result<(), sqlx::Error> {
+        if self.notices {
+            notices::add(connection, kind, contest, finding).await?;
+        }
+        Ok(())
+    }
+}
 
 impl Work for One<'_> {
     type Output = Reply;
 
     async fn run(&self, connection: &mut MySqlConnection) -> Result<(Reply, bool), sqlx::Error> {
-        match self.0 {
+        match self.command {
             Command::InsertContest(contest) => {
                 let is_new = contests::insert(connection, contest).await?;
                 Ok((Reply::Inserted(is_new), is_new))
@@ -95,19 +121,45 @@ impl Work for One<'_> {
             Command::CommitContest(commit) => {
                 let committed = contests::commit(connection, commit).await?;
                 let wrote = committed == Committed::Applied;
+                if wrote {
+                    for kind in &commit.notices {
+                        let about = (commit.contest.id, None);
+                        self.notice(connection, *kind, about).await?;
+                    }
+                }
                 Ok((Reply::Committed(committed), wrote))
             }
             Command::Raise(finding) => {
                 let raised = findings::raise(connection, finding).await?;
+                if raised.is_new {
+                    let about = (finding.contest_id, Some(raised.id));
+                    self.notice(connection, NoticeKind::FindingRaised, about)
+                        .await?;
+                }
                 Ok((Reply::Raised(raised), raised.is_new))
             }
             Command::Settle(class, contest, subject) => {
-                let wrote = findings::settle(connection, *class, *contest, subject).await?;
-                Ok((Reply::Done, wrote))
+                let settled = findings::settle(connection, *class, *contest, subject).await?;
+                if let Some(id) = settled {
+                    let about = (*contest, Some(id));
+                    self.notice(connection, NoticeKind::FindingSettled, about)
+                        .await?;
+                }
+                Ok((Reply::Done, settled.is_some()))
             }
             Command::Resolve(id, resolution) => {
-                let was_open = findings::resolve(connection, *id, resolution).await?;
-                Ok((Reply::Resolved(was_open), was_open))
+                let resolved = findings::resolve(connection, *id, resolution).await?;
+                if let Some(contest) = resolved {
+                    let about = (contest, Some(*id));
+                    self.notice(connection, NoticeKind::FindingSettled, about)
+                        .await?;
+                }
+                Ok((Reply::Resolved(resolved.is_some()), resolved.is_some()))
+            }
+            Command::Tell(tell) => {
+                let is_kept = self.notices || !matches!(tell, notices::Tell::Add(..));
+                let wrote = is_kept && notices::write(connection, *tell).await?;
+                Ok((Reply::Done, wrote))
             }
             Command::Note(note) => reconciliations::write(connection, note).await,
             Command::TakeLease(name, owner, for_ms) => {

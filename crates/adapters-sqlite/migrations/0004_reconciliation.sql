@@ -73,3 +73,16 @@ INSERT INTO watch (contest_id, position, walk_at, due_at) SELECT contest_id, 0, 
 -- could be claimed.
 ALTER TABLE contest ADD COLUMN stopped_since INTEGER;
 ALTER TABLE contest ADD COLUMN stopped_ms INTEGER NOT NULL DEFAULT 0;
+
+-- What somebody outside is to be told.
+CREATE TABLE notice (
+    sequence   INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    kind       TEXT    NOT NULL,
+    contest_id TEXT    NOT NULL,
+    finding_id TEXT,
+    created_at INTEGER NOT NULL,
+    tries      INTEGER NOT NULL,
+    due_at     INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX notice_due ON notice (due_at);

@@ -1,7 +1,7 @@
 //! Contests, sheets and counts in SQLite.
 
 use crate::{
-    SqliteStore, mismatched,
+    SqliteStore, mismatched, notices,
     reader::{Answer, Question},
     reconciliations,
     rows::{self, failed, json, limit},
@@ -213,6 +213,7 @@ pub(crate) async fn commit(
         window,
         contest,
         lines,
+        notices,
         fence,
     } = commit;
     let now = transaction.now;
@@ -226,6 +227,9 @@ pub(crate) async fn commit(
         if done.rows_affected() > 0 {
             transaction.wrote = true;
             write_rest(transaction, contest, expected + 1, lines).await?;
+            for kind in notices {
+                notices::add(transaction, *kind, contest.id, None).await?;
+            }
             return Ok(Committed::Applied);
         }
     }

@@ -1,7 +1,7 @@
 //! Findings in SQLite.
 
 use crate::{
-    SqliteStore, mismatched,
+    SqliteStore, mismatched, notices,
     rows::{failed, limit},
     writer::{Command, Reply, Transaction},
 };
@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use domain::{
     finding::FindingClass,
     ids::{ContestId, UserId},
+    notice::NoticeKind,
     time::UnixMillis,
 };
 use ports::{
@@ -75,6 +76,13 @@ pub(crate) async fn raise(
     .execute(&mut *transaction.connection)
     .await?;
     transaction.wrote = true;
+    notices::add(
+        transaction,
+        NoticeKind::FindingRaised,
+        *contest_id,
+        Some(*id),
+    )
+    .await?;
     Ok(Raised {
         id: *id,
         is_new: true,
@@ -87,19 +95,23 @@ pub(crate) async fn resolve(
     id: Uuid,
     resolution: &Resolution,
 ) -> Result<bool, sqlx::Error> {
-    let done = sqlx::query(
+    let contest: Option<Hyphenated> = sqlx::query_scalar(
         "UPDATE finding SET settled_at = ?2, resolved_by = ?3, note = ?4 \
-         WHERE finding_id = ?1 AND settled_at IS NULL",
+         WHERE finding_id = ?1 AND settled_at IS NULL RETURNING contest_id",
     )
     .bind(id.hyphenated())
     .bind(transaction.now.0)
     .bind(resolution.by.as_str())
     .bind(&resolution.note)
-    .execute(&mut *transaction.connection)
+    .fetch_optional(&mut *transaction.connection)
     .await?;
-    let was_open = done.rows_affected() > 0;
-    transaction.wrote |= was_open;
-    Ok(was_open)
+    let Some(contest) = contest else {
+        return Ok(false);
+    };
+    transaction.wrote = true;
+    let kind = NoticeKind::FindingSettled;
+    notices::add(transaction, kind, ContestId(contest.into()), Some(id)).await?;
+    Ok(true)
 }
 
 pub(crate) async fn settle(
@@ -108,18 +120,22 @@ pub(crate) async fn settle(
     contest: ContestId,
     subject: &str,
 ) -> Result<(), sqlx::Error> {
-    let done = sqlx::query(
+    let settled: Option<Hyphenated> = sqlx::query_scalar(
         "UPDATE finding SET settled_at = ?4 \
-         WHERE contest_id = ?1 AND class = ?2 AND subject = ?3 AND settled_at IS NULL",
+         WHERE contest_id = ?1 AND class = ?2 AND subject = ?3 AND settled_at IS NULL RETURNING finding_id",
     )
     .bind(contest.to_string())
     .bind(class.name())
     .bind(subject)
     .bind(transaction.now.0)
-    .execute(&mut *transaction.connection)
+    .fetch_optional(&mut *transaction.connection)
     .await?;
-    transaction.wrote |= done.rows_affected() > 0;
-    Ok(())
+    let Some(settled) = settled else {
+        return Ok(());
+    };
+    transaction.wrote = true;
+    let kind = NoticeKind::FindingSettled;
+    notices::add(transaction, kind, contest, Some(settled.into())).await
 }
 
 /// Reads [`COLUMNS`].

@@ -8,6 +8,7 @@ mod contests;
 mod events;
 mod findings;
 mod leaderboard;
+mod notices;
 mod outbox;
 #[cfg(test)]
 mod plans;
@@ -62,15 +63,20 @@ pub struct SqliteStore {
 
 impl SqliteStore {
     /// Opens the file, creating it or bringing it up to date. `outbox_effects` are those that
-    /// somebody takes from the outbox; others are not written.
+    /// somebody takes from the outbox, and `notices` says whether somebody takes notices; others are
+    /// not written.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when it cannot be opened or was migrated by something else.
-    pub async fn open(path: &Path, outbox_effects: &[Effect]) -> Result<Self, StoreError> {
+    pub async fn open(
+        path: &Path,
+        outbox_effects: &[Effect],
+        notices: bool,
+    ) -> Result<Self, StoreError> {
         let database = sqlite::open(path, MIGRATIONS, READERS)
             .await
             .map_err(StoreError::unavailable)?;
-        let writer = Writer::new(database.writer, outbox_effects.to_vec());
+        let writer = Writer::new(database.writer, outbox_effects.to_vec(), notices);
         let reader = database
             .readers
             .acquire()

@@ -1,7 +1,7 @@
 //! The one writer. Commands that wait together are one transaction; those of a kind are one
 //! statement with many rows. A transaction that changed nothing is not synced.
 
-use crate::{contests, events, findings, outbox, reconciliations, signups};
+use crate::{contests, events, findings, notices, outbox, reconciliations, signups};
 use domain::{
     contest::Contest,
     effects::Effect,
@@ -39,6 +39,7 @@ pub(crate) enum Command {
     Settle(FindingClass, ContestId, String),
     Resolve(Uuid, Resolution),
     Note(Box<reconciliations::Note>),
+    Tell(notices::Tell),
     Done(Vec<u64>),
     /// Writes what means nothing.
     Probe,
@@ -63,6 +64,7 @@ pub(crate) enum Reply {
 pub(crate) struct Writer {
     connection: SqliteConnection,
     outbox_effects: Vec<Effect>,
+    notices: bool,
     begin_failed: bool,
 }
 
@@ -72,14 +74,21 @@ pub(crate) struct Transaction<'a> {
     /// The database's clock, read inside this transaction. No other write can come between, so
     /// what is judged by it is judged in the deciding transaction.
     pub(crate) now: UnixMillis,
+    /// Whether somebody takes notices.
+    pub(crate) notices: bool,
     pub(crate) wrote: bool,
 }
 
 impl Writer {
-    pub(crate) fn new(connection: SqliteConnection, outbox_effects: Vec<Effect>) -> Self {
+    pub(crate) fn new(
+        connection: SqliteConnection,
+        outbox_effects: Vec<Effect>,
+        notices: bool,
+    ) -> Self {
         Self {
             connection,
             outbox_effects,
+            notices,
             begin_failed: false,
         }
     }
@@ -109,6 +118,7 @@ impl Executor for Writer {
         let mut transaction = Transaction {
             connection: &mut self.connection,
             now,
+            notices: self.notices,
             wrote: false,
         };
         let replies = run_all(&mut transaction, commands, &self.outbox_effects).await?;
@@ -191,6 +201,9 @@ async fn run_one(
         Command::Resolve(id, resolution) => findings::resolve(transaction, *id, resolution)
             .await
             .map(Reply::Resolved),
+        Command::Tell(tell) => notices::write(transaction, *tell)
+            .await
+            .map(|()| Reply::Done),
         Command::Note(note) => reconciliations::write(transaction, note).await,
         Command::Done(sequences) => outbox::done(transaction, sequences)
             .await

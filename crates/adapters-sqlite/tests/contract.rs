@@ -8,6 +8,7 @@ use ports::{
     contests::ContestRepository,
     findings::Findings,
     leaderboard::Leaderboard,
+    notices::Notices,
     outbox::Outbox,
     reconciliations::Reconciliations,
     signups::SignupRepository,
@@ -24,7 +25,7 @@ struct Sqlite {
 
 impl Sqlite {
     async fn at(dir: TempDir, effects: &'static [Effect]) -> Self {
-        let store = SqliteStore::open(&dir.path().join("guafen.db"), effects)
+        let store = SqliteStore::open(&dir.path().join("guafen.db"), effects, true)
             .await
             .expect("an open store");
         Self {
@@ -75,6 +76,10 @@ impl StoreFixture for Sqlite {
     }
 
     fn reconciliations(&self) -> Arc<dyn Reconciliations> {
+        Arc::clone(&self.store) as _
+    }
+
+    fn notices(&self) -> Arc<dyn Notices> {
         Arc::clone(&self.store) as _
     }
 

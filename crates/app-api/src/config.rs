@@ -4,7 +4,9 @@
 
 use anyhow::{anyhow, bail};
 use ipnet::IpNet;
-use production::settings::{FundsSettings, RedisSettings, StoreSettings, TasksSettings};
+use production::settings::{
+    FundsSettings, ReconcileSettings, RedisSettings, StoreSettings, TasksSettings, WebhookSettings,
+};
 use runtime::config::{Checked, range};
 pub(crate) use runtime::config::{LogFormat, LogSettings, Secret};
 use serde::{Deserialize, Deserializer, de};
@@ -178,11 +180,13 @@ pub(crate) struct Settings {
     pub(crate) limits: LimitSettings,
     pub(crate) server: ServerSettings,
     pub(crate) log: LogSettings,
-    /// These four are for a node of the production stack.
+    /// These are for a node of the production stack.
     pub(crate) store: Option<StoreSettings>,
     pub(crate) redis: Option<RedisSettings>,
     pub(crate) funds: Option<FundsSettings>,
     pub(crate) tasks: Option<TasksSettings>,
+    pub(crate) reconcile: Option<ReconcileSettings>,
+    pub(crate) webhook: Option<WebhookSettings>,
 }
 
 impl Settings {
@@ -204,6 +208,8 @@ impl Settings {
             redis: self.redis.clone().unwrap_or_default(),
             funds: self.funds.clone().unwrap_or_default(),
             tasks: self.tasks.clone().unwrap_or_default(),
+            reconcile: self.reconcile.clone().unwrap_or_default(),
+            webhook: self.webhook.clone().unwrap_or_default(),
         };
         settings.check()?;
         Ok(settings)
@@ -220,6 +226,8 @@ impl Settings {
             ("redis", self.redis.is_some()),
             ("funds", self.funds.is_some()),
             ("tasks", self.tasks.is_some()),
+            ("reconcile", self.reconcile.is_some()),
+            ("webhook", self.webhook.is_some()),
         ];
         match sections.into_iter().find(|(_, is_there)| *is_there) {
             Some((name, _)) => bail!(

@@ -57,7 +57,7 @@ async fn open_books(dir: &Path) -> anyhow::Result<(SqliteStore, Ledger)> {
         )
     };
     let open_store = || async {
-        SqliteStore::open(&store_path, &[])
+        SqliteStore::open(&store_path, &[], false)
             .await
             .context("cannot open the store")
     };
@@ -112,6 +112,8 @@ pub(crate) async fn serve(data_dir: &Path, settings: Settings) -> anyhow::Result
         events: Arc::clone(&store) as _,
         findings: Arc::clone(&store) as _,
         reconciliations: Arc::clone(&store) as _,
+        notices: Arc::clone(&store) as _,
+        receiver: None,
         leaderboard: store as _,
         funds: Arc::new(MeteredFunds(ledger as _)),
         clock: Arc::new(SystemClock),

@@ -62,10 +62,11 @@ pub(crate) async fn serve(settings: Settings) -> anyhow::Result<()> {
         Arc::new(StoreProbe(stack.store)),
         Arc::new(FundsProbe(stack.funds)),
     );
-    let contests = Arc::new(Contests::new(Ports {
+    let contests = Contests::new(Ports {
         funds: Arc::new(MeteredFunds(stack.ports.funds)),
         ..stack.ports
-    })?);
+    })?;
+    let contests = Arc::new(contests.reconciled(configured.reconcile.reconciling()));
     let node = Node {
         contests,
         tokens,

@@ -1,7 +1,9 @@
 //! The configuration: the sections of the production stack and of log lines. It may be the same
 //! file as the API's: what is the API's alone is passed over here.
 
-use production::settings::{FundsSettings, RedisSettings, StoreSettings, TasksSettings};
+use production::settings::{
+    FundsSettings, ReconcileSettings, RedisSettings, StoreSettings, TasksSettings, WebhookSettings,
+};
 use runtime::config::{Checked, LogSettings};
 use serde::{Deserialize, de::IgnoredAny};
 
@@ -14,6 +16,8 @@ pub(crate) struct Settings {
     redis: RedisSettings,
     funds: FundsSettings,
     tasks: TasksSettings,
+    reconcile: ReconcileSettings,
+    webhook: WebhookSettings,
     #[serde(rename = "auth")]
     _auth: IgnoredAny,
     #[serde(rename = "limits")]
@@ -30,6 +34,8 @@ impl Settings {
             redis: self.redis.clone(),
             funds: self.funds.clone(),
             tasks: self.tasks.clone(),
+            reconcile: self.reconcile.clone(),
+            webhook: self.webhook.clone(),
         }
     }
 }

@@ -411,6 +411,7 @@ async fn a_commit_never_changes_terms_id_or_creation<F: StoreFixture>(store: F) 
             version: before.version + 41,
             phase: before.phase.clone(),
             legs: before.legs.clone(),
+            stops: before.stops,
             ..other
         };
         let commit = ContestCommit {

@@ -13,6 +13,7 @@ use ports::{
     contests::{ContestCommit, ContestRepository},
     findings::Findings,
     leaderboard::Leaderboard,
+    notices::Notices,
     outbox::Outbox,
     reconciliations::Reconciliations,
     signups::{Enrolled, SignupCommit, SignupRepository},
@@ -61,6 +62,8 @@ pub trait StoreFixture: Sized + Send + Sync + 'static {
     fn findings(&self) -> Arc<dyn Findings>;
     /// The reconciliation's own records.
     fn reconciliations(&self) -> Arc<dyn Reconciliations>;
+    /// What somebody outside is to be told; the store keeps it.
+    fn notices(&self) -> Arc<dyn Notices>;
     /// The outbox.
     fn outbox(&self) -> Arc<dyn Outbox>;
 }
@@ -103,6 +106,7 @@ pub(crate) fn decided(contest: &Contest) -> ContestCommit {
         window,
         contest: contest.clone(),
         lines,
+        notices: Vec::new(),
         fence: None,
     }
 }

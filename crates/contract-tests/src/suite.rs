@@ -94,6 +94,10 @@ macro_rules! store_suite {
             use super::*;
             $crate::outbox_suite!($fixture);
         }
+        mod notices {
+            use super::*;
+            $crate::notices_suite!($fixture);
+        }
         mod reconciliations {
             use super::*;
             $crate::reconciliations_suite!($fixture);

@@ -8,7 +8,7 @@
 //!
 //! Reading order: [`money`], [`ids`], [`order`], [`terms`], [`contest`], [`signup`], [`due`],
 //! [`payout`], [`draw`], [`settlement`], [`lifecycle`], [`invariant`],
-//! [`reconcile`].
+//! [`reconcile`], [`notice`].
 
 pub mod contest;
 pub mod digest;
@@ -21,6 +21,7 @@ pub mod invariant;
 pub mod judge;
 pub mod lifecycle;
 pub mod money;
+pub mod notice;
 pub mod order;
 pub mod payout;
 pub mod reconcile;

@@ -8,6 +8,7 @@ use domain::{
     ids::{ContestId, IdempotencyKey, RoomId, SignupId, UserId},
     lifecycle::Presence,
     money::Coins,
+    notice::NoticeKind,
     settlement::{Census, Finisher, SheetLine},
     signup::StateKind,
     time::{UnixMillis, Window},
@@ -25,6 +26,8 @@ pub struct ContestCommit {
     pub contest: Contest,
     /// Lines that the settlement sheet grows by in the same write.
     pub lines: Vec<SheetLine>,
+    /// What somebody outside is told of it.
+    pub notices: Vec<NoticeKind>,
     /// Under which lease it was decided; none where no lease is held (a viewer's or an operator's
     /// own call).
     pub fence: Option<Fence>,

@@ -9,6 +9,7 @@ pub mod findings;
 pub mod funds;
 pub mod leaderboard;
 pub mod leases;
+pub mod notices;
 pub mod outbox;
 pub mod reconciliations;
 pub mod shown;

@@ -53,7 +53,8 @@ pub async fn migrate(url: &str) -> anyhow::Result<()> {
 pub async fn open(settings: &Settings) -> anyhow::Result<Stack> {
     let shown = shown(&settings.redis)?;
     let effects: &[Effect] = if shown.is_some() { &EFFECTS } else { &[] };
-    let store = MysqlStore::open(settings.store.mysql(effects)?)
+    let receiver = settings.webhook.receiver()?;
+    let store = MysqlStore::open(settings.store.mysql(effects, receiver.is_some())?)
         .await
         .context("store.url")?;
     let funds = GrpcFunds::connect(&settings.funds.grpc()?)
@@ -80,6 +81,8 @@ pub async fn open(settings: &Settings) -> anyhow::Result<Stack> {
         events: Arc::clone(&own) as _,
         findings: Arc::clone(&own) as _,
         reconciliations: Arc::clone(&own) as _,
+        notices: Arc::clone(&own) as _,
+        receiver: receiver.map(|receiver| Arc::new(receiver) as _),
         leaderboard: Arc::clone(&own) as _,
         leases: own as _,
         funds: Arc::clone(&funds) as _,

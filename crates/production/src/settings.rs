@@ -1,10 +1,15 @@
 //! What is configured of the production stack. Every key is explained in docs/configuration.md.
 
+use adapters_webhook::{Format, SettingsError, Webhook};
 use anyhow::{Context, bail};
 use domain::effects::Effect;
 use runtime::config::{Secret, range};
 use serde::Deserialize;
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
+use usecases::{
+    mend::{Limits, Reconciling},
+    reconcile::Bounds,
+};
 
 /// What a node is run for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -144,6 +149,86 @@ impl Default for TasksSettings {
     }
 }
 
+/// `[reconcile]`: what the reconciliation compares, and repairs by itself.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ReconcileSettings {
+    /// Whether anything is repaired: the kill switch. Differences are told all the same.
+    pub repair: bool,
+    /// The most repairs of one run; where more are due, none is made.
+    pub repairs_max: u64,
+    /// The most coins that the repairs of one run may move.
+    pub coins_max: u64,
+    /// How long after it applied a transfer must be recorded, in seconds.
+    pub recorded_within_s: u64,
+    /// The most viewers of one contest that are looked at a second time.
+    pub candidates_max: usize,
+    /// How often the log of a pool account is read on, in seconds.
+    pub tail_every_s: u64,
+    /// How long after all rows of a contest were looked up this begins again, in seconds.
+    pub walk_every_s: u64,
+    /// How long after a contest's end its log is still read, in days.
+    pub watch_days: u32,
+}
+
+impl Default for ReconcileSettings {
+    fn default() -> Self {
+        Self {
+            repair: true,
+            repairs_max: 1_000,
+            coins_max: 1_000_000,
+            recorded_within_s: 60,
+            candidates_max: 10_000,
+            tail_every_s: 30,
+            walk_every_s: 600,
+            watch_days: 7,
+        }
+    }
+}
+
+/// `[webhook]`: who is told of findings and of what becomes of contests.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WebhookSettings {
+    /// `https://…` or `http://…`; none: nobody is told.
+    pub url: Secret,
+    /// What messages are signed with: `whsec_` and base64.
+    pub secret: Secret,
+    /// What is sent.
+    pub format: WebhookFormat,
+    /// How long one call may take, in milliseconds.
+    pub deadline_ms: u64,
+    /// The address of the API or the console, for links in chats.
+    pub link: Option<String>,
+}
+
+impl Default for WebhookSettings {
+    fn default() -> Self {
+        Self {
+            url: Secret::default(),
+            secret: Secret::default(),
+            format: WebhookFormat::default(),
+            deadline_ms: 5_000,
+            link: None,
+        }
+    }
+}
+
+/// What is sent to a webhook.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WebhookFormat {
+    /// JSON, signed as Standard Webhooks says.
+    #[default]
+    Standard,
+    /// Text for Slack.
+    Slack,
+    /// Text for Feishu (飞书) or Lark.
+    Feishu,
+    /// Text for DingTalk (钉钉).
+    Dingtalk,
+}
+
 /// The sections of the production stack.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -155,6 +240,10 @@ pub struct Settings {
     pub funds: FundsSettings,
     /// `[tasks]`.
     pub tasks: TasksSettings,
+    /// `[reconcile]`.
+    pub reconcile: ReconcileSettings,
+    /// `[webhook]`.
+    pub webhook: WebhookSettings,
 }
 
 impl Settings {
@@ -168,6 +257,8 @@ impl Settings {
             redis,
             funds,
             tasks,
+            reconcile,
+            webhook,
         } = self;
         store.check()?;
         if redis.url.expose().is_some_and(|url| {
@@ -221,7 +312,91 @@ impl Settings {
                 (&tasks.ca_file, &tasks.cert_file, &tasks.key_file),
             )?;
         }
-        range("tasks.deadline_ms", tasks.deadline_ms, 10, 60_000)
+        range("tasks.deadline_ms", tasks.deadline_ms, 10, 60_000)?;
+        reconcile.check()?;
+        webhook.check()
+    }
+}
+
+impl ReconcileSettings {
+    fn check(&self) -> anyhow::Result<()> {
+        const DAY_S: u64 = 86_400;
+        range("reconcile.repairs_max", self.repairs_max, 0, 1_000_000)?;
+        range("reconcile.coins_max", self.coins_max, 0, 1 << 53)?;
+        range(
+            "reconcile.recorded_within_s",
+            self.recorded_within_s,
+            5,
+            3_600,
+        )?;
+        range(
+            "reconcile.candidates_max",
+            self.candidates_max as u64,
+            1,
+            1_000_000,
+        )?;
+        range("reconcile.tail_every_s", self.tail_every_s, 1, DAY_S)?;
+        range("reconcile.walk_every_s", self.walk_every_s, 1, DAY_S)?;
+        range("reconcile.watch_days", self.watch_days.into(), 0, 366)
+    }
+
+    /// How the reconciliation is run.
+    #[must_use]
+    pub fn reconciling(&self) -> Reconciling {
+        let ms = |seconds: u64| i64::try_from(seconds).unwrap_or(i64::MAX / 1_000) * 1_000;
+        Reconciling {
+            bounds: Bounds {
+                candidates_max: self.candidates_max,
+                recorded_within_ms: ms(self.recorded_within_s),
+                ..Bounds::default()
+            },
+            limits: self.repair.then_some(Limits {
+                repairs: self.repairs_max,
+                coins: self.coins_max,
+            }),
+            tail_every_ms: ms(self.tail_every_s),
+            walk_every_ms: ms(self.walk_every_s),
+            watched_ms: ms(u64::from(self.watch_days) * 86_400),
+        }
+    }
+}
+
+impl WebhookSettings {
+    fn check(&self) -> anyhow::Result<()> {
+        range("webhook.deadline_ms", self.deadline_ms, 100, 60_000)?;
+        if self.url.expose().is_none() && self.secret.expose().is_some() {
+            bail!("webhook.secret is set, and webhook.url is not");
+        }
+        self.receiver().map(drop)
+    }
+
+    /// Who is told; none where nobody is.
+    ///
+    /// # Errors
+    /// A message that names the key and the rule that it breaks.
+    pub(crate) fn receiver(&self) -> anyhow::Result<Option<Webhook>> {
+        let Some(url) = self.url.expose() else {
+            return Ok(None);
+        };
+        let settings = adapters_webhook::Settings {
+            url: url.to_owned(),
+            secret: self.secret.expose().map(str::to_owned),
+            format: match self.format {
+                WebhookFormat::Standard => Format::Standard,
+                WebhookFormat::Slack => Format::Slack,
+                WebhookFormat::Feishu => Format::Feishu,
+                WebhookFormat::Dingtalk => Format::Dingtalk,
+            },
+            deadline: Duration::from_millis(self.deadline_ms),
+            link: self.link.clone(),
+        };
+        let key = |error: &SettingsError| match error {
+            SettingsError::Secret => "webhook.secret",
+            SettingsError::Url(_) | SettingsError::Client(_) => "webhook.url",
+        };
+        Webhook::new(settings)
+            .map(Some)
+            .map_err(|error| anyhow::anyhow!("{}: {error}", key(&error)))
     }
 }
 
@@ -273,7 +448,11 @@ impl StoreSettings {
     ///
     /// # Errors
     /// When it is not said where it is.
-    pub(crate) fn mysql(&self, effects: &[Effect]) -> anyhow::Result<adapters_mysql::Settings> {
+    pub(crate) fn mysql(
+        &self,
+        effects: &[Effect],
+        notices: bool,
+    ) -> anyhow::Result<adapters_mysql::Settings> {
         let url = self.url.expose().context("store.url is missing")?;
         Ok(adapters_mysql::Settings {
             url: url.to_owned(),
@@ -281,6 +460,7 @@ impl StoreSettings {
             writers: self.writers,
             weak_durability: self.profile == Profile::Test,
             outbox_effects: effects.to_vec(),
+            notices,
         })
     }
 
@@ -339,7 +519,10 @@ mod tests {
         let url = ("url", "mysql://root@db/guafen");
         let lines = [url].into_iter().chain(profile.map(|it| ("profile", it)));
         let settings = StoreSettings::deserialize(MapDeserializer::new(lines))?;
-        Ok(settings.mysql(&[]).expect("an address").weak_durability)
+        Ok(settings
+            .mysql(&[], false)
+            .expect("an address")
+            .weak_durability)
     }
 
     #[test]

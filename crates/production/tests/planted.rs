@@ -8,7 +8,9 @@
 
 mod common;
 
-use common::{Bed, HOUR, Loops, contest, create, now, reach, terms, until, user};
+use common::{
+    Bed, HOUR, Loops, Places, contest, create, inbox::Inbox, now, reach, terms, until, user,
+};
 use domain::{
     contest::PhaseKind,
     finding::FindingClass,
@@ -48,6 +50,7 @@ type Planted = BTreeSet<(ContestId, FindingClass, String)>;
 /// cancelled and has returned every fee.
 struct Played {
     bed: Bed,
+    inbox: Inbox,
     node: Arc<Contests>,
     open: Field,
     paid: Field,
@@ -170,8 +173,14 @@ impl Played {
             reach(&node, field.contest, phase).await;
         }
         drop(loops);
+        let inbox = Inbox::open().await;
+        let places = Places {
+            webhook: Some(inbox.url.clone()),
+            ..bed.places()
+        };
         Self {
-            node: bed.node().await,
+            node: common::node(places.ports().await),
+            inbox,
             bed,
             open,
             paid,
@@ -280,7 +289,7 @@ impl Played {
                 assert_eq!(self.ledger(&less).await, 1);
                 (open, order.to_string())
             }
-            FindingClass::OrphanTransfer if number % 2 == 0 => {
+            FindingClass::OrphanTransfer if number.is_multiple_of(2) => {
                 let lost = format!(
                     "DELETE FROM signup WHERE user_id = '{}'",
                     open.viewer(number)
@@ -397,6 +406,31 @@ impl Played {
         }
     }
 
+    /// Tells what is due until nothing is; what arrived at the receiver, by kind of message.
+    async fn told(&self, kind: &str) -> Planted {
+        let receiver = self.node.ports().receiver.clone().expect("a receiver");
+        while self.node.notify(&*receiver).await.expect("a store") > 0 {}
+        let left = self.bed.store.number("SELECT COUNT(*) FROM notice").await;
+        assert_eq!(left.expect("a count"), 0);
+        let taken = self.inbox.taken();
+        let ids: BTreeSet<_> = taken.iter().map(|(id, _)| id).collect();
+        assert_eq!(ids.len(), taken.len(), "each is told once");
+        let of_kind = taken.iter().filter(|(_, body)| body["type"] == kind);
+        of_kind
+            .map(|(_, body)| {
+                let finding = &body["data"]["finding"];
+                let text = |value: &serde_json::Value| value.as_str().expect("a text").to_owned();
+                (
+                    text(&body["data"]["contest"]["contest_id"])
+                        .parse()
+                        .expect("a contest id"),
+                    FindingClass::named(&text(&finding["class"])).expect("a class"),
+                    text(&finding["subject"]),
+                )
+            })
+            .collect()
+    }
+
     async fn transfers(&self) -> i64 {
         let count = self.bed.ledger.number("SELECT COUNT(*) FROM transfer");
         count.await.expect("a count")
@@ -493,17 +527,33 @@ async fn all_classes_together_are_found_with_their_class_and_none_else_is() {
         wanted.extend(played.plant(class).await);
     }
     let before = played.transfers().await;
+    played.inbox.refuse(true);
     let run = played.reconcile(false).await;
     assert_eq!(played.found_by(&run).await, wanted);
+    // Whoever is told was away at first.
+    let receiver = played.node.ports().receiver.clone().expect("a receiver");
+    let taken = played.node.notify(&*receiver).await.expect("a store");
+    assert_eq!((taken, played.inbox.taken().len()), (0, 0));
+    played.inbox.refuse(false);
+    until("the notices that were refused are due again", async || {
+        let hidden = "SELECT COUNT(*) FROM notice WHERE due_at > UNIX_TIMESTAMP(NOW(3)) * 1000";
+        let hidden = played.bed.store.number(hidden).await.expect("a count");
+        (hidden == 0).then_some(())
+    })
+    .await;
+    assert_eq!(played.told("finding.raised").await, wanted);
     let repaired = wanted
         .iter()
         .filter(|(_, class, _)| REPAIRED.contains(class));
     assert_eq!(run.totals.repaired, repaired.count() as u64);
+    let wanted_all = wanted.clone();
     let left: Planted = wanted
         .into_iter()
         .filter(|(_, class, _)| !REPAIRED.contains(class))
         .collect();
     assert_eq!(played.open_findings().await, left);
+    let settled: Planted = wanted_all.difference(&left).cloned().collect();
+    assert_eq!(played.told("finding.settled").await, settled);
     let paid = i64::try_from(2 * played.of_each).expect("a number");
     assert_eq!(played.transfers().await, before + paid);
     let again = played.reconcile(false).await;

@@ -179,6 +179,7 @@ async fn a_process_that_claims_and_waits_to_be_killed() {
         store: store.to_owned(),
         redis: redis.to_owned(),
         funds: funds.to_owned(),
+        webhook: None,
     };
     let node = node(places.ports().await);
     let contest = contest.parse().expect("a contest id");
@@ -207,6 +208,7 @@ async fn the_second_delete_happens_though_its_process_was_killed_between() {
         store,
         redis,
         funds,
+        webhook: _,
     } = bed.places();
     let mut child = Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", "--nocapture"])

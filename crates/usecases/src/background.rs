@@ -56,6 +56,18 @@ pub fn start(contests: &Arc<Contests>, stop: &watch::Receiver<bool>) -> Vec<Join
             }
         })));
     }
+    if let Some(receiver) = contests.ports().receiver.clone() {
+        let telling = Arc::clone(contests);
+        loops.push(tokio::spawn(run(
+            "notices",
+            SLOW,
+            stop.clone(),
+            move || {
+                let (contests, receiver) = (Arc::clone(&telling), Arc::clone(&receiver));
+                async move { contests.notify(&*receiver).await }
+            },
+        )));
+    }
     if contests.ports().shown.is_some() {
         let relaying = Arc::clone(contests);
         loops.push(tokio::spawn(run("relay", IDLE, stop.clone(), move || {

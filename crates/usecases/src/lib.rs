@@ -14,6 +14,7 @@ mod crash;
 mod drive;
 mod hold;
 pub mod mend;
+mod notify;
 mod orphans;
 mod pace;
 mod passes;
@@ -53,6 +54,7 @@ use ports::{
     funds::{ANSWER_MS_MAX, Capabilities, Funds, FundsError},
     leaderboard::Leaderboard,
     leases::Leases,
+    notices::{Notices, Receiver},
     reconciliations::Reconciliations,
     signups::SignupRepository,
     store::StoreError,
@@ -78,6 +80,9 @@ pub struct Ports {
     pub events: Arc<dyn TaskEvents>,
     pub findings: Arc<dyn Findings>,
     pub reconciliations: Arc<dyn Reconciliations>,
+    pub notices: Arc<dyn Notices>,
+    /// None where nobody outside is told anything.
+    pub receiver: Option<Arc<dyn Receiver>>,
     pub leaderboard: Arc<dyn Leaderboard>,
     pub funds: Arc<dyn Funds>,
     pub clock: Arc<dyn Clock>,

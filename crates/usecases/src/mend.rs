@@ -11,6 +11,7 @@ use domain::{
     contest::{Contest, ContestFact},
     finding::{FindingClass, RepairOutcome},
     ids::{ContestId, UserId},
+    notice::NoticeKind,
     order::OrderId,
     reconcile::{Difference, Repair},
 };
@@ -331,6 +332,13 @@ impl Contests {
                 "more is to be repaired than one run may: nothing is, and a person has to look"
             );
             mended.is_over_limits = true;
+            let stopped = NoticeKind::RepairsStopped;
+            if let Err(error) = self.ports.notices.add(stopped, contest.id).await {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "nobody could be told that repairs stopped"
+                );
+            }
             return mended;
         }
         for (difference, finding, repair) in repairs {

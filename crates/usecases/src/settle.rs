@@ -14,6 +14,7 @@ use domain::{
     finding::FindingClass,
     lifecycle::{ContestStep, window},
     money::Coins,
+    notice::notices,
     order::{Account, Leg, OwnLeg},
     settlement::{NotFrozen, SheetLine, freeze, leftover, sheet_page},
     signup::{Signup, StateKind},
@@ -114,7 +115,9 @@ impl Contests {
         } = turn;
         let expected = contest.version;
         let window = window(&fact, &contest);
+        let before = contest.clone();
         let contest = contest.apply(fact, now)?;
+        let notices = notices(&before, &contest);
         match self
             .ports
             .contests
@@ -123,6 +126,7 @@ impl Contests {
                 window,
                 contest,
                 lines,
+                notices,
                 fence,
             })
             .await?

@@ -43,6 +43,7 @@ const OURS: &[(&str, &[&str])] = &[
     ("grpc-core", &[]),
     ("adapters-funds", &["domain", "ports", "grpc-core"]),
     ("adapters-tasks", &["domain", "ports", "grpc-core"]),
+    ("adapters-webhook", &["domain", "ports"]),
     ("runtime", &["domain", "ports"]),
     ("test-support", &[]),
     (
@@ -67,6 +68,7 @@ const OURS: &[(&str, &[&str])] = &[
             "adapters-mysql",
             "adapters-redis",
             "adapters-tasks",
+            "adapters-webhook",
         ],
     ),
     (

@@ -90,6 +90,7 @@ impl ContestRepository for MemoryStore {
             window,
             contest,
             lines,
+            notices,
             fence,
         } = commit;
         let now = self.time();
@@ -131,6 +132,9 @@ impl ContestRepository for MemoryStore {
         stored.updated_at = updated_at;
         let line = (id, stored.version, stored.phase.kind());
         tables.contest_history.push(line);
+        for kind in notices {
+            tables.note(kind, id, None, now);
+        }
         for line in lines {
             let key = (id, line.finisher.signup_id);
             tables.sheet.entry(key).or_insert(line);

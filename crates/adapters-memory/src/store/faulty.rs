@@ -10,6 +10,7 @@ use domain::{
     ids::{ContestId, SenderId, SignupId, UserId},
     judge::Progress,
     lifecycle::Presence,
+    notice::NoticeKind,
     settlement::{Census, Finisher, SheetLine},
     signup::{Signup, StateKind},
     time::UnixMillis,
@@ -20,6 +21,7 @@ use ports::{
     },
     findings::{Finding, FindingFilter, Findings, OpenFindings, Raised, Resolution, Resolved},
     leaderboard::{Leaderboard, Place},
+    notices::{Notice, Notices},
     reconciliations::{LoggedRepair, Reconciliations, Run, Watch},
     signups::{Enrolled, SignupCommit, SignupRepository},
     store::{Committed, Page, StoreError},
@@ -204,6 +206,13 @@ faulty! { Findings {
         limit: usize
     ) -> Result<Page<Finding, Uuid>, StoreError> => failed;
     async fn open(&self) -> Result<Vec<OpenFindings>, StoreError> => failed;
+} }
+
+faulty! { Notices {
+    async fn due(&self, limit: usize) -> Result<Vec<Notice>, StoreError> => failed;
+    async fn told(&self, sequence: u64) -> Result<(), StoreError> => failed;
+    async fn put_off(&self, sequence: u64, for_ms: i64) -> Result<(), StoreError> => failed;
+    async fn add(&self, kind: NoticeKind, contest: ContestId) -> Result<(), StoreError> => failed;
 } }
 
 faulty! { Reconciliations {

@@ -2,7 +2,7 @@
 
 use super::{MemoryStore, page};
 use async_trait::async_trait;
-use domain::{finding::FindingClass, ids::ContestId};
+use domain::{finding::FindingClass, ids::ContestId, notice::NoticeKind};
 use ports::{
     findings::{Finding, FindingFilter, Findings, OpenFindings, Raised, Resolution, Resolved},
     store::{Page, StoreError},
@@ -35,6 +35,8 @@ impl Findings for MemoryStore {
             return Ok(Raised { id, is_new: false });
         }
         tables.findings.insert(finding.id, finding.clone());
+        let (kind, now) = (NoticeKind::FindingRaised, self.time());
+        tables.note(kind, finding.contest_id, Some(finding.id), now);
         Ok(Raised {
             id: finding.id,
             is_new: true,
@@ -56,6 +58,8 @@ impl Findings for MemoryStore {
         });
         if let Some(finding) = open {
             finding.settled_at = Some(now);
+            let id = finding.id;
+            tables.note(NoticeKind::FindingSettled, contest, Some(id), now);
         }
         Ok(())
     }
@@ -66,14 +70,24 @@ impl Findings for MemoryStore {
         let Some(finding) = tables.findings.get_mut(&id) else {
             return Ok(Resolved::Missing);
         };
-        if finding.settled_at.is_none() {
+        let was_open = finding.settled_at.is_none();
+        if was_open {
             finding.settled_at = Some(now);
             finding.resolution = Some(resolution.clone());
         }
+        let finding = finding.clone();
+        if was_open {
+            tables.note(
+                NoticeKind::FindingSettled,
+                finding.contest_id,
+                Some(id),
+                now,
+            );
+        }
         Ok(if finding.resolution.as_ref() == Some(resolution) {
-            Resolved::Yes(finding.clone())
+            Resolved::Yes(finding)
         } else {
-            Resolved::Before(finding.clone())
+            Resolved::Before(finding)
         })
     }
 

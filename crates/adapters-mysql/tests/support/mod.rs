@@ -15,6 +15,7 @@ use ports::{
     contests::{ContestCommit, ContestRepository},
     findings::Findings,
     leaderboard::Leaderboard,
+    notices::Notices,
     outbox::Outbox,
     reconciliations::Reconciliations,
     signups::{SignupCommit, SignupRepository},
@@ -76,6 +77,7 @@ pub async fn open_at(url: String, effects: &[Effect]) -> MysqlStore {
     let settings = Settings {
         readers: 2,
         weak_durability: true,
+        notices: true,
         ..Settings::new(url, effects)
     };
     MysqlStore::open(settings).await.expect("an open store")
@@ -134,6 +136,10 @@ impl<E: Engine> StoreFixture for Fixture<E> {
     }
 
     fn reconciliations(&self) -> Arc<dyn Reconciliations> {
+        Arc::clone(&self.store) as _
+    }
+
+    fn notices(&self) -> Arc<dyn Notices> {
         Arc::clone(&self.store) as _
     }
 
@@ -246,6 +252,7 @@ pub fn phase(contest: &Contest, kind: PhaseKind) -> ContestCommit {
             ..contest.clone()
         },
         lines: Vec::new(),
+        notices: Vec::new(),
         fence: None,
     }
 }

@@ -217,6 +217,8 @@ fn the_documentation_has_every_key_and_no_other() {
             redis: Some(RedisSettings::default()),
             funds: Some(FundsSettings::default()),
             tasks: Some(TasksSettings::default()),
+            reconcile: Some(ReconcileSettings::default()),
+            webhook: Some(WebhookSettings::default()),
             ..Settings::default()
         }
     );
@@ -224,7 +226,16 @@ fn the_documentation_has_every_key_and_no_other() {
         .split([' ', '{', ',', '('])
         .filter_map(|word| word.strip_suffix(':'));
     let sections = [
-        "auth", "limits", "server", "log", "store", "redis", "funds", "tasks",
+        "auth",
+        "limits",
+        "server",
+        "log",
+        "store",
+        "redis",
+        "funds",
+        "tasks",
+        "reconcile",
+        "webhook",
     ];
     let fields: Vec<&str> = fields.filter(|name| !sections.contains(name)).collect();
     assert_eq!(fields.len(), documented.len());

@@ -7,6 +7,7 @@
     reason = "these are tests, and each file uses some of it"
 )]
 
+pub mod inbox;
 pub mod paused;
 
 use adapters_ledger::{Ledger, MysqlSettings, Profile as LedgerProfile};
@@ -22,7 +23,9 @@ use ports::{
     contests::CreationKey,
     tasks::{EventOutcome, TaskEvent},
 };
-use production::settings::{FundsSettings, Profile, RedisSettings, Settings, StoreSettings};
+use production::settings::{
+    FundsSettings, Profile, RedisSettings, Settings, StoreSettings, WebhookSettings,
+};
 use runtime::config::Secret;
 use serde::{
     Deserialize,
@@ -66,6 +69,8 @@ pub struct Places {
     pub store: String,
     pub redis: String,
     pub funds: String,
+    /// Who is told of findings.
+    pub webhook: Option<String>,
 }
 
 fn secret(text: &str) -> Secret {
@@ -93,6 +98,10 @@ impl Places {
                 url: Some(self.funds.clone()),
                 sandbox: true,
                 ..FundsSettings::default()
+            },
+            webhook: WebhookSettings {
+                url: self.webhook.as_deref().map(secret).unwrap_or_default(),
+                ..WebhookSettings::default()
             },
             ..Settings::default()
         };
@@ -136,6 +145,7 @@ impl Bed {
             store: self.store.url().to_owned(),
             redis: self.redis.url().to_owned(),
             funds: format!("http://{}", self.funds.addr()),
+            webhook: None,
         }
     }
 
