@@ -1,14 +1,19 @@
 //! Leases in MySQL, by the database's clock. A row stays when a lease ends, so that its fence rises
 //! for ever.
 
-use crate::{MysqlStore, mismatched, slow, submit};
+use crate::{
+    MysqlStore, mismatched,
+    rows::{failed, limit},
+    slow, submit,
+};
 use async_trait::async_trait;
+use domain::time::UnixMillis;
 use ports::{
-    leases::{Fence, LEASE_NAME_MAX, Lease, Leases},
-    store::StoreError,
+    leases::{Fence, HeldLease, LEASE_NAME_MAX, Lease, Leases},
+    store::{PAGE_MAX, StoreError},
 };
 use sql_core::mysql::NOW_MS;
-use sqlx::{AssertSqlSafe, MySqlConnection, Row};
+use sqlx::{AssertSqlSafe, MySqlConnection, Row, mysql::MySqlRow};
 use std::sync::LazyLock;
 use uuid::Uuid;
 
@@ -101,4 +106,31 @@ impl Leases for MysqlStore {
             other => Err(mismatched(&other)),
         }
     }
+
+    async fn held(&self, items: usize) -> Result<Vec<HeldLease>, StoreError> {
+        let query = sqlx::query(AssertSqlSafe(HELD.as_str()));
+        let rows = self.all(query.bind(limit(items.min(PAGE_MAX)))).await?;
+        rows.iter().map(|row| held(row).map_err(failed)).collect()
+    }
+}
+
+// Leases that are over stay as rows: a deployment has as many as it ever had contests at work. It is a
+// person who asks.
+pub(crate) static HELD: LazyLock<String> = LazyLock::new(|| {
+    format!(
+        "SELECT name, owner, fence, ends_at FROM lease WHERE ends_at > {NOW_MS} ORDER BY name LIMIT ?"
+    )
+});
+
+fn held(row: &MySqlRow) -> Result<HeldLease, sqlx::Error> {
+    let name: Vec<u8> = row.try_get(0)?;
+    let fence: i64 = row.try_get(2)?;
+    Ok(HeldLease {
+        lease: Lease {
+            name: String::from_utf8_lossy(&name).into_owned(),
+            owner: row.try_get(1)?,
+            fence: Fence(fence.cast_unsigned()),
+        },
+        ends_at: UnixMillis(row.try_get(3)?),
+    })
 }

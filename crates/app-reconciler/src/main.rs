@@ -1,12 +1,19 @@
-//! `app-reconciler`: settles contests, compensates what was left half done, and carries out what
-//! was saved to be done. Any number of them may run; they divide the work by leases, and one that
-//! dies is replaced by the others within seconds.
+//! `app-reconciler`: settles contests, compensates what was left half done, reconciles rows with the
+//! funds system's log, and carries out what was saved to be done. Any number of them may run; they
+//! divide the work by leases, and one that dies is replaced by the others within seconds.
 
+mod commands;
 mod config;
+mod html;
+mod report;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use commands::Ended;
 use config::Settings;
+use domain::ids::ContestId;
+use report::Format;
 use runtime::config::LogFormat;
 use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use tokio::sync::watch;
@@ -20,16 +27,28 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// start.
 const DRAIN: Duration = Duration::from_secs(10);
 
-/// Settles, compensates and carries out what was left to do, beside the API.
+/// Settles, compensates, reconciles and carries out what was left to do, beside the API.
 #[derive(Parser)]
 #[command(
     name = "app-reconciler",
     version,
-    after_help = "Exit codes: 0 stopped, 1 failed, 2 wrong arguments."
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong arguments, 3 differences are open or an \
+                  invariant is broken."
 )]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
+}
+
+/// Where the stack is.
+#[derive(Args)]
+struct Stack {
+    /// The configuration, a TOML file; it may be the API's.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The form of log lines, which go to standard error, instead of log.format [default: human].
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
 }
 
 #[derive(Subcommand)]
@@ -39,19 +58,76 @@ enum Command {
     /// RUST_LOG sets what is logged (default: info). Every key of the configuration is also an
     /// environment variable, GUAFEN_SECTION__KEY.
     Run {
-        /// The configuration, a TOML file; it may be the API's.
-        #[arg(long, value_name = "FILE")]
-        config: Option<PathBuf>,
-        /// The form of log lines, instead of log.format [default: human].
-        #[arg(long, value_name = "FORMAT")]
-        log_format: Option<LogFormat>,
+        #[command(flatten)]
+        stack: Stack,
+    },
+    /// Takes every step of a contest that is due, and reconciles it, now and in this process.
+    ///
+    /// Other reconcilers may run beside it: two at once do no harm. Exit code 3: differences are
+    /// open.
+    Once {
+        /// The contest.
+        #[arg(long, value_name = "ID", required_unless_present = "all")]
+        contest: Option<ContestId>,
+        /// Every contest, from the newest to the oldest, instead of one.
+        #[arg(long, conflicts_with = "contest")]
+        all: bool,
+        /// Tells differences and repairs nothing.
+        #[arg(long)]
+        dry_run: bool,
+        /// How the run is told.
+        #[arg(long, value_name = "FORMAT", default_value = "table")]
+        format: commands::RunFormat,
+        #[command(flatten)]
+        stack: Stack,
+    },
+    /// Tells what came into a contest's pool and what left it, who is where, what holds and what
+    /// was found.
+    ///
+    /// Exit code 3: an invariant is broken, findings are open, or the sums do not agree.
+    Report {
+        /// The contest.
+        #[arg(long, value_name = "ID")]
+        contest: ContestId,
+        /// table and json for terminals and scripts, csv for spreadsheets, html for people.
+        #[arg(long, value_name = "FORMAT", default_value = "table")]
+        format: Format,
+        #[command(flatten)]
+        stack: Stack,
+    },
+    /// Builds tally and ranking of a contest anew from its rows.
+    RebuildTally {
+        /// The contest.
+        #[arg(long, value_name = "ID")]
+        contest: ContestId,
+        #[command(flatten)]
+        stack: Stack,
+    },
+    /// Who does which work.
+    #[command(subcommand)]
+    Lease(Lease),
+    /// Prints completions for a shell.
+    #[command(after_help = "For bash: source <(app-reconciler completions bash)")]
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+}
+
+#[derive(Subcommand)]
+enum Lease {
+    /// Lists the leases that are held, with their holders, fences and ends.
+    List {
+        #[command(flatten)]
+        stack: Stack,
     },
 }
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
+    match run(Arguments::parse().command).await {
+        Ok(Ended::Well) => ExitCode::SUCCESS,
+        Ok(Ended::WithDifferences) => ExitCode::from(3),
         Err(error) => {
             // One line with every cause; a backtrace would bury it.
             eprintln!("error: {error:#}");
@@ -60,12 +136,48 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> anyhow::Result<()> {
-    let Command::Run { config, log_format } = Arguments::parse().command;
-    let settings: Settings = runtime::config::load(config.as_deref())?;
-    runtime::log::install(log_format.unwrap_or(settings.log.format));
-    let stack = production::open(&settings.production()).await?;
-    let contests = Contests::new(stack.ports).context("the funds system cannot be used")?;
+async fn run(command: Command) -> anyhow::Result<Ended> {
+    match command {
+        Command::Run { stack } => serve(open(&stack).await?).await,
+        Command::Once {
+            contest,
+            all: _,
+            dry_run,
+            format,
+            stack,
+        } => commands::once(&open(&stack).await?, contest, dry_run, format).await,
+        Command::Report {
+            contest,
+            format,
+            stack,
+        } => commands::report(&open(&stack).await?, contest, format).await,
+        Command::RebuildTally { contest, stack } => {
+            commands::rebuild_tally(&open(&stack).await?, contest).await
+        }
+        Command::Lease(Lease::List { stack }) => commands::leases(&open(&stack).await?).await,
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            clap_complete::generate(
+                shell,
+                &mut command,
+                "app-reconciler",
+                &mut std::io::stdout(),
+            );
+            Ok(Ended::Well)
+        }
+    }
+}
+
+async fn open(stack: &Stack) -> anyhow::Result<Contests> {
+    let settings: Settings = runtime::config::load(stack.config.as_deref())?;
+    runtime::log::install(stack.log_format.unwrap_or(settings.log.format));
+    let settings = settings.production();
+    let opened = production::open(&settings).await?;
+    let contests = Contests::new(opened.ports).context("the funds system cannot be used")?;
+    Ok(contests.reconciled(settings.reconcile.reconciling()))
+}
+
+async fn serve(contests: Contests) -> anyhow::Result<Ended> {
     let (stop_loops, stop) = watch::channel(false);
     let loops = background::start(&Arc::new(contests), &stop);
     tracing::info!("running");
@@ -81,5 +193,5 @@ async fn run() -> anyhow::Result<()> {
     if tokio::time::timeout(DRAIN, all).await.is_err() {
         tracing::warn!("some work did not end in time; it is finished by another");
     }
-    Ok(())
+    Ok(Ended::Well)
 }

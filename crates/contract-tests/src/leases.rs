@@ -59,6 +59,7 @@ leases_cases! {
     names_do_not_disturb_each_other,
     a_name_that_is_none_is_refused,
     fences_and_leases_outlive_a_crash,
+    what_is_held_is_listed_by_name,
 }
 
 /// Where the leases of a store are.
@@ -314,4 +315,21 @@ async fn fences_and_leases_outlive_a_crash<F: StoreFixture>(store: F, leases: Le
     assert_eq!(held(&leases, "mine", owner, LONG).await, mine);
     let again = held(&leases, "over", owner, LONG).await;
     assert!(again.fence > over.fence);
+}
+
+// clause 5
+async fn what_is_held_is_listed_by_name<F: StoreFixture>(store: F, leases: LeasesOf<F>) {
+    let leases = leases(&store);
+    let owner = somebody();
+    let mut held_now = Vec::new();
+    for name in ["b", "a", "c"] {
+        held_now.push(held(&leases, name, owner, LONG).await);
+    }
+    release(&leases, &held_now[2]).await;
+    let listed = leases.held(10).await.expect("read");
+    let names: Vec<_> = listed.iter().map(|held| held.lease.clone()).collect();
+    assert_eq!(names, [held_now[1].clone(), held_now[0].clone()]);
+    let time = now(&store).await;
+    assert!(listed.iter().all(|held| held.ends_at > time));
+    assert_eq!(leases.held(1).await.expect("read"), listed[..1]);
 }

@@ -5,9 +5,7 @@
 #![allow(clippy::expect_used, reason = "these are tests")]
 
 use domain::{
-    contest::{
-        CancelReason, Contest, LegOutcome, LegState, Legs, Phase, PhaseKind, Settlement, Stops,
-    },
+    contest::{CancelReason, Contest, LegOutcome, LegState, Legs, Phase, PhaseKind, Settlement},
     digest::Digest,
     draw::Secret,
     ids::{ContestId, SignupId, UserId},
@@ -16,6 +14,7 @@ use domain::{
     payout::{Achievement, Rule, Weight},
     settlement::{Finisher, Frozen, SheetCursor, SheetLine, Totals},
     signup::{FeeTry, Paid, PayTry, Payee, Payment, Share, Signup, State, StateKind},
+    stops::Stops,
     terms::{
         BasisPoints, Carried, ClaimMode, FEE_MAX, GRACE_MS_MAX, GUARANTEED_POOL_MAX, NoWinner,
         Remainder, TARGET_MAX, Task, Terms, Unclaimed,

@@ -7,9 +7,10 @@ mod common;
 use common::{CLAIMS_END, CLOSED, coins, contest, done, line, phases_of, receipt, series_terms};
 use common::{contest_id, signup_id, user, weight};
 use domain::{
-    contest::{Contest, Phase, PhaseKind, Stops},
+    contest::{Contest, Phase, PhaseKind},
     due::{HousePayout, Step, due, house_payout, wake_at, window},
     signup::{Claimant, Fact, FeeTry, Paid, PayTry, Payee, Payment, Share, Signup, State},
+    stops::Stops,
     terms::{ClaimMode, Terms, Unclaimed},
     time::{UnixMillis, Window},
     transfer::Refusal,

@@ -2,6 +2,7 @@
 
 use crate::store::StoreError;
 use async_trait::async_trait;
+use domain::time::UnixMillis;
 use uuid::Uuid;
 
 /// A rising number that comes with a lease. A write under an older one than was written last is
@@ -20,6 +21,15 @@ pub struct Lease {
     pub fence: Fence,
 }
 
+/// A lease and when it ends unless it is extended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldLease {
+    /// The lease.
+    pub lease: Lease,
+    /// When it ends, by the store's clock.
+    pub ends_at: UnixMillis,
+}
+
 /// The longest name of a lease, in bytes.
 pub const LEASE_NAME_MAX: usize = 100;
 
@@ -31,6 +41,7 @@ pub const LEASE_NAME_MAX: usize = 100;
 ///    owner gets a higher one, like anybody else.
 /// 3. `release` frees a name at once if that very lease still holds it, and else does nothing.
 /// 4. Fences rise for ever, also across restarts of the store.
+/// 5. `held` lists the leases that are not over, by name.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Leases: Send + Sync {
@@ -40,6 +51,9 @@ pub trait Leases: Send + Sync {
 
     /// Gives a lease back.
     async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
+
+    /// The leases that are held, at most `limit`.
+    async fn held(&self, limit: usize) -> Result<Vec<HeldLease>, StoreError>;
 }
 
 /// The leases of a process that is alone with its store: all of them are its own. Its writes are
@@ -59,5 +73,9 @@ impl Leases for Alone {
 
     async fn release(&self, _: &Lease) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn held(&self, _: usize) -> Result<Vec<HeldLease>, StoreError> {
+        Ok(Vec::new())
     }
 }

@@ -2,15 +2,14 @@
 
 use crate::record::{Context, column};
 use domain::{
-    contest::{
-        CancelReason, Contest, LegOutcome, LegState, Legs, Phase, PhaseKind, Settlement, Stops,
-    },
+    contest::{CancelReason, Contest, LegOutcome, LegState, Legs, Phase, PhaseKind, Settlement},
     digest::Digest,
     draw::Secret,
     money::Coins,
     order::{Leg, OwnLeg},
     payout::Rule,
     settlement::{Frozen, SheetCursor, Totals},
+    stops::Stops,
     terms::{BasisPoints, Carried, ClaimMode, NoWinner, Remainder, Task, Terms, Unclaimed},
     time::UnixMillis,
     transfer::{CreditsClosed, Position},

@@ -146,6 +146,72 @@ pub struct Report {
     pub violations: Option<Vec<Violation>>,
 }
 
+impl Report {
+    /// Who asked to sign up.
+    #[must_use]
+    pub fn signed_up(&self) -> u64 {
+        self.count(|_| true)
+    }
+
+    /// Whose fee was paid.
+    #[must_use]
+    pub fn paid(&self) -> u64 {
+        self.count(StateKind::is_paid)
+    }
+
+    /// Who completed the task.
+    #[must_use]
+    pub fn finished(&self) -> u64 {
+        self.count(|state| {
+            matches!(
+                state,
+                StateKind::Completed
+                    | StateKind::Claiming
+                    | StateKind::Shared
+                    | StateKind::Forfeited
+            )
+        })
+    }
+
+    /// Whose prize was paid.
+    #[must_use]
+    pub fn claimed(&self) -> u64 {
+        self.count(|state| state == StateKind::Shared)
+    }
+
+    /// Fees of all who paid, those that went back included.
+    #[must_use]
+    pub fn fees(&self) -> u64 {
+        self.coins(StateKind::is_paid, |count| count.fees)
+    }
+
+    /// Prizes paid.
+    #[must_use]
+    pub fn prizes(&self) -> u64 {
+        self.coins(|state| state == StateKind::Shared, |count| count.prizes)
+    }
+
+    /// Fees that went back.
+    #[must_use]
+    pub fn refunds(&self) -> u64 {
+        self.coins(|state| state == StateKind::Refunded, |count| count.fees)
+    }
+
+    fn count(&self, is_wanted: impl Fn(StateKind) -> bool) -> u64 {
+        let wanted = self.counts.iter().filter(|count| is_wanted(count.state));
+        wanted.map(|count| count.signups).sum()
+    }
+
+    fn coins(
+        &self,
+        is_wanted: impl Fn(StateKind) -> bool,
+        of: impl Fn(&StateCount) -> Coins,
+    ) -> u64 {
+        let wanted = self.counts.iter().filter(|count| is_wanted(count.state));
+        wanted.map(|count| of(count).get()).sum()
+    }
+}
+
 /// The most signups that a report checks.
 const CHECKED_MAX: u64 = 20_000;
 

@@ -96,8 +96,9 @@ pub(crate) fn check_shared(path: &str, text: &str) -> Vec<String> {
 
 /// Tables that are numbered all the same: nobody reads on from a number, and one writer at a time
 /// opens accounts.
-const NUMBERED: [&str; 2] = [
+const NUMBERED: [&str; 3] = [
     "crates/adapters-mysql/migrations/0011_outbox.sql",
+    "crates/adapters-mysql/migrations/0023_notice.sql",
     "crates/adapters-ledger/migrations/mysql/0001_account.sql",
 ];
 

@@ -4,8 +4,8 @@ use super::MemoryStore;
 use async_trait::async_trait;
 use domain::time::UnixMillis;
 use ports::{
-    leases::{Fence, LEASE_NAME_MAX, Lease, Leases},
-    store::StoreError,
+    leases::{Fence, HeldLease, LEASE_NAME_MAX, Lease, Leases},
+    store::{PAGE_MAX, StoreError},
 };
 use uuid::Uuid;
 
@@ -61,5 +61,20 @@ impl Leases for MemoryStore {
             held.ends_at = held.ends_at.min(now);
         }
         Ok(())
+    }
+
+    async fn held(&self, limit: usize) -> Result<Vec<HeldLease>, StoreError> {
+        let now = self.time();
+        let tables = self.tables();
+        let held = tables.leases.iter().filter(|(_, held)| held.ends_at > now);
+        let held = held.map(|(name, held)| HeldLease {
+            lease: Lease {
+                name: name.clone(),
+                owner: held.owner,
+                fence: held.fence,
+            },
+            ends_at: held.ends_at,
+        });
+        Ok(held.take(limit.min(PAGE_MAX)).collect())
     }
 }

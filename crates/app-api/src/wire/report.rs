@@ -5,10 +5,9 @@ use crate::openapi::vocabulary;
 use domain::{
     invariant::{Invariant, Violation},
     money::Coins,
-    signup::StateKind,
     time::UnixMillis,
 };
-use ports::{contests::StateCount, findings::Finding};
+use ports::findings::Finding;
 use serde::Serialize;
 use usecases::Report;
 use utoipa::ToSchema;
@@ -183,29 +182,6 @@ impl ReportView {
             findings,
             violations,
         } = report;
-        let signups = |wanted: &dyn Fn(StateKind) -> bool| {
-            counts
-                .iter()
-                .filter(|count| wanted(count.state))
-                .map(|count| count.signups)
-                .sum()
-        };
-        let coins = |wanted: &dyn Fn(StateKind) -> bool, of: fn(&StateCount) -> Coins| {
-            counts
-                .iter()
-                .filter(|count| wanted(count.state))
-                .map(|count| of(count).get())
-                .sum()
-        };
-        let finished = |state| {
-            matches!(
-                state,
-                StateKind::Completed
-                    | StateKind::Claiming
-                    | StateKind::Shared
-                    | StateKind::Forfeited
-            )
-        };
         let legs = contest.legs.iter().map(|(leg, state)| LegView {
             leg: leg.name(),
             amount: state.amount.get(),
@@ -213,7 +189,7 @@ impl ReportView {
         });
         Self {
             contest: ContestView::new(contest, now),
-            signups: signups(&|_| true),
+            signups: report.signed_up(),
             counts: counts
                 .iter()
                 .map(|count| CountView {
@@ -224,16 +200,16 @@ impl ReportView {
                 })
                 .collect(),
             funnel: Funnel {
-                signed_up: signups(&|_| true),
-                paid: signups(&StateKind::is_paid),
-                finished: signups(&finished),
-                claimed: signups(&|state| state == StateKind::Shared),
+                signed_up: report.signed_up(),
+                paid: report.paid(),
+                finished: report.finished(),
+                claimed: report.claimed(),
             },
             money: Money {
                 held: balance.map(Coins::get),
-                fees: coins(&StateKind::is_paid, |count| count.fees),
-                prizes: coins(&|state| state == StateKind::Shared, |count| count.prizes),
-                refunds: coins(&|state| state == StateKind::Refunded, |count| count.fees),
+                fees: report.fees(),
+                prizes: report.prizes(),
+                refunds: report.refunds(),
                 own_legs: legs.collect(),
             },
             invariants: invariants(violations.as_deref()),

@@ -22,7 +22,7 @@ use ports::{
         TransferRequest,
     },
     leaderboard::{Leaderboard, Place},
-    leases::{Lease, Leases},
+    leases::{HeldLease, Lease, Leases},
     outbox::{Outbox, OutboxEntry},
     shown::{
         Cached, Count, Counted, Epoch, Filled, Neighbourhood, PastPool, PastPools, Ranking,
@@ -341,6 +341,7 @@ watched! { Leaderboard {
 watched! { Leases {
     async fn take(&self, name: &str, owner: uuid::Uuid, for_ms: i64) -> Result<Option<Lease>, StoreError> => store;
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> => store;
+    async fn held(&self, limit: usize) -> Result<Vec<HeldLease>, StoreError> => store;
 } }
 
 watched! { Tasks {
