@@ -54,7 +54,7 @@ impl Bed {
         let (store, funds) = (self.store.url(), &self.funds);
         let config = format!(
             "[store]\nurl = \"{store}\"\nprofile = \"test\"\n[funds]\nurl = \"{funds}\"\n\
-             [server]\nlisten = \"127.0.0.1:0\"\n[auth]\nhs256_secret = \"{SECRET}\"\n"
+             sandbox = true\n[server]\nlisten = \"127.0.0.1:0\"\n[auth]\nhs256_secret = \"{SECRET}\"\n"
         );
         Server::node(&config, SECRET)
     }
@@ -94,4 +94,155 @@ async fn a_ticket_of_one_node_opens_one_stream_on_the_other() {
         assert!([201, 429].contains(&answer.status), "{}", answer.text);
     }
     assert_eq!(given, 98, "two were given before");
+}
+
+/// A contest on a node whose viewer ann has paid, and whose viewer bob has paid and lost the row.
+async fn with_a_lost_row(bed: &Bed, node: &Server, operator: &str) -> String {
+    let contest = node.contest(operator, 60);
+    for name in ["ann", "bob"] {
+        let path = format!("/v1/sandbox/accounts/{name}/grant");
+        let coins = json!({ "amount": 30, "grant_id": format!("grant-{name}") });
+        let granted = node.call("POST", &path, operator, Some(coins));
+        assert_eq!(granted.status, 200, "{}", granted.text);
+        let token = node.token(name, "player");
+        let path = format!("/v1/contests/{contest}/signup");
+        let signed = node.call("PUT", &path, &token, None);
+        assert_eq!(signed.status, 200, "{}", signed.text);
+    }
+    let lost = bed.store.change("DELETE FROM signup WHERE user_id = 'bob'");
+    assert_eq!(lost.await.expect("a change"), 1);
+    contest
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_reconciles_looks_repairs_and_resolves() {
+    let bed = Bed::new().await;
+    let node = bed.node();
+    let operator = node.token("olga", "operator");
+    let contest = with_a_lost_row(&bed, &node, &operator).await;
+    let post = |path: &str, body| node.call("POST", path, &operator, Some(body));
+    let get = |path: &str| node.call("GET", path, &operator, None);
+    let begun = post(
+        "/v1/admin/reconciliations",
+        json!({ "contest_id": contest, "dry_run": true }),
+    );
+    assert_eq!(begun.status, 202, "{}", begun.text);
+    let run = begun.json();
+    assert_eq!(
+        (&run["status"], &run["dry_run"]),
+        (&json!("ended"), &json!(true))
+    );
+    assert_eq!(run["asked_by"], "olga");
+    assert_eq!(run["totals"]["differences"], 1);
+    let found = &run["findings"][0];
+    assert_eq!(found["class"], "ORPHAN_TRANSFER");
+    assert_eq!(found["user_id"], "bob");
+    let path = format!(
+        "/v1/admin/reconciliations/{}",
+        run["run_id"].as_str().expect("an id")
+    );
+    assert_eq!(get(&path).json(), run);
+    let all = get("/v1/admin/reconciliations").json();
+    assert_eq!(all["items"][0]["run_id"], run["run_id"]);
+
+    let path = format!(
+        "/v1/admin/findings/{}",
+        found["finding_id"].as_str().expect("an id")
+    );
+    let detail = get(&path).json();
+    assert_eq!(detail["repairs"], json!([]));
+    // The row comes back, and the fee goes back to bob.
+    let repaired = post(&format!("{path}/repair"), json!({}));
+    assert_eq!(repaired.status, 200, "{}", repaired.text);
+    let repaired = repaired.json();
+    assert!(repaired["settled_at"].is_string(), "{repaired}");
+    assert_eq!(repaired["repairs"][0]["repaired_by"], "olga");
+    assert_eq!(repaired["repairs"][0]["outcome"], "done");
+    let balance = get("/v1/sandbox/accounts/bob").json();
+    assert_eq!(balance["balance"], 30);
+    for (path, body) in [
+        (format!("{path}/repair"), json!({})),
+        (format!("{path}/resolve"), json!({ "note": "late" })),
+    ] {
+        let late = post(&path, body);
+        assert_eq!(late.status, 409, "{}", late.text);
+        assert_eq!(late.json()["code"], "already_settled");
+    }
+    // What only a person can judge: ann's row is said to have paid more than she did.
+    let wrong = bed
+        .store
+        .change("UPDATE signup SET fee = 20, version = version + 1 WHERE user_id = 'ann'");
+    assert_eq!(wrong.await.expect("a change"), 1);
+    let run = post("/v1/admin/reconciliations", json!({})).json();
+    let found = run["findings"].as_array().expect("findings").iter();
+    let differs = found
+        .clone()
+        .find(|found| found["class"] == "AMOUNT_DIFFERS")
+        .expect("the amount");
+    let path = format!(
+        "/v1/admin/findings/{}",
+        differs["finding_id"].as_str().expect("an id")
+    );
+    let refused = post(&format!("{path}/repair"), json!({}));
+    assert_eq!(refused.status, 409, "{}", refused.text);
+    assert_eq!(refused.json()["code"], "not_repairable");
+    for note in [json!(""), json!(" "), json!("n".repeat(1_001)), json!(7)] {
+        let refused = post(&format!("{path}/resolve"), json!({ "note": note }));
+        assert_eq!(refused.status, 422, "{}", refused.text);
+    }
+    let note = json!({ "note": "agreed with finance\nticket 4711" });
+    for _ in 0..2 {
+        let resolved = post(&format!("{path}/resolve"), note.clone());
+        assert_eq!(resolved.status, 200, "{}", resolved.text);
+        assert_eq!(resolved.json()["resolved_by"], "olga");
+    }
+    let open = get(&format!(
+        "/v1/admin/findings?status=open&contest_id={contest}"
+    ))
+    .json();
+    let classes: Vec<_> = open["items"]
+        .as_array()
+        .expect("items")
+        .iter()
+        .map(|one| &one["class"])
+        .collect();
+    assert!(!classes.contains(&&json!("AMOUNT_DIFFERS")), "{open}");
+    let nobody = "00000000-0000-7000-8000-000000000000";
+    for (method, path, body, status) in [
+        ("GET", format!("/v1/admin/findings/{nobody}"), None, 404),
+        (
+            "POST",
+            format!("/v1/admin/findings/{nobody}/repair"),
+            Some(json!({})),
+            404,
+        ),
+        (
+            "GET",
+            format!("/v1/admin/reconciliations/{nobody}"),
+            None,
+            404,
+        ),
+        ("GET", "/v1/admin/reconciliations/x".to_owned(), None, 404),
+        (
+            "POST",
+            "/v1/admin/reconciliations".to_owned(),
+            Some(json!({ "contest_id": nobody })),
+            404,
+        ),
+        (
+            "POST",
+            "/v1/admin/reconciliations".to_owned(),
+            Some(json!({ "contest_id": "x" })),
+            422,
+        ),
+        (
+            "POST",
+            "/v1/admin/reconciliations".to_owned(),
+            Some(json!({ "contest": nobody })),
+            422,
+        ),
+    ] {
+        let answer = node.call(method, &path, &operator, body);
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);
+    }
 }
