@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use domain::{contest::PhaseKind, time::UnixMillis};
+use domain::{contest::PhaseKind, finding::FindingClass, time::UnixMillis};
 use metrics::{
     Counter, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
@@ -119,6 +119,11 @@ fn describe() {
     describe_gauge!(
         "guafen_contest_due_age_seconds",
         "How long the contest that waits longest for a step that is due has waited for it"
+    );
+    describe_gauge!("guafen_findings_open", "Findings that are open, by class");
+    describe_gauge!(
+        "guafen_finding_age_seconds",
+        "How long the oldest open finding of a class has been open"
     );
     describe_gauge!("guafen_build_info", "1, with the version");
     describe_gauge!(
@@ -232,6 +237,14 @@ async fn count_contests(app: &App) -> Result<(), ports::store::StoreError> {
     let waited = longest_due.map_or(0, |due| now.0.saturating_sub(due.0));
     let waited = Duration::from_millis(u64::try_from(waited).unwrap_or_default());
     gauge!("guafen_contest_due_age_seconds").set(waited.as_secs_f64());
+    let open = app.contests.ports().findings.open().await?;
+    for class in FindingClass::ALL {
+        let of_class = open.iter().find(|open| open.class == *class);
+        let age = of_class.map_or(0, |open| now.0.saturating_sub(open.oldest.0).max(0));
+        gauge!("guafen_findings_open", "class" => class.name())
+            .set(of_class.map_or(0.0, |open| open.findings as f64));
+        gauge!("guafen_finding_age_seconds", "class" => class.name()).set(age as f64 / 1_000.0);
+    }
     *counted = Some(Instant::now());
     Ok(())
 }
