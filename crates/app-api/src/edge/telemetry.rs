@@ -240,10 +240,11 @@ async fn count_contests(app: &App) -> Result<(), ports::store::StoreError> {
     let open = app.contests.ports().findings.open().await?;
     for class in FindingClass::ALL {
         let of_class = open.iter().find(|open| open.class == *class);
-        let age = of_class.map_or(0, |open| now.0.saturating_sub(open.oldest.0).max(0));
+        let age = of_class.map_or(0, |open| now.0.saturating_sub(open.oldest.0));
+        let age = Duration::from_millis(u64::try_from(age).unwrap_or_default());
         gauge!("guafen_findings_open", "class" => class.name())
             .set(of_class.map_or(0.0, |open| open.findings as f64));
-        gauge!("guafen_finding_age_seconds", "class" => class.name()).set(age as f64 / 1_000.0);
+        gauge!("guafen_finding_age_seconds", "class" => class.name()).set(age.as_secs_f64());
     }
     *counted = Some(Instant::now());
     Ok(())
