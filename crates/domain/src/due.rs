@@ -160,6 +160,10 @@ pub const RETRY_MS_MIN: i64 = 2_000;
 /// The longest wait before the due step is tried again by itself, in milliseconds.
 pub const RETRY_MS_MAX: i64 = 60_000;
 
+/// A step that so many tries in a row have found no answer for is stuck: the waits between them add up
+/// to some five minutes.
+pub const STUCK_TRIES: u32 = 10;
+
 /// When the due step is to be taken up by the compensation, should nobody take it before: the
 /// row's place in the queue. None where nothing is due without the viewer, the contest or an
 /// operator. Waits double with every try without an answer and are spread by the signup's id, so

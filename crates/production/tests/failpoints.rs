@@ -130,6 +130,7 @@ async fn a_node_that_may_crash() {
         store: store.to_owned(),
         redis: redis.to_owned(),
         funds: funds.to_owned(),
+        webhook: None,
     };
     let from = UnixMillis(from.parse().expect("a time"));
     play(&node(places.ports().await), from).await;
@@ -140,6 +141,7 @@ async fn crash(bed: &Bed, from: UnixMillis, point: &str, pass: u32) -> Output {
         store,
         redis,
         funds,
+        webhook: _,
     } = bed.places();
     let child = Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", "a_node_that_may_crash", "--nocapture"])

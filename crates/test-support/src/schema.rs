@@ -2,6 +2,7 @@
 
 use crate::{mysql, mysql::Engine, ports::chance};
 use anyhow::{Context, Result, bail};
+use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
 use std::{future::Future, sync::Arc, time::Duration};
 use tokio::time::timeout;
@@ -127,6 +128,23 @@ pub(crate) async fn text(url: &str, sql: &str) -> Result<String> {
 }
 
 impl Database {
+    /// Reads every row of a query, one after the other, as plainly as it can be done; how many there
+    /// were. It takes as long as it takes.
+    ///
+    /// # Errors
+    /// The server refuses the statement, or breaks off.
+    pub async fn read(&self, query: &str) -> Result<u64> {
+        let mut connection = MySqlConnection::connect(&self.url).await?;
+        let mut rows = sqlx::query(AssertSqlSafe(query.to_owned())).fetch(&mut connection);
+        let mut number = 0;
+        while rows.try_next().await?.is_some() {
+            number += 1;
+        }
+        drop(rows);
+        connection.close().await?;
+        Ok(number)
+    }
+
     /// Changes rows behind everybody's back; how many were.
     ///
     /// # Errors

@@ -5,12 +5,21 @@ use crate::{
     crash::caught,
     drive::{Prefetched, Until},
 };
-use domain::{contest::Contest, due::RETRY_MS_MIN, ids::ContestId, signup::Signup};
+use domain::{
+    contest::Contest,
+    due::{RETRY_MS_MIN, STUCK_TRIES},
+    finding::FindingClass,
+    ids::{ContestId, SignupId},
+    signup::{Signup, StateKind},
+};
 use futures_util::{StreamExt, stream};
+use ports::findings::FindingFilter;
 use std::collections::BTreeMap;
 
 /// The most rows of one pass.
 const PASS_MAX: usize = 256;
+/// The rows of one page.
+const PAGE: usize = 1_000;
 /// The most rows that are driven at once: a bound on calls of the funds system.
 pub(crate) const AT_ONCE: usize = 32;
 
@@ -60,19 +69,40 @@ impl Contests {
             .into_iter()
             .map(|signup| self.compensate_one(contests.get(&signup.contest_id), signup))
             .collect();
-        let driven = stream::iter(drives).buffer_unordered(AT_ONCE).count().await;
+        let driven = drives.len();
+        let stuck: BTreeMap<ContestId, SignupId> = stream::iter(drives)
+            .buffer_unordered(AT_ONCE)
+            .filter_map(|stuck| async move { stuck })
+            .collect()
+            .await;
+        for (contest, signup) in stuck {
+            let evidence =
+                format!("signup {signup}, and perhaps others, has had no answer for long");
+            // One of a contest: an outage must not be as many alarms as there are viewers.
+            self.raise(FindingClass::Stuck, contest, contest.to_string(), evidence)
+                .await;
+        }
         for hold in holds.into_values().flatten() {
             self.let_go(hold).await;
         }
         Ok(driven)
     }
 
-    async fn compensate_one(&self, contest: Option<&Contest>, signup: Signup) {
+    /// Drives one; its contest and itself, if it is stuck.
+    async fn compensate_one(
+        &self,
+        contest: Option<&Contest>,
+        signup: Signup,
+    ) -> Option<(ContestId, SignupId)> {
         let (id, contest_id, version) = (signup.id, signup.contest_id, signup.version);
+        let mut is_stuck = false;
         let driven = match contest {
             Some(contest) => {
                 let drive = self.drive(contest, signup, None, Until::Rest, Prefetched::default());
                 let driven = caught(drive).await;
+                is_stuck = driven
+                    .as_ref()
+                    .is_ok_and(|driven| driven.signup.tries >= STUCK_TRIES);
                 driven.map(|driven| driven.signup.version != version)
             }
             None => Err(Failure::Gone(contest_id.to_string())),
@@ -88,5 +118,40 @@ impl Contests {
                 error = &error as &dyn std::error::Error, "compensation failed; it is tried again"
             );
         }
+        is_stuck.then_some((contest_id, id))
+    }
+
+    /// Settles the finding that signups of a contest are stuck, once none of those that wait is.
+    pub(crate) async fn review_stuck(&self, contest: ContestId) -> Result<(), Failure> {
+        const WAITING: [StateKind; 4] = [
+            StateKind::Initialized,
+            StateKind::Paid,
+            StateKind::Claiming,
+            StateKind::Refunding,
+        ];
+        let open = FindingFilter::open_of(contest);
+        let open = self.ports.findings.list(open, None, PAGE).await?;
+        let subject = contest.to_string();
+        let is_told = open
+            .items
+            .iter()
+            .any(|one| one.class == FindingClass::Stuck && one.subject == subject);
+        if !is_told {
+            return Ok(());
+        }
+        let mut after = None;
+        loop {
+            let signups = &self.ports.signups;
+            let page = signups.page(contest, &WAITING, after, PAGE).await?;
+            if page.items.iter().any(|signup| signup.tries >= STUCK_TRIES) {
+                return Ok(());
+            }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        self.withdraw(FindingClass::Stuck, contest, &subject).await;
+        Ok(())
     }
 }

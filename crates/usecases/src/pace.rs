@@ -83,6 +83,13 @@ impl<K: Ord + Copy> Pace<K> {
         left.insert(key, Left { until, since });
     }
 
+    /// How long one has been waiting without a change, in milliseconds.
+    pub(crate) fn waited(&self, key: K, now: UnixMillis) -> i64 {
+        let left = self.left();
+        let since = left.get(&key).and_then(|left| left.since);
+        since.map_or(0, |since| now.since(since))
+    }
+
     /// One has changed: should it wait, it begins to wait anew.
     pub(crate) fn moved(&self, key: K) {
         if let Some(left) = self.left().get_mut(&key) {

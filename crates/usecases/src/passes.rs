@@ -9,6 +9,7 @@ use crate::{
 };
 use domain::{
     contest::Contest,
+    finding::FindingClass,
     ids::ContestId,
     lifecycle::{ContestStep, due},
     time::UnixMillis,
@@ -33,7 +34,14 @@ pub enum Pass {
     Rests(Option<UnixMillis>),
     /// Something outside has to be waited for.
     Waits,
+    /// Another node is at it.
+    Elsewhere,
 }
+
+/// How long a contest may wait for something outside until a person is called, in milliseconds.
+const STUCK_MS: i64 = 600_000;
+/// What the finding about it is about.
+const STUCK: &str = "contest";
 
 impl Contests {
     /// Drives every contest whose time has come and that nobody of this process is at; how many.
@@ -67,8 +75,16 @@ impl Contests {
         let id = contest.id;
         let at_latest = match caught(self.run_leased(&contest)).await {
             Ok(Pass::Rests(at)) => at,
-            Ok(Pass::Waits) => None,
+            Ok(Pass::Elsewhere) => {
+                self.contest_pace.moved(id);
+                None
+            }
+            Ok(Pass::Waits) => {
+                self.tell_if_stuck(id).await;
+                None
+            }
             Err(error) => {
+                self.tell_if_stuck(id).await;
                 tracing::warn!(
                     contest.id = %id, error = &error as &dyn std::error::Error,
                     "a contest could not go on; it is tried again"
@@ -78,6 +94,21 @@ impl Contests {
         };
         let now = self.ports.clock.now();
         self.contest_pace.wait(id, now, PACE_MS, at_latest);
+    }
+
+    fn has_waited(&self, id: ContestId) -> bool {
+        let waited = self.contest_pace.waited(id, self.ports.clock.now());
+        waited >= STUCK_MS
+    }
+
+    /// Calls a person for a contest that has waited for long.
+    async fn tell_if_stuck(&self, id: ContestId) {
+        if self.has_waited(id) {
+            let evidence = "no step of it has been possible for ten minutes; the log says why";
+            let subject = STUCK.to_owned();
+            self.raise(FindingClass::Stuck, id, subject, evidence.to_owned())
+                .await;
+        }
     }
 
     /// Drives one contest that was found awake, unless another node is at it.
@@ -91,7 +122,7 @@ impl Contests {
         }
         let id = contest.id;
         let Some(hold) = self.lease(format!("contest/{id}")).await? else {
-            return Ok(Pass::Waits);
+            return Ok(Pass::Elsewhere);
         };
         let mut hold = Some(hold);
         let outcome = self.run_steps(id, &mut hold).await;
@@ -122,7 +153,7 @@ impl Contests {
         let mut overtaken = None;
         for _ in 0..STEPS_MAX {
             if !self.keep(hold).await? {
-                return Ok(Pass::Waits);
+                return Ok(Pass::Elsewhere);
             }
             let Some(contest) = self.ports.contests.get(id).await? else {
                 return Err(Failure::Gone(id.to_string()));
@@ -143,6 +174,9 @@ impl Contests {
             };
             match stepped {
                 Stepped::On => {
+                    if self.has_waited(id) {
+                        self.withdraw(FindingClass::Stuck, id, STUCK).await;
+                    }
                     self.contest_pace.moved(id);
                     overtaken = None;
                 }

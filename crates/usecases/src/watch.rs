@@ -85,6 +85,7 @@ impl Contests {
             return Ok(());
         }
         self.read_log_on(&contest, &mut watch).await?;
+        self.review_stuck(id).await?;
         if contest.phase.kind().is_terminal() {
             if watch.final_run.is_none() {
                 watch.final_run = self.final_run(&contest).await?;

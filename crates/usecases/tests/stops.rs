@@ -17,7 +17,13 @@ use ports::{
 };
 use std::sync::Arc;
 use usecases::{Claimed, Contests, mend::Reconciling, runs::Asked};
-use world::{World, played::later, tampered::Tampered, terms, user};
+use world::{
+    World,
+    meddled::{Answers, Meddled},
+    played::later,
+    tampered::Tampered,
+    terms, user,
+};
 
 /// A contest whose prizes can be claimed, on a funds system that can be tampered with.
 async fn claimable() -> (World, Arc<Tampered>, Contests, ContestId) {
@@ -131,4 +137,47 @@ async fn a_second_fee_stops_payouts_until_a_person_resolves_it() {
     // The next run sees it again, and stops nothing that a person has let go on.
     reconcile(&process, contest).await;
     assert!(!world.contest(contest).stops.is_stopped());
+}
+
+#[tokio::test]
+async fn a_step_without_an_answer_for_long_calls_a_person_once_and_is_over_when_it_is_answered() {
+    let world = World::new();
+    let silent = Meddled::new(&world, Answers::NothingArrives);
+    let lost = world.process_with(Arc::new(silent) as _);
+    let process = world.process();
+    let mut long = terms();
+    for end in [
+        &mut long.signup_closes_at,
+        &mut long.tasks_end_at,
+        &mut long.claim_closes_at,
+    ] {
+        *end = end.plus(3_600_000);
+    }
+    let contest = world.create(&process, long).await;
+    world.settle_down(&process).await;
+    for name in ["ann", "bob"] {
+        world.grant(name, 10);
+        let _ = lost.sign_up(contest, &user(name), None).await;
+    }
+    let mut told = Vec::new();
+    for _ in 0..30 {
+        world.clock.advance(70_000);
+        lost.compensate().await.expect("a round");
+        told = open(&world, contest).await;
+        if !told.is_empty() {
+            break;
+        }
+    }
+    // One for both of them.
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].class.name(), "STUCK");
+    assert_eq!(told[0].subject, contest.to_string());
+    process.watch().await.expect("a round");
+    assert_eq!(open(&world, contest).await.len(), 1, "they still wait");
+    world.clock.advance(70_000);
+    process.compensate().await.expect("a round");
+    assert_eq!(world.state(contest, "ann"), StateKind::InProgress);
+    world.clock.advance(30_000);
+    process.watch().await.expect("a round");
+    assert_eq!(open(&world, contest).await, []);
 }
