@@ -46,16 +46,18 @@ pub(crate) async fn raise(
 ) -> Result<Raised, sqlx::Error> {
     // Twice, where another process raised the same one in between.
     for _ in 0..2 {
-        if let Some(known) = known(connection, finding).await? {
+        if let Some((id, is_open)) = known(connection, finding).await? {
             return Ok(Raised {
-                id: known,
+                id,
                 is_new: false,
+                is_open,
             });
         }
         if insert(connection, finding).await? {
             return Ok(Raised {
                 id: finding.id,
                 is_new: true,
+                is_open: true,
             });
         }
     }
@@ -67,14 +69,15 @@ pub(crate) async fn raise(
 async fn known(
     connection: &mut MySqlConnection,
     finding: &Finding,
-) -> Result<Option<Uuid>, sqlx::Error> {
+) -> Result<Option<(Uuid, bool)>, sqlx::Error> {
     // A repeat whose first answer was lost finds its own id, perhaps settled since.
-    let own = sqlx::query("SELECT 1 FROM finding WHERE finding_id = ?")
+    let own = sqlx::query("SELECT is_open FROM finding WHERE finding_id = ?")
         .bind(finding.id)
         .fetch_optional(&mut *connection)
         .await?;
-    if own.is_some() {
-        return Ok(Some(finding.id));
+    if let Some(own) = own {
+        let is_open: Option<i8> = own.try_get(0)?;
+        return Ok(Some((finding.id, is_open.is_some())));
     }
     let last = sqlx::query(LAST)
         .bind(finding.contest_id.0)
@@ -89,7 +92,10 @@ async fn known(
     let is_resolved: bool = last.try_get(2)?;
     let evidence: String = last.try_get(3)?;
     let is_known = is_open.is_some() || (is_resolved && evidence == finding.evidence);
-    is_known.then(|| last.try_get(0)).transpose()
+    if !is_known {
+        return Ok(None);
+    }
+    Ok(Some((last.try_get(0)?, is_open.is_some())))
 }
 
 /// False where the same one is open.

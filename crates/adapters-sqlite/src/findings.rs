@@ -41,9 +41,9 @@ pub(crate) async fn raise(
         resolution: _,
     } = finding;
     // A repeat whose first answer was lost finds its own id, perhaps settled since.
-    let known: Option<Hyphenated> = sqlx::query_scalar(
-        "SELECT finding_id FROM finding WHERE finding_id = ?5 \
-         UNION ALL SELECT finding_id FROM \
+    let known: Option<(Hyphenated, bool)> = sqlx::query_as(
+        "SELECT finding_id, settled_at IS NULL FROM finding WHERE finding_id = ?5 \
+         UNION ALL SELECT finding_id, settled_at IS NULL FROM \
          (SELECT finding_id, settled_at, resolved_by, evidence FROM finding \
           WHERE contest_id = ?1 AND class = ?2 AND subject = ?3 ORDER BY finding_id DESC LIMIT 1) \
          WHERE settled_at IS NULL OR (resolved_by IS NOT NULL AND evidence = ?4) LIMIT 1",
@@ -55,10 +55,11 @@ pub(crate) async fn raise(
     .bind(id.hyphenated())
     .fetch_optional(&mut *transaction.connection)
     .await?;
-    if let Some(known) = known {
+    if let Some((known, is_open)) = known {
         return Ok(Raised {
             id: known.into(),
             is_new: false,
+            is_open,
         });
     }
     sqlx::query(
@@ -86,6 +87,7 @@ pub(crate) async fn raise(
     Ok(Raised {
         id: *id,
         is_new: true,
+        is_open: true,
     })
 }
 

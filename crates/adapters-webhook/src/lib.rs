@@ -132,11 +132,16 @@ impl Receiver for Webhook {
             // Without the address, which may hold a token.
             TellError::Unanswered(Box::new(error.without_url()))
         };
-        let answer = request.body(body).send().await.map_err(unanswered)?;
+        let mut answer = request.body(body).send().await.map_err(unanswered)?;
         let status = answer.status();
-        let text = answer.bytes().await.map_err(unanswered)?;
-        let text = &text[..text.len().min(ANSWER_MAX)];
-        judge(self.format, status, text)
+        let mut text = Vec::new();
+        while let Some(part) = answer.chunk().await.map_err(unanswered)? {
+            text.extend_from_slice(&part);
+            if text.len() >= ANSWER_MAX {
+                break;
+            }
+        }
+        judge(self.format, status, &text)
     }
 }
 

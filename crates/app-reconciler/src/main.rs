@@ -61,7 +61,8 @@ enum Command {
         #[command(flatten)]
         stack: Stack,
     },
-    /// Takes every step of a contest that is due, and reconciles it, now and in this process.
+    /// Takes every step of a contest that is due, and reconciles it, now and in this process. With --all
+    /// contests are only reconciled.
     ///
     /// Other reconcilers may run beside it: two at once do no harm. Exit code 3: differences are
     /// open.

@@ -332,6 +332,7 @@ async fn whoever_raises_what_is_open_is_told_which_one_it_is<F: StoreFixture>(st
     let known = Raised {
         id: first.id,
         is_new: false,
+        is_open: true,
     };
     assert_eq!(raised(&store, &again).await, known);
     assert_eq!(raised(&store, &first).await, known);
@@ -410,6 +411,7 @@ async fn what_a_person_has_resolved_is_raised_again_only_if_it_looks_otherwise<F
     let known = Raised {
         id: one.id,
         is_new: false,
+        is_open: false,
     };
     assert_eq!(raised(&store, &same).await, known);
     assert_eq!(listed(&store, contest, true).await, []);

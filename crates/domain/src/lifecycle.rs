@@ -102,6 +102,8 @@ pub fn due(contest: &Contest, presence: Presence, now: UnixMillis) -> ContestSte
             let undecided = presence.any(&UNDECIDED[..3]) || presence.provisional;
             if undecided {
                 ContestStep::Sweep(UNDECIDED)
+            } else if contest.stops.is_stopped() {
+                ContestStep::Rest(None)
             } else {
                 ContestStep::Freeze
             }

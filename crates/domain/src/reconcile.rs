@@ -16,7 +16,7 @@ use crate::{
     order::{Account, Leg, OrderId, OwnLeg},
     signup::{Fact, Paid, Payee, Signup, State, StateKind},
     time::UnixMillis,
-    transfer::{Content, Transfer},
+    transfer::{Content, Position, Transfer},
 };
 use sha2::{Digest as _, Sha256};
 use std::fmt;
@@ -76,16 +76,34 @@ fn digest(order: OrderId, content: &Content) -> u128 {
     u128::from_be_bytes(half)
 }
 
+/// A transfer that a row says was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booked {
+    /// Its order.
+    pub order: OrderId,
+    /// What it moved.
+    pub content: Content,
+    /// Its place in the funds system's log.
+    pub position: Position,
+}
+
 /// What a row says must stand in the funds system: its fee, and the payment that was made.
 ///
 /// A fee or payment that may or may not have been applied is not among them.
-pub fn booked(signup: &Signup) -> impl Iterator<Item = (OrderId, Content)> {
-    let is_paid = signup.state.kind().is_paid();
-    let fee = is_paid.then(|| (signup.fee_order(), signup.fee_content()));
+pub fn booked(signup: &Signup) -> impl Iterator<Item = Booked> {
+    let fee = signup.state.fee_receipt().map(|receipt| Booked {
+        order: signup.fee_order(),
+        content: signup.fee_content(),
+        position: receipt.position,
+    });
     let payment = match &signup.state {
-        State::Shared(.., Some(paid)) | State::Refunded(_, paid) => signup
-            .payment()
-            .map(|(leg, amount)| (leg.order_id(), signup.payment_content(paid.payee, amount))),
+        State::Shared(.., Some(paid)) | State::Refunded(_, paid) => {
+            signup.payment().map(|(leg, amount)| Booked {
+                order: leg.order_id(),
+                content: signup.payment_content(paid.payee, amount),
+                position: paid.receipt.position,
+            })
+        }
         _ => None,
     };
     fee.into_iter().chain(payment)
@@ -97,13 +115,21 @@ pub fn booked(signup: &Signup) -> impl Iterator<Item = (OrderId, Content)> {
 pub struct PoolRange {
     least: i128,
     most: i128,
+    /// True where no payment can be under way: what a row has begun to pay has not left.
+    payments_rest: bool,
 }
 
 impl PoolRange {
-    /// By the contest's own legs alone.
+    /// By the contest's own legs alone. `payments_rest` says that payouts have been stopped for so long
+    /// that none can be under way: else every claim that is taken meanwhile would explain a little of
+    /// what is missing.
     #[must_use]
-    pub fn of(contest: &Contest) -> Self {
-        let mut range = Self { least: 0, most: 0 };
+    pub fn of(contest: &Contest, payments_rest: bool) -> Self {
+        let mut range = Self {
+            least: 0,
+            most: 0,
+            payments_rest,
+        };
         for (leg, own) in &contest.legs {
             let amount = i128::from(own.amount.as_i64());
             let moved = if leg.is_incoming() { amount } else { -amount };
@@ -130,12 +156,12 @@ impl PoolRange {
             | State::Shared(.., None) => self.surely(fee),
             State::Claiming(.., prize, _) => {
                 self.surely(fee);
-                self.perhaps(-i128::from(prize.as_i64()));
+                self.paying(i128::from(prize.as_i64()));
             }
             State::Shared(.., prize, Some(_)) => self.surely(fee - i128::from(prize.as_i64())),
             State::Refunding(..) => {
                 self.surely(fee);
-                self.perhaps(-fee);
+                self.paying(fee);
             }
             State::Refunded(..) => {}
         }
@@ -165,6 +191,12 @@ impl PoolRange {
     const fn surely(&mut self, moved: i128) {
         self.least += moved;
         self.most += moved;
+    }
+
+    const fn paying(&mut self, amount: i128) {
+        if !self.payments_rest {
+            self.perhaps(-amount);
+        }
     }
 
     const fn perhaps(&mut self, moved: i128) {
@@ -247,8 +279,9 @@ impl fmt::Display for Difference {
 /// What repairs a difference.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Repair {
-    /// The funds system is the authority: this fact is applied to the row.
-    Apply(Fact),
+    /// The funds system is the authority: this fact is applied to the row, and so many coins go back
+    /// because of it.
+    Apply(Fact, Coins),
     /// The transfer is asked for again under the order that it always had: it cannot apply twice.
     PayAgain(Leg, Content),
     /// The row was lost, and is written again for this fee, which goes back. Until the contest settles it
@@ -259,7 +292,7 @@ pub enum Repair {
 impl fmt::Display for Repair {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Apply(_) => f.write_str("the row says what the funds system has"),
+            Self::Apply(..) => f.write_str("the row says what the funds system has"),
             Self::PayAgain(_, content) => write!(f, "{content} is sent again under its order"),
             Self::Restore(user, fee) => {
                 write!(
@@ -276,7 +309,7 @@ impl Repair {
     #[must_use]
     pub fn coins(&self) -> Coins {
         match self {
-            Self::Apply(_) => Coins::ZERO,
+            Self::Apply(_, coins) => *coins,
             Self::PayAgain(_, content) => content.amount,
             Self::Restore(_, fee) => *fee,
         }
@@ -295,15 +328,21 @@ impl Repair {
 ///
 /// `row` and `seen` are each side's latest answer, the funds system's read first: what it had then, a
 /// row must say by `recorded_before`, on the funds system's clock, unless nobody wrote it down. What
-/// applied later may be on its way to the row still.
+/// applied later may be on its way to the row still, and what a row says of a position above
+/// `answered_at` had not applied when the funds system was read.
 #[must_use]
 pub fn viewer(
     contest: ContestId,
     user: &UserId,
     row: Option<&Signup>,
     seen: &Seen,
-    recorded_before: UnixMillis,
+    (answered_at, recorded_before): (Position, UnixMillis),
 ) -> Vec<Difference> {
+    // As it stood when the funds system answered.
+    let since = |order: OrderId| {
+        let mut said = row.into_iter().flat_map(booked);
+        said.any(|said| said.order == order && said.position > answered_at)
+    };
     let is_late = |transfer: &&Transfer| transfer.receipt.applied_at < recorded_before;
     let mut found = Vec::new();
     found.extend(fee(contest, user, row, seen.fee.as_ref(), is_late));
@@ -332,8 +371,15 @@ pub fn viewer(
             ..difference(class, stray.order_id, row, Some(stray), None)
         }
     }));
+    // Paid under another order, by whoever: to pay again would be to pay twice.
+    let pool = Account::Pool(contest);
+    let was_paid = seen.strays.iter().any(|stray| stray.content.from == pool);
+    found.retain(|one| one.theirs.is_some() || !since(one.order));
     for one in &mut found {
         one.user = Some(user.clone());
+        if was_paid && matches!(one.repair, Some(Repair::PayAgain(..))) {
+            one.repair = None;
+        }
     }
     found
 }
@@ -403,13 +449,13 @@ fn fee(
             of(FindingClass::AmountDiffers, None)
         }
         (Some(row), Some(fee)) => {
-            let recorded = Some(Repair::Apply(Fact::FeeApplied(fee.receipt)));
+            let recorded = |back| Some(Repair::Apply(Fact::FeeApplied(fee.receipt), back));
             match row.state.kind() {
                 StateKind::Initialized if is_late(&fee) => {
-                    of(FindingClass::FeeUnrecorded, recorded)
+                    of(FindingClass::FeeUnrecorded, recorded(Coins::ZERO))
                 }
-                // It was proven that none could arrive.
-                StateKind::Expired => of(FindingClass::OrphanTransfer, recorded),
+                // It was proven that none could arrive: it goes back.
+                StateKind::Expired => of(FindingClass::OrphanTransfer, recorded(row.fee)),
                 _ => None,
             }
         }
@@ -454,7 +500,7 @@ fn payment(
                 Some(payee) if is_late(&transfer) => {
                     let receipt = transfer.receipt;
                     let applied = Fact::PaymentApplied(Paid { payee, receipt });
-                    of(unrecorded, Some(Repair::Apply(applied)))
+                    of(unrecorded, Some(Repair::Apply(applied, Coins::ZERO)))
                 }
                 Some(_) => None,
             }
@@ -475,7 +521,9 @@ fn difference(
         order,
         user: None,
         known: row.map_or_else(|| "no signup".to_owned(), known),
-        ours: said.find(|(said, _)| *said == order).map(|(_, ours)| ours),
+        ours: said
+            .find(|said| said.order == order)
+            .map(|said| said.content),
         theirs: transfer.cloned(),
         repair,
     }

@@ -10,10 +10,10 @@ use domain::{
     contest::Phase,
     finding::FindingClass,
     order::{Account, Leg, OrderId, Platform},
-    reconcile::{Buckets, Difference, PoolRange, Repair, Seen, booked, viewer},
+    reconcile::{Booked, Buckets, Difference, PoolRange, Repair, Seen, booked, viewer},
     signup::{Payee, Signup, State, StateKind},
     time::UnixMillis,
-    transfer::{Content, Transfer},
+    transfer::{Content, Position, Transfer},
 };
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -110,7 +110,13 @@ fn all_seen() -> Vec<Seen> {
 }
 
 fn judged(row: Option<&Signup>, seen: &Seen, before: UnixMillis) -> Vec<Difference> {
-    viewer(contest_id(), &user(1), row, seen, before)
+    viewer(
+        contest_id(),
+        &user(1),
+        row,
+        seen,
+        (Position(u64::MAX), before),
+    )
 }
 
 fn classes(found: &[Difference]) -> BTreeSet<&'static str> {
@@ -120,7 +126,12 @@ fn classes(found: &[Difference]) -> BTreeSet<&'static str> {
 /// What the funds system has when it has exactly what the row says.
 fn agreeing(row: &Signup) -> Seen {
     let mut seen = Seen::default();
-    for (order_id, content) in booked(row) {
+    for Booked {
+        order: order_id,
+        content,
+        ..
+    } in booked(row)
+    {
         let transfer = Transfer {
             order_id,
             content,
@@ -151,7 +162,9 @@ fn where_both_sides_say_the_same_there_is_no_difference() {
 #[test]
 fn whatever_is_not_what_the_row_says_is_a_difference() {
     for row in rows() {
-        let said: BTreeSet<String> = booked(&row).map(|said| format!("{said:?}")).collect();
+        let said: BTreeSet<String> = booked(&row)
+            .map(|said| format!("{:?}", (said.order, said.content)))
+            .collect();
         for seen in all_seen() {
             let there = [&seen.fee, &seen.prize, &seen.refund];
             let there: BTreeSet<String> = there
@@ -203,7 +216,7 @@ fn a_repair_goes_through_apply_and_mends_what_it_is_for() {
         for seen in all_seen() {
             for found in judged(Some(&row), &seen, LATER) {
                 match found.repair.clone() {
-                    Some(Repair::Apply(fact)) => {
+                    Some(Repair::Apply(fact, _)) => {
                         let kind = row.state.kind();
                         let mended = row.clone().apply(fact).expect("a fact that it allows");
                         let left = judged(Some(&mended), &seen, LATER);
@@ -215,7 +228,10 @@ fn a_repair_goes_through_apply_and_mends_what_it_is_for() {
                     }
                     Some(Repair::PayAgain(leg, content)) => {
                         assert_eq!(leg.order_id(), found.order);
-                        assert!(booked(&row).any(|said| said == (leg.order_id(), content.clone())));
+                        assert!(
+                            booked(&row).any(|said| (said.order, said.content)
+                                == (leg.order_id(), content.clone()))
+                        );
                     }
                     Some(Repair::Restore(..)) => panic!("the row is there: {found:?}"),
                     None => {}
@@ -289,7 +305,7 @@ fn a_second_transfer_for_a_leg_is_a_duplicate_and_the_first_of_none_an_orphan() 
 #[test]
 fn a_pool_holds_what_the_rows_allow_whatever_was_under_way() {
     let range = |rows: &[Signup]| {
-        let mut range = PoolRange::of(&contest(terms(), Phase::Draft));
+        let mut range = PoolRange::of(&contest(terms(), Phase::Draft), false);
         rows.iter().for_each(|row| range.add(row));
         range
     };
@@ -364,5 +380,71 @@ proptest! {
         prop_assert_eq!(sums(&content(amount)) == sums(&content(other)), amount == other);
         let turned = Content { from: content(amount).to, to: content(amount).from, amount: coins(amount) };
         prop_assert_ne!(sums(&content(amount)), sums(&turned));
+    }
+}
+
+#[test]
+fn what_applied_after_the_funds_system_was_read_is_not_missing() {
+    for row in rows() {
+        for said in booked(&row) {
+            let nothing = Seen::default();
+            let judged = |at: u64| {
+                viewer(
+                    contest_id(),
+                    &user(1),
+                    Some(&row),
+                    &nothing,
+                    (Position(at), LATER),
+                )
+            };
+            let is_told = |at: u64| judged(at).iter().any(|one| one.order == said.order);
+            assert!(is_told(said.position.0), "{row:?}");
+            assert!(!is_told(said.position.0 - 1), "{row:?}");
+        }
+    }
+}
+
+#[test]
+fn nothing_is_paid_again_to_whom_something_was_paid_under_another_order() {
+    let mut again = 0;
+    for row in rows() {
+        for seen in all_seen() {
+            let found = judged(Some(&row), &seen, LATER);
+            let pays = found
+                .iter()
+                .filter(|one| matches!(one.repair, Some(Repair::PayAgain(..))));
+            let pool = Account::Pool(contest_id());
+            if seen.strays.iter().any(|stray| stray.content.from == pool) {
+                assert_eq!(pays.count(), 0, "{row:?} {seen:?}");
+            } else {
+                again += pays.count();
+            }
+        }
+    }
+    assert!(again > 0);
+}
+
+#[test]
+fn while_payouts_rest_a_claim_explains_nothing() {
+    for row in rows() {
+        let of = |rest| {
+            let mut range = PoolRange::of(&contest(terms(), Phase::Draft), rest);
+            range.add(&row);
+            range
+        };
+        let (moving, rest) = (of(false), of(true));
+        let kind = row.state.kind();
+        let is_paying = matches!(kind, StateKind::Claiming | StateKind::Refunding)
+            && row.state.prize().is_none_or(|prize| !prize.is_zero());
+        let fee = row.fee.as_i64();
+        if is_paying {
+            assert_eq!(rest.gap(fee, fee), 0, "{row:?}");
+            assert!(rest.gap(fee - 1, fee - 1) < 0, "{row:?}");
+            assert_eq!(moving.gap(fee - 1, fee - 1), 0, "{row:?}");
+        } else {
+            for held in -50..50 {
+                assert_eq!(rest.gap(held, held), moving.gap(held, held), "{row:?}");
+            }
+        }
     }
 }

@@ -51,6 +51,8 @@ pub struct Raised {
     pub id: Uuid,
     /// True if it was not known before.
     pub is_new: bool,
+    /// True if it is open: not settled, and not resolved by a person.
+    pub is_open: bool,
 }
 
 /// What became of resolving a finding.

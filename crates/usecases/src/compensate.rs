@@ -7,17 +7,20 @@ use crate::{
 };
 use domain::{
     contest::Contest,
-    due::{RETRY_MS_MIN, STUCK_TRIES},
+    due::{RETRY_MS_MIN, STUCK_TRIES, Step, due},
     finding::FindingClass,
     ids::{ContestId, SignupId},
     signup::{Signup, StateKind},
+    time::Window,
 };
 use futures_util::{StreamExt, stream};
-use ports::findings::FindingFilter;
+use ports::{findings::FindingFilter, signups::SignupCommit};
 use std::collections::BTreeMap;
 
 /// The most rows of one pass.
 const PASS_MAX: usize = 256;
+/// How long a signup waits whose contest's payouts are stopped, in milliseconds.
+const STOPPED_MS: i64 = 300_000;
 /// The rows of one page.
 const PAGE: usize = 1_000;
 /// The most rows that are driven at once: a bound on calls of the funds system.
@@ -95,6 +98,13 @@ impl Contests {
         signup: Signup,
     ) -> Option<(ContestId, SignupId)> {
         let (id, contest_id, version) = (signup.id, signup.contest_id, signup.version);
+        if let Some(contest) = contest
+            && contest.stops.is_stopped()
+            && due(&signup, contest, self.ports.clock.now()) == Step::Rest
+        {
+            self.put_off(signup).await;
+            return None;
+        }
         let mut is_stuck = false;
         let driven = match contest {
             Some(contest) => {
@@ -153,5 +163,27 @@ impl Contests {
         }
         self.withdraw(FindingClass::Stuck, contest, &subject).await;
         Ok(())
+    }
+
+    /// Has a signup wait whose contest's payouts are stopped: thousands of them must not stand before
+    /// those of others (hazard H12).
+    async fn put_off(&self, signup: Signup) {
+        let now = self.ports.clock.now();
+        let id = signup.id;
+        let commit = SignupCommit {
+            expected: signup.version,
+            window: Window::ALWAYS,
+            trail: vec![signup.state.kind()],
+            signup,
+            wake_at: Some(now.plus(STOPPED_MS)),
+            effects: Vec::new(),
+        };
+        if let Err(error) = self.ports.signups.commit(commit).await {
+            self.signup_pace.hold(id, now.plus(RETRY_MS_MIN));
+            tracing::warn!(
+                signup.id = %id, error = &error as &dyn std::error::Error,
+                "a signup of a stopped contest could not be put off"
+            );
+        }
     }
 }

@@ -6,11 +6,15 @@ use ports::{
     leases::{Fence, Lease},
     store::StoreError,
 };
+use std::{future::Future, time::Duration};
 use uuid::Uuid;
 
 /// How long a lease lasts unless it is extended, in milliseconds: what a dead node held is taken
 /// up by another after this.
 const LEASE_MS: i64 = 15_000;
+
+/// How often work that takes long looks after its lease.
+const KEEP: Duration = Duration::from_secs(2);
 
 /// A lease, and when it was last known to be held, by this node's clock.
 #[derive(Debug)]
@@ -91,5 +95,29 @@ impl Contests {
     /// Gives a lease back.
     pub(crate) async fn let_go(&self, hold: Hold) {
         hold.let_go(&self.ports).await;
+    }
+
+    /// Does some work under a lease that is extended for as long as the work takes, and given back
+    /// afterwards. Should another take it meanwhile, two are at it, which does no harm.
+    pub(crate) async fn holding<T>(&self, hold: Hold, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        let mut hold = Some(hold);
+        loop {
+            match tokio::time::timeout(KEEP, work.as_mut()).await {
+                Ok(done) => {
+                    if let Some(hold) = hold {
+                        self.let_go(hold).await;
+                    }
+                    return done;
+                }
+                Err(_) => {
+                    if let Some(held) = &mut hold
+                        && matches!(held.keep(&self.ports).await, Ok(false))
+                    {
+                        hold = None;
+                    }
+                }
+            }
+        }
     }
 }

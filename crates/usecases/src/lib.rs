@@ -50,7 +50,7 @@ use mend::Reconciling;
 use pace::Pace;
 use ports::{
     contests::ContestRepository,
-    findings::{Finding, Findings},
+    findings::{Finding, Findings, Raised},
     funds::{ANSWER_MS_MAX, Capabilities, Funds, FundsError},
     leaderboard::Leaderboard,
     leases::Leases,
@@ -63,7 +63,10 @@ use ports::{
 };
 use relay::Place;
 use shown::{Flights, REBUILDS_MAX, Recent};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -105,6 +108,10 @@ pub struct Contests {
     counted: Counted,
     relay_place: Place,
     reconciling: Reconciling,
+    /// Contests of which a person was called because more is to be repaired than may be.
+    alarm_pace: Pace<ContestId>,
+    /// What the watch has repaired in this hour.
+    watched: Mutex<watch::Spent>,
     /// Who this process is to the others that share the store.
     node: Uuid,
 }
@@ -174,6 +181,8 @@ impl Contests {
                 counted: Counted::default(),
                 relay_place: Place::default(),
                 reconciling: Reconciling::default(),
+                alarm_pace: Pace::default(),
+                watched: Mutex::default(),
             }),
         }
     }
@@ -204,7 +213,7 @@ impl Contests {
             .await;
     }
 
-    /// Writes a finding about a viewer down; the id of the one that says it, old or new, if it could be
+    /// Writes a finding about a viewer down; the one that says it, old or new, if it could be
     /// written.
     async fn raise_about(
         &self,
@@ -213,7 +222,7 @@ impl Contests {
         contest: ContestId,
         subject: String,
         evidence: String,
-    ) -> Option<Uuid> {
+    ) -> Option<Raised> {
         let finding = Finding {
             id: self.ports.ids.next(),
             class,
@@ -243,7 +252,6 @@ impl Contests {
                 );
             })
             .ok()
-            .map(|raised| raised.id)
     }
 
     /// Settles a finding that is no longer true, if there is one.

@@ -13,18 +13,21 @@ use domain::{
     ids::{ContestId, UserId},
     notice::NoticeKind,
     order::OrderId,
-    reconcile::{Difference, Repair},
+    reconcile::{Difference, Repair, booked},
 };
 use ports::{
-    findings::{Finding, FindingFilter},
+    findings::{Finding, FindingFilter, Raised},
     funds::TransferOutcome,
     reconciliations::LoggedRepair,
+    store::StoreError,
 };
 use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// The findings of one page.
 const PAGE: usize = 1_000;
+/// An hour, in milliseconds.
+const HOUR_MS: i64 = 3_600_000;
 /// The most times that a stop is tried again because the contest changed meanwhile.
 const TRIES_MAX: usize = 16;
 
@@ -123,8 +126,8 @@ pub(crate) struct Behalf {
     pub(crate) by: Option<UserId>,
 }
 
-/// A difference and the finding that says it, if it could be written.
-type Told = (Difference, Option<Uuid>);
+/// A difference and the finding that says it.
+type Told = (Difference, Raised);
 
 impl Contests {
     /// Reconciles one contest: writes findings down, settles those that are no longer true, and repairs
@@ -158,15 +161,15 @@ impl Contests {
             // It is the log or the database that is wrong, not one viewer after the other.
             Vec::new()
         } else {
-            self.tell(&contest, compared.differences.clone()).await
+            self.tell(&contest, compared.differences.clone()).await?
         };
-        findings.extend(told.iter().filter_map(|(_, id)| *id));
+        findings.extend(told.iter().map(|(_, raised)| raised.id));
         if !compared.is_cut {
             self.settle_what_is_gone(id, &told).await?;
         }
         // Before anything is repaired: what is wrong with the books may be wrong with the repairs.
         self.review_stop(id).await?;
-        let mended = self.mend_within(&contest, &told, limits, behalf).await;
+        let mended = self.mend_within(id, &told, limits, behalf).await?;
         Ok(Reconciled {
             is_over_limits: mended.is_over_limits || (compared.is_cut && limits.is_some()),
             compared,
@@ -177,17 +180,25 @@ impl Contests {
     }
 
     /// Says of each difference that it is there.
-    pub(crate) async fn tell(&self, contest: &Contest, differences: Vec<Difference>) -> Vec<Told> {
+    ///
+    /// # Errors
+    /// [`Failure::Store`] where one could not be written down: it must be looked at again.
+    pub(crate) async fn tell(
+        &self,
+        contest: &Contest,
+        differences: Vec<Difference>,
+    ) -> Result<Vec<Told>, Failure> {
         let mut told = Vec::with_capacity(differences.len());
         for one in differences {
             let (subject, evidence) = (one.order.to_string(), one.to_string());
             let user = one.user.as_ref();
-            let id = self
+            let raised = self
                 .raise_about(user, one.class, contest.id, subject, evidence)
-                .await;
-            told.push((one, id));
+                .await
+                .ok_or_else(|| StoreError::unavailable("a finding could not be written"))?;
+            told.push((one, raised));
         }
-        told
+        Ok(told)
     }
 
     /// Stops payouts of a contest while its pool is not explained or something was paid twice, and lets
@@ -276,7 +287,7 @@ impl Contests {
                 evidence,
             )
             .await;
-        raised.into_iter().collect()
+        raised.map(|raised| raised.id).into_iter().collect()
     }
 
     /// Settles findings of a comparison that no longer finds them.
@@ -290,8 +301,10 @@ impl Contests {
             let filter = FindingFilter::open_of(contest);
             let open = self.ports.findings.list(filter, after, PAGE).await?;
             for finding in open.items {
-                let is_ours =
-                    COMPARED.contains(&finding.class) && finding.subject.parse::<OrderId>().is_ok();
+                // An own leg that the log lacks is POOL_DIFFERS under its order.
+                let is_of_class =
+                    COMPARED.contains(&finding.class) || finding.class == FindingClass::PoolDiffers;
+                let is_ours = is_of_class && finding.subject.parse::<OrderId>().is_ok();
                 let key = (finding.class, finding.subject);
                 if is_ours && !seen.contains(&key) {
                     self.withdraw(key.0, contest, &key.1).await;
@@ -307,19 +320,26 @@ impl Contests {
     /// Repairs what nobody need be asked about, if all of it is within `limits`.
     pub(crate) async fn mend_within(
         &self,
-        contest: &Contest,
+        id: ContestId,
         told: &[Told],
         limits: Option<Limits>,
         behalf: &Behalf,
-    ) -> Mended {
+    ) -> Result<Mended, Failure> {
         let mut mended = Mended::default();
         let Some(limits) = limits else {
-            return mended;
+            return Ok(mended);
         };
+        // As it is now: what was told may have stopped its payouts.
+        let Some(contest) = &self.ports.contests.get(id).await? else {
+            return Err(Failure::Gone(id.to_string()));
+        };
+        let may_pay = !contest.stops.is_stopped();
         let repairs: Vec<(&Difference, Uuid, &Repair)> = told
             .iter()
-            .filter_map(|(one, finding)| Some((one, (*finding)?, one.repair.as_ref()?)))
-            .filter(|(.., repair)| repair.is_automatic())
+            // What a person has resolved was settled in a way of their own.
+            .filter(|(_, finding)| finding.is_open)
+            .filter_map(|(one, finding)| Some((one, finding.id, one.repair.as_ref()?)))
+            .filter(|(.., repair)| repair.is_automatic() && (may_pay || repair.coins().is_zero()))
             .collect();
         let coins: u64 = repairs
             .iter()
@@ -332,14 +352,8 @@ impl Contests {
                 "more is to be repaired than one run may: nothing is, and a person has to look"
             );
             mended.is_over_limits = true;
-            let stopped = NoticeKind::RepairsStopped;
-            if let Err(error) = self.ports.notices.add(stopped, contest.id).await {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "nobody could be told that repairs stopped"
-                );
-            }
-            return mended;
+            self.tell_that_repairs_stopped(id).await;
+            return Ok(mended);
         }
         for (difference, finding, repair) in repairs {
             match self
@@ -357,7 +371,22 @@ impl Contests {
                 ),
             }
         }
-        mended
+        Ok(mended)
+    }
+
+    /// Calls a person, once an hour for a contest.
+    async fn tell_that_repairs_stopped(&self, contest: ContestId) {
+        let now = self.ports.clock.now();
+        if !self.alarm_pace.take(contest, now, now.plus(HOUR_MS)) {
+            return;
+        }
+        let stopped = NoticeKind::RepairsStopped;
+        if let Err(error) = self.ports.notices.add(stopped, contest).await {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "nobody could be told that repairs stopped"
+            );
+        }
     }
 
     /// Writes a repair down, makes it, and writes down how it ended. One whose end is not written was
@@ -393,7 +422,7 @@ impl Contests {
         };
         records.end_repair(logged.id, outcome).await?;
         made?;
-        if outcome == RepairOutcome::Done {
+        if outcome != RepairOutcome::Failed {
             let subject = difference.order.to_string();
             self.withdraw(difference.class, contest.id, &subject).await;
         }
@@ -409,13 +438,17 @@ impl Contests {
         repair: &Repair,
     ) -> Result<bool, Failure> {
         match repair {
-            Repair::Apply(fact) => {
+            Repair::Apply(fact, _) => {
                 let Some(user) = &difference.user else {
                     return Ok(false);
                 };
                 let Some(row) = self.ports.signups.find(contest.id, user).await? else {
                     return Ok(false);
                 };
+                // Somebody else may have recorded it since.
+                if booked(&row).any(|said| said.order == difference.order) {
+                    return Ok(false);
+                }
                 let before = row.version;
                 let fact = Some(fact.clone());
                 let driven = self
@@ -423,6 +456,9 @@ impl Contests {
                     .await?;
                 Ok(driven.signup.version > before)
             }
+            Repair::PayAgain(..) if contest.stops.is_stopped() => Err(Failure::Books(
+                "payouts of the contest are stopped".to_owned(),
+            )),
             Repair::PayAgain(leg, content) => {
                 match self.transfer(leg.clone(), content.clone(), None).await {
                     TransferOutcome::Applied(_) => Ok(true),

@@ -11,7 +11,7 @@ use domain::{
     transfer::{Position, Transfer},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
-use ports::funds::{LOOKUP_MAX, Lookup, TransferPage};
+use ports::funds::{Balance, LOOKUP_MAX, Lookup, TransferPage};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
@@ -40,7 +40,7 @@ pub struct Bounds {
 impl Default for Bounds {
     fn default() -> Self {
         Self {
-            buckets: 1 << 16,
+            buckets: 1 << 18,
             candidates_max: 10_000,
             recorded_within_ms: 60_000,
         }
@@ -125,6 +125,20 @@ impl Differing {
     }
 }
 
+/// Up to where the log is compared, and in how many buckets.
+#[derive(Clone, Copy)]
+struct Watermark {
+    buckets: usize,
+    position: Position,
+}
+
+impl Watermark {
+    /// Whether it had applied when the comparison began.
+    fn has(&self, position: Position) -> bool {
+        position <= self.position
+    }
+}
+
 fn legs(contest: ContestId, user: &UserId) -> [Leg; LEGS] {
     [
         Leg::Fee(contest, user.clone()),
@@ -167,24 +181,40 @@ impl Contests {
     /// # Errors
     /// [`Failure`] where either side could not be read to its end.
     pub async fn compare(&self, contest: &Contest, bounds: Bounds) -> Result<Compared, Failure> {
-        let compared = self.compare_once(contest, bounds).await?;
-        if compared.is_cut || compared.pool.is_explained() {
+        let compared = self.compare_once(contest.id, bounds).await?;
+        if !compared.is_cut && compared.pool.is_explained() {
             return Ok(compared);
         }
-        self.compare_once(contest, bounds).await
+        self.compare_once(contest.id, bounds).await
     }
 
-    async fn compare_once(&self, contest: &Contest, bounds: Bounds) -> Result<Compared, Failure> {
-        let account = contest.pool_account();
-        let mut range = PoolRange::of(contest);
+    async fn compare_once(&self, id: ContestId, bounds: Bounds) -> Result<Compared, Failure> {
+        let account = Account::Pool(id);
         let (mut rows, mut transfers) = (0, 0);
-        let before = within(self.ports.funds.balance(&account)).await?.amount;
+        let Balance {
+            amount: before,
+            position,
+            ..
+        } = within(self.ports.funds.balance(&account)).await?;
+        // Everything else is read after the balance: what it says had applied may be recorded.
+        let Some(contest) = &self.ports.contests.get(id).await? else {
+            return Err(Failure::Gone(id.to_string()));
+        };
+        let now = self.ports.contests.now().await?;
+        let stopped = contest.stops.since;
+        let rest = stopped.is_some_and(|since| now.since(since) >= bounds.recorded_within_ms);
+        let mut range = PoolRange::of(contest, rest);
+        // What applies from here on is left for the next run.
+        let watermark = Watermark {
+            buckets: bounds.buckets,
+            position,
+        };
         let (ours, theirs) = tokio::try_join!(
-            self.sums_of_rows(contest, bounds.buckets, |row| {
+            self.sums_of_rows(contest, watermark, |row| {
                 rows += 1;
                 range.add(row);
             }),
-            self.sums_of_log(contest, bounds.buckets, &mut transfers),
+            self.sums_of_log(contest, watermark, &mut transfers),
         )?;
         let after = within(self.ports.funds.balance(&account)).await?.amount;
         let mut compared = Compared {
@@ -208,7 +238,9 @@ impl Contests {
             buckets: bounds.buckets,
             indexes,
         };
-        let candidates = self.candidates(contest, &differing, bounds).await?;
+        let candidates = self
+            .candidates(contest, &differing, watermark, bounds)
+            .await?;
         compared.looked_again = candidates.viewers.len() + candidates.own_legs.len();
         compared.is_cut = candidates.is_cut;
         compared.differences = self.look_again(contest, candidates, bounds).await?;
@@ -220,21 +252,22 @@ impl Contests {
     async fn sums_of_rows(
         &self,
         contest: &Contest,
-        buckets: usize,
+        watermark: Watermark,
         mut each: impl FnMut(&Signup),
     ) -> Result<Buckets, Failure> {
-        let mut sums = Buckets::new(buckets);
+        let mut sums = Buckets::new(watermark.buckets);
         for (leg, own) in &contest.legs {
-            if let (LegOutcome::Applied(_), Some((order, content))) =
+            if let (LegOutcome::Applied(receipt), Some((order, content))) =
                 (own.outcome, contest.own_transfer(*leg))
+                && watermark.has(receipt.position)
             {
                 sums.add(order, &content);
             }
         }
         self.each_row(contest.id, |row| {
             each(row);
-            for (order, content) in booked(row) {
-                sums.add(order, &content);
+            for said in booked(row).filter(|said| watermark.has(said.position)) {
+                sums.add(said.order, &said.content);
             }
             true
         })
@@ -245,11 +278,11 @@ impl Contests {
     async fn sums_of_log(
         &self,
         contest: &Contest,
-        buckets: usize,
+        watermark: Watermark,
         transfers: &mut u64,
     ) -> Result<Buckets, Failure> {
-        let mut sums = Buckets::new(buckets);
-        self.each_transfer(contest, |transfer| {
+        let mut sums = Buckets::new(watermark.buckets);
+        self.each_transfer(contest, watermark, |transfer| {
             *transfers += 1;
             sums.add(transfer.order_id, &transfer.content);
             true
@@ -281,6 +314,7 @@ impl Contests {
     async fn each_transfer(
         &self,
         contest: &Contest,
+        watermark: Watermark,
         mut each: impl FnMut(&Transfer) -> bool,
     ) -> Result<(), Failure> {
         let account = contest.pool_account();
@@ -292,7 +326,10 @@ impl Contests {
                 return Ok(());
             };
             after = last.receipt.position;
-            if !transfers.iter().all(&mut each) {
+            let mut old = transfers
+                .iter()
+                .take_while(|transfer| watermark.has(transfer.receipt.position));
+            if !old.all(&mut each) || !watermark.has(after) {
                 return Ok(());
             }
         }
@@ -302,6 +339,7 @@ impl Contests {
         &self,
         contest: &Contest,
         differing: &Differing,
+        watermark: Watermark,
         bounds: Bounds,
     ) -> Result<Candidates, Failure> {
         let mut found = Candidates {
@@ -312,14 +350,15 @@ impl Contests {
             ..Candidates::default()
         };
         self.each_row(contest.id, |row| {
-            let orders = legs(contest.id, &row.user_id).map(|leg| leg.order_id());
-            if orders.into_iter().any(|order| differing.has(order)) {
+            // What the log has and the row does not say brings its viewer in from the log.
+            let mut said = booked(row).filter(|said| watermark.has(said.position));
+            if said.any(|said| differing.has(said.order)) {
                 found.viewers.insert(row.user_id.clone());
             }
             found.are_few(bounds.candidates_max)
         })
         .await?;
-        self.each_transfer(contest, |transfer| {
+        self.each_transfer(contest, watermark, |transfer| {
             if differing.has(transfer.order_id) {
                 if let Some(user) = other_side(transfer) {
                     found.viewers.insert(user.clone());
@@ -357,8 +396,8 @@ impl Contests {
                 .collect();
             let Lookup {
                 found: transfers,
+                position,
                 at,
-                ..
             } = self.look_up(&orders).await?;
             let recorded_before = at.plus(-bounds.recorded_within_ms);
             let asked: Vec<_> = some
@@ -380,7 +419,7 @@ impl Contests {
                     user,
                     row.as_ref(),
                     &seen,
-                    recorded_before,
+                    (position, recorded_before),
                 ));
             }
         }

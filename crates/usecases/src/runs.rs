@@ -2,7 +2,7 @@
 
 use crate::{
     Contests, Failure,
-    hold::Hold,
+    crash::caught,
     mend::{Behalf, Reconciled},
 };
 use domain::{
@@ -68,7 +68,14 @@ impl Contests {
         let open = self.ports.reconciliations.open_runs(RUNS_MAX).await?;
         let mut carried = 0;
         for run in open {
-            carried += usize::from(self.carry_on(run.id).await?);
+            match caught(self.carry_on(run.id)).await {
+                Ok(is_ours) => carried += usize::from(is_ours),
+                // The others must not wait for it.
+                Err(error) => tracing::error!(
+                    run.id = %run.id, error = &error as &dyn std::error::Error,
+                    "a reconciliation stopped; it is carried on"
+                ),
+            }
         }
         Ok(carried)
     }
@@ -81,15 +88,10 @@ impl Contests {
         let Some(hold) = self.lease(format!("reconciliation/{id}")).await? else {
             return Ok(false);
         };
-        let mut hold = Some(hold);
-        let outcome = self.run_to_its_end(id, &mut hold).await;
-        if let Some(hold) = hold {
-            self.let_go(hold).await;
-        }
-        outcome
+        self.holding(hold, self.run_to_its_end(id)).await
     }
 
-    async fn run_to_its_end(&self, id: Uuid, hold: &mut Option<Hold>) -> Result<bool, Failure> {
+    async fn run_to_its_end(&self, id: Uuid) -> Result<bool, Failure> {
         // Every phase: also contests that nobody sees yet have an account.
         let filter = ContestFilter {
             phases: PhaseKind::ALL.to_vec(),
@@ -123,9 +125,6 @@ impl Contests {
             }
             let mut run = run;
             for contest in page {
-                if !self.keep(hold).await? {
-                    return Ok(false);
-                }
                 let Some(further) = self.run_one(run, contest).await? else {
                     // Somebody else carries it on.
                     return Ok(false);

@@ -32,6 +32,10 @@ use ports::{
 
 /// The signups of one page of a sweep.
 const PAGE: usize = 512;
+/// What the findings are about that a freeze and a close raise: theirs alone to settle, so that no
+/// comparison of rows and log, which may explain what they cannot, settles them.
+const BOOKS: &str = "books";
+const LEFT: &str = "left";
 /// The lines of one page of the sheet.
 const SHEET_PAGE: usize = 1_000;
 
@@ -238,6 +242,11 @@ impl Contests {
             if !self.keep(hold).await? {
                 return Ok(Stepped::Stuck);
             }
+            // Payouts may have been stopped, or it may have been cancelled.
+            let now = self.ports.contests.get(contest.id).await?;
+            if now.is_none_or(|now| now.version != contest.version) {
+                return Ok(Stepped::On);
+            }
             let page = self
                 .ports
                 .signups
@@ -352,7 +361,7 @@ impl Contests {
             Ok(totals) => {
                 failpoint::pass(Failpoint::BooksBalanced);
                 self.withdraw_orphans(contest.id).await?;
-                self.withdraw(FindingClass::PoolDiffers, contest.id, &account.to_string())
+                self.withdraw(FindingClass::PoolDiffers, contest.id, BOOKS)
                     .await;
                 self.save_contest(turn, ContestFact::Frozen(totals), Vec::new())
                     .await
@@ -365,7 +374,7 @@ impl Contests {
                 self.raise(
                     FindingClass::PoolDiffers,
                     contest.id,
-                    account.to_string(),
+                    BOOKS.to_owned(),
                     differs.to_string(),
                 )
                 .await;
@@ -461,7 +470,7 @@ impl Contests {
         let balance = within(self.ports.funds.balance(&account)).await?;
         if balance.amount == 0 {
             self.withdraw_orphans(contest.id).await?;
-            self.withdraw(FindingClass::PoolDiffers, contest.id, &account.to_string())
+            self.withdraw(FindingClass::PoolDiffers, contest.id, LEFT)
                 .await;
             return self
                 .save_contest(turn, ContestFact::Emptied, Vec::new())
@@ -474,7 +483,7 @@ impl Contests {
         self.raise(
             FindingClass::PoolDiffers,
             contest.id,
-            account.to_string(),
+            LEFT.to_owned(),
             evidence,
         )
         .await;

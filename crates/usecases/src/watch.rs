@@ -5,16 +5,17 @@
 use crate::{
     Contests, Failure,
     crash::caught,
-    mend::{Behalf, Reconciling},
+    mend::{Behalf, Limits, Reconciling},
     payments::within,
     reconcile::{Candidates, other_side},
     runs::Asked,
 };
 use domain::{
     contest::{Contest, LegOutcome},
-    order::OwnLeg,
+    order::{Account, OwnLeg, Platform},
     reconcile::booked,
     signup::Signup,
+    time::UnixMillis,
     transfer::{Content, Transfer},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -22,6 +23,7 @@ use ports::{
     funds::LOOKUP_MAX,
     reconciliations::{Scope, Watch},
 };
+use std::sync::{MutexGuard, PoisonError};
 
 /// The contests of one round.
 const ROUND_MAX: usize = 64;
@@ -31,6 +33,8 @@ const CONTESTS_AT_ONCE: usize = 4;
 const PAGE: usize = 1_000;
 /// The most pages of one look.
 const PAGES_MAX: usize = 16;
+/// A day, in milliseconds: how often the tally of a contest that has ended is looked at.
+const DAY_MS: i64 = 86_400_000;
 /// The rows that are read at once: they arrive at the store together.
 const AT_ONCE: usize = 256;
 
@@ -66,9 +70,7 @@ impl Contests {
         let Some(hold) = self.lease(format!("watch/{}", watch.contest_id)).await? else {
             return Ok(());
         };
-        let looked = self.look_on(watch).await;
-        self.let_go(hold).await;
-        looked
+        self.holding(hold, self.look_on(watch)).await
     }
 
     async fn look_on(&self, watch: Watch) -> Result<(), Failure> {
@@ -90,7 +92,10 @@ impl Contests {
             if watch.final_run.is_none() {
                 watch.final_run = self.final_run(&contest).await?;
             }
-            self.audit_tally(&contest).await?;
+            if watch.walk_at <= now {
+                self.audit_tally(&contest).await?;
+                watch.walk_at = now.plus(DAY_MS);
+            }
             let since = now.since(contest.updated_at);
             if watch.final_run.is_some() && since >= self.reconciling.watched_ms {
                 return Ok(records.unwatch(id).await?);
@@ -179,7 +184,11 @@ impl Contests {
         let mut candidates = Candidates::default();
         for (transfer, row) in transfers.into_iter().zip(rows) {
             let of_row = row.as_ref().is_some_and(|row| says(row, &transfer));
-            if !of_row && !is_own(contest, &transfer) {
+            // Whose payment was redirected is not seen from it: the walk and the last run look from the
+            // rows.
+            let is_redirected = transfer.content.from == contest.pool_account()
+                && transfer.content.to == Account::Platform(Platform::Holding);
+            if !of_row && !is_redirected && !is_own(contest, &transfer) {
                 candidates.viewers.extend(other_side(&transfer).cloned());
                 candidates.transfers.push(transfer);
             }
@@ -197,13 +206,13 @@ impl Contests {
         let wanted: Vec<_> = page
             .items
             .iter()
-            .flat_map(|row| booked(row).map(move |(order, content)| (row, order, content)))
+            .flat_map(|row| booked(row).map(move |said| (row, said)))
             .collect();
         for some in wanted.chunks(LOOKUP_MAX) {
-            let orders: Vec<_> = some.iter().map(|(_, order, _)| *order).collect();
+            let orders: Vec<_> = some.iter().map(|(_, said)| said.order).collect();
             let found = self.look_up(&orders).await?.found;
-            for ((row, _, content), found) in some.iter().zip(found) {
-                if found.is_none_or(|found| found.content != *content) {
+            for ((row, said), found) in some.iter().zip(found) {
+                if found.is_none_or(|found| found.content != said.content) {
                     candidates.viewers.insert(row.user_id.clone());
                 }
             }
@@ -224,19 +233,60 @@ impl Contests {
         }
         let bounds = self.reconciling.bounds;
         let differences = self.look_again(contest, candidates, bounds).await?;
-        let told = self.tell(contest, differences).await;
+        let told = self.tell(contest, differences).await?;
         self.review_stop(contest.id).await?;
-        let limits = self.reconciling.limits;
-        self.mend_within(contest, &told, limits, &Behalf::default())
-            .await;
+        let limits = self.limits_left();
+        let mended = self
+            .mend_within(contest.id, &told, limits, &Behalf::default())
+            .await?;
+        self.spent().add(mended.repaired.len() as u64, mended.coins);
         Ok(())
+    }
+
+    /// What the watch may still repair in this hour: however many pages differ, no more is repaired by
+    /// itself than in one run.
+    fn limits_left(&self) -> Option<Limits> {
+        let now = self.ports.clock.now();
+        let spent = *self.spent().at(now);
+        let limits = self.reconciling.limits?;
+        Some(limits.less(spent.repairs, spent.coins))
+    }
+
+    fn spent(&self) -> MutexGuard<'_, Spent> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What was repaired in an hour.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Spent {
+    since: Option<UnixMillis>,
+    repairs: u64,
+    coins: u64,
+}
+
+impl Spent {
+    /// As of now: nothing, where the hour is over.
+    fn at(&mut self, now: UnixMillis) -> &Self {
+        const HOUR_MS: i64 = 3_600_000;
+        if self.since.is_none_or(|since| now.since(since) >= HOUR_MS) {
+            *self = Self {
+                since: Some(now),
+                ..Self::default()
+            };
+        }
+        self
+    }
+
+    fn add(&mut self, repairs: u64, coins: u64) {
+        self.repairs += repairs;
+        self.coins += coins;
     }
 }
 
 /// Whether the row says that this transfer was made.
 fn says(row: &Signup, transfer: &Transfer) -> bool {
-    let said = (transfer.order_id, &transfer.content);
-    booked(row).any(|(order, content)| (order, &content) == said)
+    booked(row).any(|said| (said.order, &said.content) == (transfer.order_id, &transfer.content))
 }
 
 /// Whether it is a leg of the contest that is known to have applied.

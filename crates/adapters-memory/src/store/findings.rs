@@ -32,7 +32,12 @@ impl Findings for MemoryStore {
             known = last.filter(is_known).map(|last| last.id);
         }
         if let Some(id) = known {
-            return Ok(Raised { id, is_new: false });
+            let is_open = tables.findings[&id].settled_at.is_none();
+            return Ok(Raised {
+                id,
+                is_new: false,
+                is_open,
+            });
         }
         tables.findings.insert(finding.id, finding.clone());
         let (kind, now) = (NoticeKind::FindingRaised, self.time());
@@ -40,6 +45,7 @@ impl Findings for MemoryStore {
         Ok(Raised {
             id: finding.id,
             is_new: true,
+            is_open: true,
         })
     }
 

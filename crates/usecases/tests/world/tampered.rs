@@ -100,6 +100,8 @@ impl Funds for Tampered {
 
     async fn balance(&self, account: &Account) -> Result<Balance, FundsError> {
         let mut balance = self.inner.balance(account).await?;
+        let last = self.log().last().map(|one| one.receipt.position);
+        balance.position = balance.position.max(last.unwrap_or(Position(0)));
         balance.amount = match account {
             Account::Pool(_) => self.pool(account) + self.more.load(Ordering::SeqCst),
             _ => balance.amount,
