@@ -425,3 +425,48 @@ async fn an_operator_has_a_fee_recorded_that_is_not_late_yet() {
     assert_eq!(world.state(contests[0], "late-true"), StateKind::InProgress);
     assert_eq!(open(&world, contests[0]).await, []);
 }
+
+#[tokio::test]
+async fn what_a_person_has_resolved_is_not_paid_again() {
+    let (game, process, finding) = told(|game| game.forget(game.prize(2))).await;
+    let resolution = Resolution {
+        by: user("olga"),
+        note: "paid by hand".to_owned(),
+    };
+    process
+        .resolve(finding.id, &resolution)
+        .await
+        .expect("a store");
+    let run = run(&process, Scope::one(game.contest), false).await;
+    assert_eq!((run.totals.differences, run.totals.repaired), (1, 0));
+    let logged = game.world.store.repairs(finding.id).await;
+    assert_eq!(logged.expect("the log"), []);
+}
+
+#[tokio::test]
+async fn the_watch_repairs_no_more_in_an_hour_than_a_run_may() {
+    let (world, contests) = two_with_a_lost_answer().await;
+    let one_repair = Reconciling {
+        limits: Some(Limits {
+            repairs: 1,
+            coins: 100,
+        }),
+        ..Reconciling::default()
+    };
+    let process = world.process().reconciled(one_repair);
+    process.watch().await.expect("both sides");
+    let recorded = || {
+        let states = [
+            world.state(contests[0], "late-true"),
+            world.state(contests[1], "late-false"),
+        ];
+        let is_recorded = |state: &&StateKind| **state == StateKind::InProgress;
+        states.iter().filter(is_recorded).count()
+    };
+    assert_eq!(recorded(), 1);
+    // The other one stays open, and a run within its own limits mends it.
+    let open = open(&world, contests[0]).await.len() + open(&world, contests[1]).await.len();
+    assert_eq!(open, 1);
+    run(&process, Scope::ALL, false).await;
+    assert_eq!(recorded(), 2);
+}

@@ -88,6 +88,10 @@ async fn nothing_is_paid_while_the_pool_is_not_explained_and_everything_afterwar
     // Nobody forfeits, and nothing is paid by the house, although the time to claim would be over.
     assert_eq!(world.state(contest, "bob"), StateKind::Completed);
     assert_eq!(world.funds.transfers(), before);
+    // What is claimed meanwhile explains nothing of what is missing.
+    reconcile(&process, contest).await;
+    assert!(world.contest(contest).stops.is_stopped());
+    assert_eq!(open(&world, contest).await.len(), 1);
     // The books agree again: the next comparison lets everything go on.
     funds.add_to_balances(0);
     reconcile(&process, contest).await;
