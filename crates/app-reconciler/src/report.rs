@@ -137,7 +137,12 @@ impl Sums {
                 .map(|count| InState {
                     state: count.state.name(),
                     signups: count.signups,
-                    fees: count.fees.get(),
+                    // Of who paid none there is none to be added up.
+                    fees: if count.state.is_paid() {
+                        count.fees.get()
+                    } else {
+                        0
+                    },
                     prizes: count.prizes.get(),
                 })
                 .collect(),
