@@ -166,6 +166,8 @@ const PORTS: &[(&str, &[&str])] = &[
     ("leaderboard", &["leaderboard"]),
     ("outbox", &["outbox"]),
     ("findings", &["findings"]),
+    ("reconciliations", &["reconciliations"]),
+    ("notices", &["notices"]),
     ("leases", &["leases"]),
     ("tickets", &["tickets"]),
     ("funds", &["funds"]),
