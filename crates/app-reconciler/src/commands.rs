@@ -57,14 +57,9 @@ pub(crate) async fn once(
         by: None,
         is_dry,
     };
-    let Some(run) = contests.ask_for_run(asked).await? else {
+    let Some(run) = contests.run_here(asked).await? else {
         bail!("there is no such contest");
     };
-    if !contests.carry_on(run.id).await? {
-        bail!("another reconciler carries the run {} on", run.id);
-    }
-    let records = &contests.ports().reconciliations;
-    let run = records.run(run.id).await?.context("the run is gone")?;
     let found = found_by(contests, run.id).await?;
     match format {
         RunFormat::Table => print!("{}", table(&run, &found)),

@@ -57,6 +57,14 @@ fn write(page: &mut String, sums: &Sums) -> std::fmt::Result {
     for leg in &sums.pending {
         write!(page, "<p class=\"open\">under way 在途: {leg}</p>")?;
     }
+    viewers(page, sums)?;
+    invariants(page, sums)?;
+    findings(page, sums)?;
+    page.push_str("</body></html>\n");
+    Ok(())
+}
+
+fn viewers(page: &mut String, sums: &Sums) -> std::fmt::Result {
     write!(page, "<h2>Viewers 观众</h2>")?;
     bars(page, "How far viewers came", &sums.funnel)?;
     page.push_str(
@@ -73,7 +81,12 @@ fn write(page: &mut String, sums: &Sums) -> std::fmt::Result {
             grouped(state.prizes)
         )?;
     }
-    page.push_str("</tbody></table><h2>Invariants 不变量</h2><table><tbody>");
+    page.push_str("</tbody></table>");
+    Ok(())
+}
+
+fn invariants(page: &mut String, sums: &Sums) -> std::fmt::Result {
+    page.push_str("<h2>Invariants 不变量</h2><table><tbody>");
     for held in &sums.invariants {
         let (class, said) = match held.holds {
             Some(true) => ("good", "holds 成立"),
@@ -90,7 +103,12 @@ fn write(page: &mut String, sums: &Sums) -> std::fmt::Result {
         }
         page.push_str("</td></tr>");
     }
-    page.push_str("</tbody></table><h2>Open findings 未决差异</h2>");
+    page.push_str("</tbody></table>");
+    Ok(())
+}
+
+fn findings(page: &mut String, sums: &Sums) -> std::fmt::Result {
+    page.push_str("<h2>Open findings 未决差异</h2>");
     if sums.findings.is_empty() {
         page.push_str("<p class=\"good\">none 无</p>");
     } else {
@@ -107,7 +125,6 @@ fn write(page: &mut String, sums: &Sums) -> std::fmt::Result {
         }
         page.push_str("</tbody></table>");
     }
-    page.push_str("</body></html>\n");
     Ok(())
 }
 

@@ -88,21 +88,10 @@ impl Sums {
             .legs
             .iter()
             .filter(|(_, state)| state.outcome == LegOutcome::Pending);
-        let held = |invariant: &Invariant| {
-            // A history and a tally are not among the books of a contest.
-            let is_shown = !matches!(invariant, Invariant::ForwardOnly | Invariant::TallyTrue);
-            let violations = report.violations.as_deref();
-            let evidence: Vec<String> = violations
-                .unwrap_or_default()
-                .iter()
-                .filter(|violation| violation.invariant == *invariant)
-                .map(|violation| violation.evidence.clone())
-                .collect();
-            Held {
-                name: invariant.name(),
-                holds: violations.filter(|_| is_shown).map(|_| evidence.is_empty()),
-                evidence,
-            }
+        let held = |(invariant, holds, evidence): (Invariant, _, _)| Held {
+            name: invariant.name(),
+            holds,
+            evidence,
         };
         Self {
             contest_id: contest.id.to_string(),
@@ -146,7 +135,7 @@ impl Sums {
                     prizes: count.prizes.get(),
                 })
                 .collect(),
-            invariants: Invariant::ALL.iter().map(held).collect(),
+            invariants: report.invariants().map(held).collect(),
             findings: report.findings.clone(),
         }
     }

@@ -98,29 +98,26 @@ impl Contests {
     }
 
     /// Looks at cached records of rows that were read before, and drops those that are older although
-    /// their change is long past; how many those were.
-    pub(crate) async fn audit_records(&self, contest: &Contest, rows: &[Signup]) -> usize {
+    /// their change is long past.
+    pub(crate) async fn audit_records(&self, contest: &Contest, rows: &[Signup]) {
         let Some(shown) = &self.ports.shown else {
-            return 0;
+            return;
         };
         let now = self.ports.clock.now();
-        let mut stale = 0;
         let settled = |row: &&Signup| now.since(row.updated_at) > LATE_MS;
         for row in rows.iter().filter(settled).take(SAMPLES) {
             match shown.records.get(contest.id, &row.user_id).await {
                 Ok(Some(cached)) if version_of(&cached) < row.version => {
-                    stale += 1;
                     self.drop_stale(shown, contest, row, version_of(&cached))
                         .await;
                 }
                 Ok(_) => {}
                 Err(error) => {
                     log("the cache did not answer", &error);
-                    return stale;
+                    return;
                 }
             }
         }
-        stale
     }
 
     async fn drop_stale(&self, shown: &Shown, contest: &Contest, row: &Signup, cached: u64) {

@@ -19,13 +19,6 @@ const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// go on beside it.
 const CONTESTS_MAX: usize = 12;
 
-/// What is looked at seldom.
-#[derive(Clone, Copy)]
-enum Slow {
-    Runs,
-    Watch,
-}
-
 /// Starts the loops; they end soon after `stop` changes. Several nodes may run them at once: they
 /// divide the work by leases.
 pub fn start(contests: &Arc<Contests>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
@@ -44,18 +37,21 @@ pub fn start(contests: &Arc<Contests>, stop: &watch::Receiver<bool>) -> Vec<Join
             async move { contests.compensate().await }
         },
     )));
-    for (name, what) in [("reconciliation", Slow::Runs), ("watch", Slow::Watch)] {
-        let contests = Arc::clone(contests);
-        loops.push(tokio::spawn(run(name, SLOW, stop.clone(), move || {
-            let contests = Arc::clone(&contests);
-            async move {
-                match what {
-                    Slow::Runs => contests.carry_on_runs().await,
-                    Slow::Watch => contests.watch().await,
-                }
-            }
-        })));
-    }
+    let running = Arc::clone(contests);
+    loops.push(tokio::spawn(run(
+        "reconciliation",
+        SLOW,
+        stop.clone(),
+        move || {
+            let contests = Arc::clone(&running);
+            async move { contests.carry_on_runs().await }
+        },
+    )));
+    let watching = Arc::clone(contests);
+    loops.push(tokio::spawn(run("watch", SLOW, stop.clone(), move || {
+        let contests = Arc::clone(&watching);
+        async move { contests.watch().await }
+    })));
     if let Some(receiver) = contests.ports().receiver.clone() {
         let telling = Arc::clone(contests);
         loops.push(tokio::spawn(run(

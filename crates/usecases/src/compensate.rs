@@ -4,6 +4,7 @@ use crate::{
     Contests, Failure,
     crash::caught,
     drive::{Prefetched, Until},
+    passes::CONTEST,
 };
 use domain::{
     contest::Contest,
@@ -131,38 +132,45 @@ impl Contests {
         is_stuck.then_some((contest_id, id))
     }
 
-    /// Settles the finding that signups of a contest are stuck, once none of those that wait is.
-    pub(crate) async fn review_stuck(&self, contest: ContestId) -> Result<(), Failure> {
+    /// Settles the findings that a contest or its signups are stuck, once they are not: they are told by
+    /// whichever node sees it, and this reads nothing but rows.
+    pub(crate) async fn review_stuck(&self, contest: &Contest) -> Result<(), Failure> {
+        let open = FindingFilter::open_of(contest.id);
+        let open = self.ports.findings.list(open, None, PAGE).await?.items;
+        let signups = contest.id.to_string();
+        for finding in open.iter().filter(|one| one.class == FindingClass::Stuck) {
+            let is_over = if finding.subject == CONTEST {
+                contest.updated_at > finding.found_at
+            } else {
+                finding.subject == signups && !self.has_stuck_signups(contest.id).await?
+            };
+            if is_over {
+                self.withdraw(FindingClass::Stuck, contest.id, &finding.subject)
+                    .await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn has_stuck_signups(&self, contest: ContestId) -> Result<bool, Failure> {
         const WAITING: [StateKind; 4] = [
             StateKind::Initialized,
             StateKind::Paid,
             StateKind::Claiming,
             StateKind::Refunding,
         ];
-        let open = FindingFilter::open_of(contest);
-        let open = self.ports.findings.list(open, None, PAGE).await?;
-        let subject = contest.to_string();
-        let is_told = open
-            .items
-            .iter()
-            .any(|one| one.class == FindingClass::Stuck && one.subject == subject);
-        if !is_told {
-            return Ok(());
-        }
         let mut after = None;
         loop {
             let signups = &self.ports.signups;
             let page = signups.page(contest, &WAITING, after, PAGE).await?;
             if page.items.iter().any(|signup| signup.tries >= STUCK_TRIES) {
-                return Ok(());
+                return Ok(true);
             }
             match page.next {
                 Some(next) => after = Some(next),
-                None => break,
+                None => return Ok(false),
             }
         }
-        self.withdraw(FindingClass::Stuck, contest, &subject).await;
-        Ok(())
     }
 
     /// Has a signup wait whose contest's payouts are stopped: thousands of them must not stand before

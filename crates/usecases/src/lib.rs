@@ -47,7 +47,7 @@ use domain::{
     signup::TransitionError,
 };
 use mend::Reconciling;
-use pace::Pace;
+use pace::{Pace, Waiting};
 use ports::{
     contests::ContestRepository,
     findings::{Finding, Findings, Raised},
@@ -101,6 +101,8 @@ pub struct Contests {
     contest_pace: Pace<ContestId>,
     signup_pace: Pace<SignupId>,
     rebuild_pace: Pace<ContestId>,
+    /// Contests that cannot go on.
+    waiting: Waiting<ContestId>,
     /// Places for rebuilds that are under way.
     rebuilds: Arc<Semaphore>,
     recent: Recent,
@@ -175,6 +177,7 @@ impl Contests {
                 contest_pace: Pace::default(),
                 signup_pace: Pace::default(),
                 rebuild_pace: Pace::default(),
+                waiting: Waiting::default(),
                 rebuilds: Arc::new(Semaphore::new(REBUILDS_MAX)),
                 recent: Recent::default(),
                 flights: Flights::default(),

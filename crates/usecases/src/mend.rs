@@ -12,12 +12,12 @@ use domain::{
     finding::{FindingClass, RepairOutcome},
     ids::{ContestId, UserId},
     notice::NoticeKind,
-    order::OrderId,
+    order::{Account, OrderId},
     reconcile::{Difference, Repair, booked},
 };
 use ports::{
     findings::{Finding, FindingFilter, Raised},
-    funds::TransferOutcome,
+    funds::{FundsError, TransferOutcome},
     reconciliations::LoggedRepair,
     store::StoreError,
 };
@@ -30,19 +30,6 @@ const PAGE: usize = 1_000;
 const HOUR_MS: i64 = 3_600_000;
 /// The most times that a stop is tried again because the contest changed meanwhile.
 const TRIES_MAX: usize = 16;
-
-/// The classes that a comparison of rows and log tells, each about an order.
-const COMPARED: [FindingClass; 9] = [
-    FindingClass::FeeUnrecorded,
-    FindingClass::FeeMissing,
-    FindingClass::AmountDiffers,
-    FindingClass::OrphanTransfer,
-    FindingClass::DuplicateTransfer,
-    FindingClass::PrizeUnrecorded,
-    FindingClass::PrizeMissing,
-    FindingClass::RefundUnrecorded,
-    FindingClass::RefundMissing,
-];
 
 /// How the reconciliation is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,16 +139,13 @@ impl Contests {
         limits: Option<Limits>,
         behalf: &Behalf,
     ) -> Result<Reconciled, Failure> {
-        let Some(contest) = self.ports.contests.get(id).await? else {
-            return Err(Failure::Gone(id.to_string()));
-        };
-        let compared = self.compare(&contest, bounds).await?;
-        let mut findings: Vec<Uuid> = self.tell_of_pool(&contest, &compared).await;
+        let compared = self.compare(id, bounds).await?;
+        let mut findings: Vec<Uuid> = self.tell_of_pool(id, &compared).await?;
         let told = if compared.is_cut {
             // It is the log or the database that is wrong, not one viewer after the other.
             Vec::new()
         } else {
-            self.tell(&contest, compared.differences.clone()).await?
+            self.tell(id, compared.differences.clone()).await?
         };
         findings.extend(told.iter().map(|(_, raised)| raised.id));
         if !compared.is_cut {
@@ -185,7 +169,7 @@ impl Contests {
     /// [`Failure::Store`] where one could not be written down: it must be looked at again.
     pub(crate) async fn tell(
         &self,
-        contest: &Contest,
+        contest: ContestId,
         differences: Vec<Difference>,
     ) -> Result<Vec<Told>, Failure> {
         let mut told = Vec::with_capacity(differences.len());
@@ -193,9 +177,9 @@ impl Contests {
             let (subject, evidence) = (one.order.to_string(), one.to_string());
             let user = one.user.as_ref();
             let raised = self
-                .raise_about(user, one.class, contest.id, subject, evidence)
+                .raise_about(user, one.class, contest, subject, evidence)
                 .await
-                .ok_or_else(|| StoreError::unavailable("a finding could not be written"))?;
+                .ok_or_else(unwritten)?;
             told.push((one, raised));
         }
         Ok(told)
@@ -258,36 +242,34 @@ impl Contests {
     }
 
     /// Says whether the pool account holds what rows and differences explain.
-    async fn tell_of_pool(&self, contest: &Contest, compared: &Compared) -> Vec<Uuid> {
-        let account = contest.pool_account().to_string();
+    async fn tell_of_pool(
+        &self,
+        contest: ContestId,
+        compared: &Compared,
+    ) -> Result<Vec<Uuid>, Failure> {
+        let account = Account::Pool(contest).to_string();
         let evidence = if compared.is_cut {
-            tracing::error!(
-                contest.id = %contest.id, compared.rows, compared.transfers,
-                "rows and log differ in more than is looked at"
-            );
-            "rows and log differ in more than is looked at: one of them is wrong as a whole"
-                .to_owned()
+            // With its numbers: who resolves this one says nothing about the next.
+            format!(
+                "{} rows and {} transfers differ in more than is looked at: one side is wrong as a whole",
+                compared.rows, compared.transfers
+            )
         } else if compared.pool.is_explained() {
-            self.withdraw(FindingClass::PoolDiffers, contest.id, &account)
+            self.withdraw(FindingClass::PoolDiffers, contest, &account)
                 .await;
-            return Vec::new();
+            return Ok(Vec::new());
         } else {
             let gap = compared.pool.gap();
-            tracing::error!(contest.id = %contest.id, pool = %compared.pool, "a pool is not explained");
+            tracing::error!(contest.id = %contest, pool = %compared.pool, "a pool is not explained");
             // The same for as long as the difference is, whatever is paid meanwhile.
             let (coins, how) = (gap.unsigned_abs(), if gap < 0 { "less" } else { "more" });
             format!("the account holds {coins} coins {how} than rows and differences explain")
         };
         let raised = self
-            .raise_about(
-                None,
-                FindingClass::PoolDiffers,
-                contest.id,
-                account,
-                evidence,
-            )
-            .await;
-        raised.map(|raised| raised.id).into_iter().collect()
+            .raise_about(None, FindingClass::PoolDiffers, contest, account, evidence)
+            .await
+            .ok_or_else(unwritten)?;
+        Ok(vec![raised.id])
     }
 
     /// Settles findings of a comparison that no longer finds them.
@@ -301,10 +283,9 @@ impl Contests {
             let filter = FindingFilter::open_of(contest);
             let open = self.ports.findings.list(filter, after, PAGE).await?;
             for finding in open.items {
-                // An own leg that the log lacks is POOL_DIFFERS under its order.
-                let is_of_class =
-                    COMPARED.contains(&finding.class) || finding.class == FindingClass::PoolDiffers;
-                let is_ours = is_of_class && finding.subject.parse::<OrderId>().is_ok();
+                // What a comparison tells is about an order; what is stuck, others tell.
+                let is_ours = finding.class != FindingClass::Stuck
+                    && finding.subject.parse::<OrderId>().is_ok();
                 let key = (finding.class, finding.subject);
                 if is_ours && !seen.contains(&key) {
                     self.withdraw(key.0, contest, &key.1).await;
@@ -356,20 +337,20 @@ impl Contests {
             return Ok(mended);
         }
         for (difference, finding, repair) in repairs {
-            match self
+            let made = self
                 .mend_logged(contest, difference, finding, repair, behalf)
-                .await
-            {
-                Ok(RepairOutcome::Done) => {
-                    mended.repaired.push(difference.order);
-                    mended.coins += repair.coins().get();
-                }
-                Ok(RepairOutcome::Needless | RepairOutcome::Failed) => {}
+                .await;
+            match &made {
+                Ok(RepairOutcome::Done) => mended.repaired.push(difference.order),
+                Ok(RepairOutcome::Needless | RepairOutcome::Failed) => continue,
                 Err(error) => tracing::warn!(
                     contest.id = %contest.id, order = %difference.order,
-                    error = &error as &dyn std::error::Error, "a repair failed; its finding stays"
+                    error = error as &dyn std::error::Error,
+                    "it is not known how a repair ended; its finding stays"
                 ),
             }
+            // What may have moved is spent, whether or not anybody knows.
+            mended.coins += repair.coins().get();
         }
         Ok(mended)
     }
@@ -391,6 +372,9 @@ impl Contests {
 
     /// Writes a repair down, makes it, and writes down how it ended. One whose end is not written was
     /// made or not: the next comparison sees what is left.
+    ///
+    /// # Errors
+    /// [`Failure`] where that is not known.
     pub(crate) async fn mend_logged(
         &self,
         contest: &Contest,
@@ -414,14 +398,9 @@ impl Contests {
             ended: None,
         };
         records.begin_repair(&logged).await?;
-        let made = self.mend(contest, difference, repair).await;
-        let outcome = match &made {
-            Ok(true) => RepairOutcome::Done,
-            Ok(false) => RepairOutcome::Needless,
-            Err(_) => RepairOutcome::Failed,
-        };
+        // Without an answer nobody knows how it ended, and the log must not say that it failed.
+        let outcome = self.mend(contest, difference, repair).await?;
         records.end_repair(logged.id, outcome).await?;
-        made?;
         if outcome != RepairOutcome::Failed {
             let subject = difference.order.to_string();
             self.withdraw(difference.class, contest.id, &subject).await;
@@ -429,52 +408,69 @@ impl Contests {
         Ok(outcome)
     }
 
-    /// Repairs a difference by the paths that everything takes; true if that is done, false if there
-    /// is nothing to repair any more.
+    /// Repairs a difference by the paths that everything takes.
+    ///
+    /// # Errors
+    /// [`Failure`] where it is not known how it ended.
     async fn mend(
         &self,
         contest: &Contest,
         difference: &Difference,
         repair: &Repair,
-    ) -> Result<bool, Failure> {
+    ) -> Result<RepairOutcome, Failure> {
+        let done = |is_done| {
+            if is_done {
+                RepairOutcome::Done
+            } else {
+                RepairOutcome::Needless
+            }
+        };
         match repair {
             Repair::Apply(fact, _) => {
                 let Some(user) = &difference.user else {
-                    return Ok(false);
+                    return Ok(RepairOutcome::Needless);
                 };
                 let Some(row) = self.ports.signups.find(contest.id, user).await? else {
-                    return Ok(false);
+                    return Ok(RepairOutcome::Needless);
                 };
                 // Somebody else may have recorded it since.
                 if booked(&row).any(|said| said.order == difference.order) {
-                    return Ok(false);
+                    return Ok(RepairOutcome::Needless);
                 }
                 let before = row.version;
                 let fact = Some(fact.clone());
                 let driven = self
                     .drive(contest, row, fact, Until::Rest, Prefetched::default())
-                    .await?;
-                Ok(driven.signup.version > before)
+                    .await;
+                match driven {
+                    Ok(driven) => Ok(done(driven.signup.version > before)),
+                    // The row has become another since it was judged.
+                    Err(Failure::Transition(_)) => Ok(RepairOutcome::Failed),
+                    Err(error) => Err(error),
+                }
             }
-            Repair::PayAgain(..) if contest.stops.is_stopped() => Err(Failure::Books(
-                "payouts of the contest are stopped".to_owned(),
-            )),
+            Repair::PayAgain(..) if contest.stops.is_stopped() => Ok(RepairOutcome::Failed),
             Repair::PayAgain(leg, content) => {
                 match self.transfer(leg.clone(), content.clone(), None).await {
-                    TransferOutcome::Applied(_) => Ok(true),
-                    TransferOutcome::Refused(reason) => Err(Failure::Books(format!(
-                        "{content} was refused: {}",
-                        reason.name()
-                    ))),
-                    other => Err(Failure::Books(format!("{content}: {other:?}"))),
+                    TransferOutcome::Applied(_) => Ok(RepairOutcome::Done),
+                    TransferOutcome::Refused(_)
+                    | TransferOutcome::Conflict
+                    | TransferOutcome::NotSent => Ok(RepairOutcome::Failed),
+                    TransferOutcome::Unknown => {
+                        Err(FundsError::unavailable("the transfer was not answered").into())
+                    }
                 }
             }
             Repair::Restore(..) => match &difference.theirs {
-                Some(fee) => self.adopt(contest, fee).await,
-                None => Ok(false),
+                Some(fee) => self.adopt(contest, fee).await.map(done),
+                None => Ok(RepairOutcome::Needless),
             },
         }
     }
+}
+
+fn unwritten() -> StoreError {
+    StoreError::unavailable("a finding could not be written")
 }
 
 /// What was repaired of one contest.

@@ -18,16 +18,13 @@ impl Contests {
         let Some(hold) = self.lease("notices".to_owned()).await? else {
             return Ok(0);
         };
-        let mut hold = Some(hold);
+        self.holding(hold, self.tell_due(receiver)).await
+    }
+
+    async fn tell_due(&self, receiver: &dyn Receiver) -> Result<usize, Failure> {
         let mut taken = 0;
         for notice in self.ports.notices.due(PASS_MAX).await? {
-            if !self.keep(&mut hold).await? {
-                return Ok(taken);
-            }
             taken += usize::from(self.tell_one(receiver, notice).await?);
-        }
-        if let Some(hold) = hold {
-            self.let_go(hold).await;
         }
         Ok(taken)
     }

@@ -83,13 +83,6 @@ impl<K: Ord + Copy> Pace<K> {
         left.insert(key, Left { until, since });
     }
 
-    /// How long one has been waiting without a change, in milliseconds.
-    pub(crate) fn waited(&self, key: K, now: UnixMillis) -> i64 {
-        let left = self.left();
-        let since = left.get(&key).and_then(|left| left.since);
-        since.map_or(0, |since| now.since(since))
-    }
-
     /// One has changed: should it wait, it begins to wait anew.
     pub(crate) fn moved(&self, key: K) {
         if let Some(left) = self.left().get_mut(&key) {
@@ -99,6 +92,30 @@ impl<K: Ord + Copy> Pace<K> {
 
     fn left(&self) -> MutexGuard<'_, BTreeMap<K, Left>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Since when each of those waits that cannot go on.
+#[derive(Debug)]
+pub(crate) struct Waiting<K>(Mutex<BTreeMap<K, UnixMillis>>);
+
+impl<K> Default for Waiting<K> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Ord> Waiting<K> {
+    /// One cannot go on at `now`; for how long that has been so, in milliseconds.
+    pub(crate) fn since(&self, key: K, now: UnixMillis) -> i64 {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        now.since(*waiting.entry(key).or_insert(now))
+    }
+
+    /// One has gone on, or has nothing to wait for.
+    pub(crate) fn over(&self, key: K) {
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.remove(&key);
     }
 }
 

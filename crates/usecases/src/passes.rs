@@ -15,6 +15,7 @@ use domain::{
     time::UnixMillis,
 };
 use futures_util::{StreamExt, stream};
+use ports::findings::FindingFilter;
 
 /// The most contests of one round: more than a deployment has under way. A round takes all of them,
 /// so that those that only wait cannot stand in the way of others (hazard H12).
@@ -41,7 +42,7 @@ pub enum Pass {
 /// How long a contest may wait for something outside until a person is called, in milliseconds.
 const STUCK_MS: i64 = 600_000;
 /// What the finding about it is about.
-const STUCK: &str = "contest";
+pub(crate) const CONTEST: &str = "contest";
 
 impl Contests {
     /// Drives every contest whose time has come and that nobody of this process is at; how many.
@@ -74,17 +75,20 @@ impl Contests {
     pub(crate) async fn pass(&self, contest: Contest) {
         let id = contest.id;
         let at_latest = match caught(self.run_leased(&contest)).await {
-            Ok(Pass::Rests(at)) => at,
+            Ok(Pass::Rests(at)) => {
+                self.waiting.over(id);
+                at
+            }
             Ok(Pass::Elsewhere) => {
-                self.contest_pace.moved(id);
+                self.waiting.over(id);
                 None
             }
             Ok(Pass::Waits) => {
-                self.tell_if_stuck(id).await;
+                self.tell_if_stuck(&contest).await;
                 None
             }
             Err(error) => {
-                self.tell_if_stuck(id).await;
+                self.tell_if_stuck(&contest).await;
                 tracing::warn!(
                     contest.id = %id, error = &error as &dyn std::error::Error,
                     "a contest could not go on; it is tried again"
@@ -96,25 +100,29 @@ impl Contests {
         self.contest_pace.wait(id, now, PACE_MS, at_latest);
     }
 
-    fn has_waited(&self, id: ContestId) -> bool {
-        let waited = self.contest_pace.waited(id, self.ports.clock.now());
-        waited >= STUCK_MS
-    }
-
-    /// Calls a person for a contest that has waited for long.
-    async fn tell_if_stuck(&self, id: ContestId) {
-        if self.has_waited(id) {
-            let evidence = "no step of it has been possible for ten minutes; the log says why";
-            let subject = STUCK.to_owned();
-            self.raise(FindingClass::Stuck, id, subject, evidence.to_owned())
-                .await;
+    /// Calls a person for a contest that has been waiting for long.
+    async fn tell_if_stuck(&self, contest: &Contest) {
+        let id = contest.id;
+        if self.waiting.since(id, self.ports.clock.now()) < STUCK_MS {
+            return;
         }
+        // One whose cause is told already calls nobody twice.
+        let filter = FindingFilter::open_of(id);
+        let told = self.ports.findings.list(filter, None, 1).await;
+        if told.is_ok_and(|open| !open.items.is_empty()) {
+            return;
+        }
+        // With its phase: who resolves this one says nothing about a later one.
+        let phase = contest.phase.kind().name();
+        let evidence = format!("no step has been possible for ten minutes while it was {phase}");
+        self.raise(FindingClass::Stuck, id, CONTEST.to_owned(), evidence)
+            .await;
     }
 
     /// Drives one contest that was found awake, unless another node is at it.
     async fn run_leased(&self, contest: &Contest) -> Result<Pass, Failure> {
-        if contest.stops.is_stopped() {
-            self.review_stop(contest.id).await?;
+        if contest.stops.is_stopped() && self.review_stop(contest.id).await? {
+            return Ok(Pass::Waits);
         }
         // One that only waits costs no lease.
         if let (_, ContestStep::Rest(until)) = self.next_step(contest).await? {
@@ -158,9 +166,6 @@ impl Contests {
             let Some(contest) = self.ports.contests.get(id).await? else {
                 return Err(Failure::Gone(id.to_string()));
             };
-            if contest.stops.is_stopped() && self.review_stop(id).await? {
-                continue;
-            }
             let (now, step) = self.next_step(&contest).await?;
             let version = contest.version;
             let turn = Turn {
@@ -174,10 +179,8 @@ impl Contests {
             };
             match stepped {
                 Stepped::On => {
-                    if self.has_waited(id) {
-                        self.withdraw(FindingClass::Stuck, id, STUCK).await;
-                    }
                     self.contest_pace.moved(id);
+                    self.waiting.over(id);
                     overtaken = None;
                 }
                 // Nobody has overtaken who changed nothing: the lease is older than what was

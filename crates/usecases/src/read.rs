@@ -10,7 +10,7 @@ use domain::{
     contest::{Contest, Phase, PhaseKind, applied_amount},
     due::{Step, due},
     ids::{ContestId, UserId},
-    invariant::{self, Books, Violation},
+    invariant::{self, Books, Invariant, Violation},
     money::Coins,
     order::OwnLeg,
     settlement::{Advisory, estimate},
@@ -195,6 +195,24 @@ impl Report {
     #[must_use]
     pub fn refunds(&self) -> u64 {
         self.coins(|state| state == StateKind::Refunded, |count| count.fees)
+    }
+
+    /// Each invariant, whether it holds, and what breaks it. None where it was not checked: something is
+    /// under way, or these books do not show it.
+    pub fn invariants(&self) -> impl Iterator<Item = (Invariant, Option<bool>, Vec<String>)> {
+        let violations = self.violations.as_deref();
+        Invariant::ALL.iter().map(move |invariant| {
+            // A history and a tally are not among the books of a contest.
+            let is_shown = !matches!(invariant, Invariant::ForwardOnly | Invariant::TallyTrue);
+            let evidence: Vec<String> = violations
+                .unwrap_or_default()
+                .iter()
+                .filter(|violation| violation.invariant == *invariant)
+                .map(|violation| violation.evidence.clone())
+                .collect();
+            let holds = violations.filter(|_| is_shown).map(|_| evidence.is_empty());
+            (*invariant, holds, evidence)
+        })
     }
 
     fn count(&self, is_wanted: impl Fn(StateKind) -> bool) -> u64 {

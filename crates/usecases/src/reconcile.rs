@@ -7,7 +7,7 @@ use domain::{
     ids::{ContestId, UserId},
     order::{Account, Leg, OrderId, OwnLeg},
     reconcile::{Buckets, Difference, PoolRange, Seen, booked, own_leg, stray, viewer},
-    signup::Signup,
+    signup::{Signup, StateKind},
     transfer::{Position, Transfer},
 };
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -139,7 +139,7 @@ impl Watermark {
     }
 }
 
-fn legs(contest: ContestId, user: &UserId) -> [Leg; LEGS] {
+pub(crate) fn legs(contest: ContestId, user: &UserId) -> [Leg; LEGS] {
     [
         Leg::Fee(contest, user.clone()),
         Leg::Prize(contest, user.clone()),
@@ -180,12 +180,12 @@ impl Contests {
     ///
     /// # Errors
     /// [`Failure`] where either side could not be read to its end.
-    pub async fn compare(&self, contest: &Contest, bounds: Bounds) -> Result<Compared, Failure> {
-        let compared = self.compare_once(contest.id, bounds).await?;
+    pub async fn compare(&self, contest: ContestId, bounds: Bounds) -> Result<Compared, Failure> {
+        let compared = self.compare_once(contest, bounds).await?;
         if !compared.is_cut && compared.pool.is_explained() {
             return Ok(compared);
         }
-        self.compare_once(contest.id, bounds).await
+        self.compare_once(contest, bounds).await
     }
 
     async fn compare_once(&self, id: ContestId, bounds: Bounds) -> Result<Compared, Failure> {
@@ -350,9 +350,15 @@ impl Contests {
             ..Candidates::default()
         };
         self.each_row(contest.id, |row| {
-            // What the log has and the row does not say brings its viewer in from the log.
-            let mut said = booked(row).filter(|said| watermark.has(said.position));
-            if said.any(|said| differing.has(said.order)) {
+            let said = booked(row).filter(|said| watermark.has(said.position));
+            // What the log has and the row does not say brings its viewer in from the log, but where it
+            // went to `platform/holding`: then only the row knows whose it is.
+            let paying = matches!(row.state.kind(), StateKind::Claiming | StateKind::Refunding);
+            let paying = row.payment().filter(|_| paying);
+            let mut orders = said
+                .map(|said| said.order)
+                .chain(paying.map(|(leg, _)| leg.order_id()));
+            if orders.any(|order| differing.has(order)) {
                 found.viewers.insert(row.user_id.clone());
             }
             found.are_few(bounds.candidates_max)

@@ -39,6 +39,30 @@ impl Contests {
     /// # Errors
     /// [`Failure::Store`].
     pub async fn ask_for_run(&self, asked: Asked) -> Result<Option<Run>, Failure> {
+        self.begin(self.ports.ids.next(), asked).await
+    }
+
+    /// Writes a run down and carries it on to its end in this process, by this process' limits: no other
+    /// can take it up before. None as above.
+    ///
+    /// # Errors
+    /// [`Failure`]; what was written down is carried on by whoever is there.
+    pub async fn run_here(&self, asked: Asked) -> Result<Option<Run>, Failure> {
+        let id = self.ports.ids.next();
+        let Some(hold) = self.lease(lease_of(id)).await? else {
+            return Err(Failure::Contended(lease_of(id)));
+        };
+        let work = async {
+            if self.begin(id, asked).await?.is_none() {
+                return Ok(None);
+            }
+            self.run_to_its_end(id).await?;
+            Ok(self.ports.reconciliations.run(id).await?)
+        };
+        self.holding(hold, work).await
+    }
+
+    async fn begin(&self, id: Uuid, asked: Asked) -> Result<Option<Run>, Failure> {
         let Asked { scope, by, is_dry } = asked;
         if let Some(contest) = scope.contest()
             && self.ports.contests.get(contest).await?.is_none()
@@ -46,7 +70,7 @@ impl Contests {
             return Ok(None);
         }
         let run = Run {
-            id: self.ports.ids.next(),
+            id,
             scope,
             asked_by: by,
             is_dry,
@@ -85,16 +109,18 @@ impl Contests {
     /// # Errors
     /// [`Failure`].
     pub async fn carry_on(&self, id: Uuid) -> Result<bool, Failure> {
-        let Some(hold) = self.lease(format!("reconciliation/{id}")).await? else {
+        let Some(hold) = self.lease(lease_of(id)).await? else {
             return Ok(false);
         };
         self.holding(hold, self.run_to_its_end(id)).await
     }
 
     async fn run_to_its_end(&self, id: Uuid) -> Result<bool, Failure> {
-        // Every phase: also contests that nobody sees yet have an account.
+        // Also contests that nobody sees yet, once they have an account.
+        let mut phases = PhaseKind::ALL.to_vec();
+        phases.retain(|phase| *phase != PhaseKind::Preparing);
         let filter = ContestFilter {
-            phases: PhaseKind::ALL.to_vec(),
+            phases,
             ..ContestFilter::default()
         };
         loop {
@@ -171,6 +197,10 @@ impl Contests {
             ..further
         }))
     }
+}
+
+fn lease_of(run: Uuid) -> String {
+    format!("reconciliation/{run}")
 }
 
 fn totals(reconciled: &Reconciled) -> Totals {

@@ -4,7 +4,7 @@ use crate::{
     Contests, Failure, Rebuilt,
     drive::{Prefetched, Until},
     mend::Behalf,
-    reconcile::{Bounds, Candidates},
+    reconcile::{Bounds, Candidates, legs},
 };
 use domain::{
     contest::Contest,
@@ -112,11 +112,8 @@ impl Contests {
         };
         let found = self.look_again(contest, candidates, bounds).await?;
         let Some(difference) = found.iter().find(|one| one.order == order) else {
-            let is_stray = matches!(
-                finding.class,
-                FindingClass::OrphanTransfer | FindingClass::DuplicateTransfer
-            );
-            if is_stray {
+            let mut own = legs(contest.id, user).into_iter();
+            if !own.any(|leg| leg.order_id() == order) {
                 return Ok(Some(
                     "the coins moved under an order that is nobody's: return them in the funds \
                      system, then resolve the finding",

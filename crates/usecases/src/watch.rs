@@ -87,17 +87,15 @@ impl Contests {
             return Ok(());
         }
         self.read_log_on(&contest, &mut watch).await?;
-        self.review_stuck(id).await?;
+        self.review_stuck(&contest).await?;
         if contest.phase.kind().is_terminal() {
-            if watch.final_run.is_none() {
-                watch.final_run = self.final_run(&contest).await?;
-            }
+            let is_compared = self.see_to_final_run(&mut watch).await?;
             if watch.walk_at <= now {
                 self.audit_tally(&contest).await?;
                 watch.walk_at = now.plus(DAY_MS);
             }
             let since = now.since(contest.updated_at);
-            if watch.final_run.is_some() && since >= self.reconciling.watched_ms {
+            if is_compared && since >= self.reconciling.watched_ms {
                 return Ok(records.unwatch(id).await?);
             }
         } else if watch.walk_at <= now && contest.stops.is_stopped() {
@@ -117,22 +115,26 @@ impl Contests {
         Ok(records.save_watch(&watch).await?)
     }
 
-    /// Compares a contest that has ended as a whole.
-    async fn final_run(&self, contest: &Contest) -> Result<Option<uuid::Uuid>, Failure> {
+    /// Asks once that a contest which has ended be compared as a whole: whoever carries runs on does it,
+    /// so that a large one holds up nobody's watch. True once it was.
+    async fn see_to_final_run(&self, watch: &mut Watch) -> Result<bool, Failure> {
+        if let Some(id) = watch.final_run {
+            let run = self.ports.reconciliations.run(id).await?;
+            let ended = run.filter(|run| run.ended_at.is_some());
+            match ended.map(|run| run.totals.failed) {
+                None => return Ok(false),
+                Some(0) => return Ok(true),
+                // One side did not answer: it is asked for again.
+                Some(_) => {}
+            }
+        }
         let asked = Asked {
-            scope: Scope::one(contest.id),
+            scope: Scope::one(watch.contest_id),
             by: None,
             is_dry: false,
         };
-        let Some(run) = self.ask_for_run(asked).await? else {
-            return Ok(None);
-        };
-        self.carry_on(run.id).await?;
-        let ended = self.ports.reconciliations.run(run.id).await?;
-        // One that could not read both sides is asked for again.
-        Ok(ended
-            .filter(|run| run.ended_at.is_some() && run.totals.failed == 0)
-            .map(|run| run.id))
+        watch.final_run = self.ask_for_run(asked).await?.map(|run| run.id);
+        Ok(false)
     }
 
     /// Reads the log on to where it is closed and old enough that each transfer must be recorded.
@@ -233,7 +235,7 @@ impl Contests {
         }
         let bounds = self.reconciling.bounds;
         let differences = self.look_again(contest, candidates, bounds).await?;
-        let told = self.tell(contest, differences).await?;
+        let told = self.tell(contest.id, differences).await?;
         self.review_stop(contest.id).await?;
         let limits = self.limits_left();
         let mended = self

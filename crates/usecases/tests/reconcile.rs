@@ -25,7 +25,11 @@ async fn a_contest_that_was_played_differs_in_nothing_and_nothing_is_looked_at_t
     let contest = game.world.contest(game.contest);
     for buckets in [1, 7, 1 << 12] {
         let bounds = Bounds { buckets, ..later() };
-        let compared = game.process.compare(&contest, bounds).await.expect("both");
+        let compared = game
+            .process
+            .compare(contest.id, bounds)
+            .await
+            .expect("both");
         assert_eq!(compared.rows, VIEWERS as u64);
         // The guarantee, what of it was not needed, fees and prizes.
         assert_eq!(compared.transfers, 2 + (VIEWERS + FINISHERS) as u64);
@@ -120,7 +124,11 @@ async fn a_balance_that_neither_rows_nor_differences_explain_is_told() {
     let game = played().await;
     game.funds.add_to_balances(1);
     let contest = game.world.contest(game.contest);
-    let compared = game.process.compare(&contest, later()).await.expect("both");
+    let compared = game
+        .process
+        .compare(contest.id, later())
+        .await
+        .expect("both");
     assert!(!compared.pool.is_explained(), "{:?}", compared.pool);
     assert_eq!(compared.differences, []);
 }
@@ -135,7 +143,11 @@ async fn a_log_that_lacks_half_of_everything_is_cut_off_and_told() {
         candidates_max: 10,
         ..later()
     };
-    let compared = game.process.compare(&contest, bounds).await.expect("both");
+    let compared = game
+        .process
+        .compare(contest.id, bounds)
+        .await
+        .expect("both");
     assert!(compared.is_cut);
     assert!(compared.looked_again <= 12, "{}", compared.looked_again);
 }
@@ -154,10 +166,10 @@ async fn what_was_just_paid_and_is_not_recorded_yet_is_no_difference_until_it_is
     let _ = lost.sign_up(contest, &user("late"), None).await;
     let contest = world.contest(contest);
     let bounds = Bounds::default();
-    let soon = process.compare(&contest, bounds).await.expect("both");
+    let soon = process.compare(contest.id, bounds).await.expect("both");
     assert_eq!((soon.looked_again, soon.differences.len()), (1, 0));
     world.clock.advance(bounds.recorded_within_ms + 1);
-    let late = process.compare(&contest, bounds).await.expect("both");
+    let late = process.compare(contest.id, bounds).await.expect("both");
     let classes: Vec<_> = late.differences.iter().map(|one| one.class).collect();
     assert_eq!(classes, [FindingClass::FeeUnrecorded]);
     // Without limits nothing is repaired; with them it goes through `apply` like everything.

@@ -7,7 +7,7 @@ mod world;
 use domain::{
     finding::{FindingClass, RepairOutcome},
     ids::ContestId,
-    order::{Leg, OrderId},
+    order::{Account, Leg, OrderId},
     signup::StateKind,
     transfer::Position,
 };
@@ -308,7 +308,8 @@ async fn a_contest_is_compared_as_a_whole_at_its_end_once_and_watched_for_some_d
     };
     process.watch().await.expect("both sides");
     let first = watched().await.expect("it is watched");
-    let run = first.final_run.expect("it was compared");
+    let run = first.final_run.expect("it was asked for");
+    assert_eq!(process.carry_on_runs().await.expect("both sides"), 1);
     let totals = game.world.store.run(run).await.expect("a store");
     assert_eq!(totals.expect("the run").totals.contests, 1);
     // A stray that comes when everything is over is still seen.
@@ -469,4 +470,56 @@ async fn the_watch_repairs_no_more_in_an_hour_than_a_run_may() {
     assert_eq!(open, 1);
     run(&process, Scope::ALL, false).await;
     assert_eq!(recorded(), 2);
+}
+
+#[tokio::test]
+async fn a_repair_without_an_answer_is_not_said_to_have_failed_and_its_coins_are_spent() {
+    let game = played().await;
+    game.forget(game.prize(2));
+    game.funds.lose_answers();
+    let process = process(&game, settings());
+    let one = run(&process, Scope::one(game.contest), false).await;
+    assert_eq!(one.totals.repaired, 0);
+    assert!(one.totals.coins > 0, "they may have moved");
+    let found = found_by(&game.world, one.id).await;
+    let logged = game.world.store.repairs(found[0].id).await;
+    assert_eq!(logged.expect("the log")[0].ended, None);
+    assert_eq!(
+        classes(&open(&game.world, game.contest).await),
+        ["PRIZE_MISSING"]
+    );
+}
+
+#[tokio::test]
+async fn a_redirected_payment_that_nobody_recorded_is_its_rows() {
+    let world = World::new();
+    let funds = Tampered::new(&world);
+    let process = world.process_with(Arc::clone(&funds) as _);
+    let process = process.reconciled(settings());
+    let contest = world.create(&process, terms()).await;
+    world.settle_down(&process).await;
+    world.grant("ann", 10);
+    world.sign_up(&process, contest, "ann").await;
+    world.finish("ann").await;
+    world.at(terms().tasks_end_at.plus(1_000));
+    world.settle_down(&process).await;
+    // Paid to the holding account, and the answer is lost.
+    let account = Account::User(user("ann"));
+    world.funds.close_account(&account).expect("closed");
+    world.claim(&process, contest, "ann").await;
+    let row = world
+        .store
+        .find(contest, &user("ann"))
+        .await
+        .expect("a store");
+    let id = row.expect("the row").id;
+    funds.lose_answers();
+    process.redirect_parked(id).await.expect("an answer");
+    assert_eq!(world.state(contest, "ann"), StateKind::Claiming);
+    let asked = run(&process, Scope::one(contest), true).await;
+    let found = found_by(&world, asked.id).await;
+    assert_eq!(classes(&found), ["PRIZE_UNRECORDED"]);
+    let done = run(&process, Scope::one(contest), false).await;
+    assert_eq!(done.totals.repaired, 1);
+    assert_eq!(world.state(contest, "ann"), StateKind::Shared);
 }

@@ -185,3 +185,42 @@ async fn a_step_without_an_answer_for_long_calls_a_person_once_and_is_over_when_
     process.watch().await.expect("a round");
     assert_eq!(open(&world, contest).await, []);
 }
+
+#[tokio::test]
+async fn a_contest_that_has_rested_for_long_is_not_stuck_at_the_first_thing_it_waits_for() {
+    let world = World::new();
+    let funds = Tampered::new(&world);
+    let process = world.process_with(Arc::clone(&funds) as _);
+    let mut long = terms();
+    for end in [
+        &mut long.signup_closes_at,
+        &mut long.tasks_end_at,
+        &mut long.claim_closes_at,
+    ] {
+        *end = end.plus(7_200_000);
+    }
+    let contest = world.create(&process, long.clone()).await;
+    while world.contest(contest).phase.kind() != PhaseKind::Draft
+        || world_now(&world) < long.signup_closes_at.plus(-60_000)
+    {
+        world.clock.advance(60_000);
+        process.run_contests().await.expect("a round");
+    }
+    world.at(long.signup_closes_at);
+    funds.keep_open(true);
+    let mut waited = 0;
+    while open(&world, contest).await.is_empty() {
+        process.run_contests().await.expect("a round");
+        world.clock.advance(10_000);
+        waited += 10_000;
+        assert!(waited < 3_600_000, "nobody is called");
+    }
+    assert!(waited > 600_000, "after {waited} ms");
+    assert_eq!(open(&world, contest).await[0].subject, "contest");
+    // It goes on, by whichever process, and the finding is over.
+    funds.keep_open(false);
+    world.process().run_contests().await.expect("a round");
+    assert_ne!(world.phase(contest), PhaseKind::Draft);
+    process.watch().await.expect("a round");
+    assert_eq!(open(&world, contest).await, []);
+}

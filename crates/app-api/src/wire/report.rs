@@ -2,11 +2,7 @@
 
 use super::{ContestView, rfc3339};
 use crate::openapi::vocabulary;
-use domain::{
-    invariant::{Invariant, Violation},
-    money::Coins,
-    time::UnixMillis,
-};
+use domain::{money::Coins, time::UnixMillis};
 use ports::findings::Finding;
 use serde::Serialize;
 use usecases::Report;
@@ -120,26 +116,6 @@ struct InvariantView {
     evidence: Vec<String>,
 }
 
-fn invariants(violations: Option<&[Violation]>) -> Vec<InvariantView> {
-    let view = |invariant: &Invariant| {
-        // A history and a tally are not among the books of a contest.
-        let is_shown = !matches!(invariant, Invariant::ForwardOnly | Invariant::TallyTrue);
-        let evidence: Vec<String> = violations
-            .unwrap_or_default()
-            .iter()
-            .filter(|violation| violation.invariant == *invariant)
-            .map(|violation| violation.evidence.clone())
-            .collect();
-        let holds = violations.filter(|_| is_shown).map(|_| evidence.is_empty());
-        InvariantView {
-            name: invariant.name(),
-            holds,
-            evidence,
-        }
-    };
-    Invariant::ALL.iter().map(view).collect()
-}
-
 /// How far viewers came.
 #[derive(Serialize, ToSchema)]
 struct Funnel {
@@ -180,7 +156,7 @@ impl ReportView {
             counts,
             balance,
             findings,
-            violations,
+            violations: _,
         } = report;
         let legs = contest.legs.iter().map(|(leg, state)| LegView {
             leg: leg.name(),
@@ -212,7 +188,14 @@ impl ReportView {
                 refunds: report.refunds(),
                 own_legs: legs.collect(),
             },
-            invariants: invariants(violations.as_deref()),
+            invariants: report
+                .invariants()
+                .map(|(invariant, holds, evidence)| InvariantView {
+                    name: invariant.name(),
+                    holds,
+                    evidence,
+                })
+                .collect(),
             findings: findings.iter().map(FindingView::from).collect(),
         }
     }

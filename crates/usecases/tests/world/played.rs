@@ -57,7 +57,7 @@ impl Game {
         let contest = self.world.contest(self.contest);
         let compared = self
             .process
-            .compare(&contest, bounds)
+            .compare(contest.id, bounds)
             .await
             .expect("both sides");
         assert!(!compared.is_cut);

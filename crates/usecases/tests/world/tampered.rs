@@ -13,7 +13,7 @@ use ports::funds::{
 };
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 type Change = Box<dyn Fn(&mut Vec<Transfer>) + Send + Sync>;
@@ -24,6 +24,10 @@ pub struct Tampered {
     changes: Mutex<Vec<Change>>,
     /// What every balance is wrong by.
     more: AtomicI64,
+    /// Whether the answer to a transfer is lost.
+    is_silent: AtomicBool,
+    /// Whether it does not answer when an account is to be closed.
+    stays_open: AtomicBool,
 }
 
 impl Tampered {
@@ -32,6 +36,8 @@ impl Tampered {
             inner: Arc::clone(&world.funds),
             changes: Mutex::default(),
             more: AtomicI64::new(0),
+            is_silent: AtomicBool::new(false),
+            stays_open: AtomicBool::new(false),
         })
     }
 
@@ -48,6 +54,16 @@ impl Tampered {
     /// From now on every balance is wrong by so much.
     pub fn add_to_balances(&self, more: i64) {
         self.more.store(more, Ordering::SeqCst);
+    }
+
+    /// From now on no account is closed, or they are again.
+    pub fn keep_open(&self, stays: bool) {
+        self.stays_open.store(stays, Ordering::SeqCst);
+    }
+
+    /// From now on transfers arrive, and nobody hears of it.
+    pub fn lose_answers(&self) {
+        self.is_silent.store(true, Ordering::SeqCst);
     }
 
     /// What the log says that a pool holds.
@@ -81,7 +97,11 @@ impl Funds for Tampered {
     }
 
     async fn transfer(&self, request: &TransferRequest) -> TransferOutcome {
-        self.inner.transfer(request).await
+        let outcome = self.inner.transfer(request).await;
+        if self.is_silent.load(Ordering::SeqCst) {
+            return TransferOutcome::Unknown;
+        }
+        outcome
     }
 
     async fn lookup(&self, orders: &[OrderId]) -> Result<Lookup, FundsError> {
@@ -95,6 +115,9 @@ impl Funds for Tampered {
     }
 
     async fn close_credits(&self, account: &Account) -> Result<CreditsClosed, FundsError> {
+        if self.stays_open.load(Ordering::SeqCst) {
+            return Err(FundsError::unavailable("not now"));
+        }
         self.inner.close_credits(account).await
     }
 
