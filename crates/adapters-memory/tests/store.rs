@@ -218,7 +218,7 @@ async fn a_window_is_open_from_its_first_moment_to_just_before_its_last() {
             contest,
             lines,
             notices: Vec::new(),
-            fence: None,
+            under: None,
         };
         let answer = memory.contests().commit(commit).await.expect("an answer");
         assert_eq!(answer, expected);
@@ -264,6 +264,7 @@ async fn history_has_every_state_and_phase_that_was_entered() {
         trail: vec![StateKind::Paid, StateKind::InProgress],
         wake_at: None,
         effects: Vec::new(),
+        under: None,
     };
     let answer = memory
         .signups()
@@ -301,7 +302,7 @@ async fn history_has_every_state_and_phase_that_was_entered() {
         contest,
         lines,
         notices: Vec::new(),
-        fence: None,
+        under: None,
     };
     memory.contests().commit(commit).await.expect("an answer");
     let phases = [(id, 1, PhaseKind::Draft), (id, 2, PhaseKind::Running)];

@@ -3,7 +3,7 @@
 use crate::{
     MysqlStore,
     contest_sql::{self as sql, Listed},
-    mismatched,
+    leases, mismatched,
     reader::{Answer, Question},
     reconciliations,
     rows::{self, failed, json, limit},
@@ -167,7 +167,7 @@ pub(crate) async fn commit(
         contest,
         lines,
         notices: _,
-        fence,
+        under,
     } = commit;
     let row = sqlx::query(sql::LOCK)
         .bind(contest.id.0)
@@ -180,11 +180,13 @@ pub(crate) async fn commit(
     let highest: i64 = row.try_get(1)?;
     let highest = Fence(highest.cast_unsigned());
     let at = now(connection).await?;
-    if version != column(*expected)
-        || !window.allows(at)
-        || fence.is_some_and(|fence| fence < highest)
-    {
+    if version != column(*expected) || !window.allows(at) {
         return Ok(Committed::GuardFailed);
+    }
+    let fence = under.as_ref().map(|lease| lease.fence);
+    let lost = leases::lost(connection, under.iter()).await?;
+    if !lost.is_empty() || fence.is_some_and(|fence| fence < highest) {
+        return Ok(Committed::Fenced);
     }
     let record = ContestRecord::from(contest);
     macro_rules! bound {

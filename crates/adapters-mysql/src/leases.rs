@@ -12,9 +12,12 @@ use ports::{
     leases::{Fence, HeldLease, LEASE_NAME_MAX, Lease, Leases},
     store::{PAGE_MAX, StoreError},
 };
-use sql_core::mysql::NOW_MS;
+use sql_core::mysql::{NOW_MS, keys};
 use sqlx::{AssertSqlSafe, MySqlConnection, Row, mysql::MySqlRow};
-use std::sync::LazyLock;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 use uuid::Uuid;
 
 /// The lease that a probe takes and nobody needs.
@@ -70,6 +73,43 @@ pub(crate) async fn release(
         .execute(connection)
         .await
         .map(drop)
+}
+
+/// The statement that looks at so many leases and holds them as they are until what is decided under them
+/// is written: whoever wants to take one over waits for so long.
+pub(crate) fn look(number: usize) -> String {
+    format!(
+        "SELECT name, fence FROM lease WHERE name IN ({}) ORDER BY name LOCK IN SHARE MODE",
+        keys::marks(1, number)
+    )
+}
+
+/// Those of some leases that another has taken since.
+pub(crate) async fn lost<'a>(
+    connection: &mut MySqlConnection,
+    leases: impl Iterator<Item = &'a Lease>,
+) -> Result<BTreeSet<&'a Lease>, sqlx::Error> {
+    let leases: BTreeSet<&Lease> = leases.collect();
+    if leases.is_empty() {
+        return Ok(leases);
+    }
+    let names: BTreeSet<&str> = leases.iter().map(|lease| lease.name.as_str()).collect();
+    let names: Vec<&str> = names.into_iter().collect();
+    let mut latest: BTreeMap<Vec<u8>, i64> = BTreeMap::new();
+    for names in names.chunks(keys::MAX) {
+        let mut query = sqlx::query(AssertSqlSafe(look(names.len())));
+        for name in keys::fill(names) {
+            query = query.bind(name.as_bytes().to_vec());
+        }
+        for row in query.fetch_all(&mut *connection).await? {
+            latest.insert(row.try_get(0)?, row.try_get(1)?);
+        }
+    }
+    let is_lost = |lease: &&Lease| {
+        let fence = latest.get(lease.name.as_bytes());
+        fence.is_some_and(|fence| fence.cast_unsigned() != lease.fence.0)
+    };
+    Ok(leases.into_iter().filter(is_lost).collect())
 }
 
 impl MysqlStore {

@@ -1,7 +1,7 @@
 //! Signups in MySQL.
 
 use crate::{
-    MysqlStore, mismatched,
+    MysqlStore, leases, mismatched,
     reader::{Answer, Question},
     rows::{self, failed, limit},
     signup_sql::{
@@ -19,6 +19,7 @@ use domain::{
     time::UnixMillis,
 };
 use ports::{
+    leases::Lease,
     outbox::DROP_AGAIN_MS,
     signups::{Enrolled, SignupCommit, SignupRepository},
     store::{Committed, PAGE_MAX, Page, StoreError},
@@ -48,6 +49,9 @@ pub(crate) async fn commit<'a>(
     mut asked: Vec<(usize, &'a SignupCommit)>,
 ) -> Result<Answers<Committed>, sqlx::Error> {
     let mut answers = Vec::with_capacity(asked.len());
+    // Before any row, as everywhere.
+    let under = asked.iter().filter_map(|(_, commit)| commit.under.as_ref());
+    let lost = leases::lost(transaction.connection, under).await?;
     // All rows at once and in one order, whatever the rounds are.
     let (mut versions, now) = lock(transaction, &asked).await?;
     while !asked.is_empty() {
@@ -55,7 +59,7 @@ pub(crate) async fn commit<'a>(
         let (round, rest): (Vec<_>, Vec<_>) = asked
             .into_iter()
             .partition(|(_, commit)| rows.insert(commit.signup.id));
-        commit_distinct(transaction, &round, now, &mut versions, &mut answers).await?;
+        commit_distinct(transaction, &round, now, &lost, &mut versions, &mut answers).await?;
         asked = rest;
     }
     Ok(answers)
@@ -92,12 +96,18 @@ async fn commit_distinct<'a>(
     transaction: &mut Transaction<'a>,
     round: &[(usize, &'a SignupCommit)],
     now: UnixMillis,
+    lost: &BTreeSet<&Lease>,
     versions: &mut BTreeMap<SignupId, u64>,
     answers: &mut Answers<Committed>,
 ) -> Result<(), sqlx::Error> {
-    let applies = |commit: &SignupCommit| {
+    let is_guarded = |commit: &SignupCommit| {
         versions.get(&commit.signup.id) == Some(&commit.expected) && commit.window.allows(now)
     };
+    let is_fenced = |commit: &SignupCommit| {
+        let lease = commit.under.as_ref();
+        lease.is_some_and(|lease| lost.contains(lease))
+    };
+    let applies = |commit: &SignupCommit| is_guarded(commit) && !is_fenced(commit);
     let mut done: Vec<_> = round
         .iter()
         .map(|(_, commit)| *commit)
@@ -115,6 +125,7 @@ async fn commit_distinct<'a>(
         let committed = match versions.get(&commit.signup.id) {
             None => Committed::Missing,
             Some(_) if applies(commit) => Committed::Applied,
+            Some(_) if is_guarded(commit) => Committed::Fenced,
             Some(_) => Committed::GuardFailed,
         };
         (*index, committed)

@@ -235,7 +235,7 @@ async fn run_all<'a>(
             }
         }
     }
-    // The one order of locks: contests, then signups, then events.
+    // The one order of locks: contests, then leases, then signups, then events.
     let mut gates = enroll::lock_contests(transaction, &enrolls, &records).await?;
     for (index, enrolled) in enroll::enroll(transaction, &mut gates, &enrolls).await? {
         replies[index] = Some(enrolled.map_or_else(Reply::Failed, Reply::Enrolled));

@@ -72,7 +72,7 @@ async fn a_crowd_on_two_nodes_sees_no_error<E: Engine>() {
                     .expect("an answer")
                 {
                     Committed::Applied => told.applied.push((name, row.version + 1)),
-                    Committed::GuardFailed => {}
+                    Committed::GuardFailed | Committed::Fenced => {}
                     Committed::Missing => panic!("an enrolled row is missing"),
                 }
                 // Not in the order of the keys, and the same ones as others send.

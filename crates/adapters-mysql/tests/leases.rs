@@ -184,7 +184,7 @@ async fn a_write_under_an_older_fence_is_refused<E: Engine>() {
     nodes.of(0).release(&slept).await.expect("released");
     let holder = held(&nodes, "work", other, LONG).await;
     let under = |lease: &Lease, commit: ContestCommit| ContestCommit {
-        fence: Some(lease.fence),
+        under: Some(lease.clone()),
         ..commit
     };
     let running = phase(&contest, PhaseKind::Running);
@@ -195,7 +195,7 @@ async fn a_write_under_an_older_fence_is_refused<E: Engine>() {
     let answer = nodes.of(1).commit(under(&slept, judging.clone())).await;
     assert_eq!(
         answer.expect("an answer"),
-        Committed::GuardFailed,
+        Committed::Fenced,
         "the right version"
     );
     let row = nodes
@@ -214,7 +214,7 @@ async fn a_write_under_an_older_fence_is_refused<E: Engine>() {
     contest.version += 1;
     let closed = phase(&contest, PhaseKind::Cancelled);
     let answer = nodes.of(0).commit(under(&slept, closed.clone())).await;
-    assert_eq!(answer.expect("an answer"), Committed::GuardFailed);
+    assert_eq!(answer.expect("an answer"), Committed::Fenced);
     let answer = nodes.of(0).commit(under(&holder, closed)).await;
     assert_eq!(
         answer.expect("an answer"),

@@ -214,14 +214,16 @@ pub(crate) async fn commit(
         contest,
         lines,
         notices,
-        fence,
+        under,
     } = commit;
     let now = transaction.now;
+    // The store is alone with its process: there is nobody to take a lease away.
+    let fence = under.as_ref().map(|lease| column(lease.fence.0));
     if window.allows(now) {
         let done = sqlx::query(AssertSqlSafe(COMMIT.as_str()))
             .bind(json(&[write_of(contest)])?)
             .bind(column(*expected))
-            .bind(fence.map(|fence| column(fence.0)))
+            .bind(fence)
             .execute(&mut *transaction.connection)
             .await?;
         if done.rows_affected() > 0 {
@@ -233,14 +235,18 @@ pub(crate) async fn commit(
             return Ok(Committed::Applied);
         }
     }
-    let row = sqlx::query("SELECT 1 FROM contest WHERE contest_id = ?1")
+    let row = sqlx::query("SELECT fence FROM contest WHERE contest_id = ?1")
         .bind(contest.id.to_string())
         .fetch_optional(&mut *transaction.connection)
         .await?;
-    Ok(if row.is_some() {
-        Committed::GuardFailed
+    let Some(row) = row else {
+        return Ok(Committed::Missing);
+    };
+    let highest: i64 = row.try_get(0)?;
+    Ok(if fence.is_some_and(|fence| fence < highest) {
+        Committed::Fenced
     } else {
-        Committed::Missing
+        Committed::GuardFailed
     })
 }
 

@@ -152,7 +152,11 @@ impl From<Failure> for Problem {
                 tracing::error!(error, "a request met an impossible state");
                 Self::internal()
             }
-            Failure::Store(_) | Failure::Funds(_) | Failure::Gone(_) | Failure::Contended(_) => {
+            Failure::Store(_)
+            | Failure::Funds(_)
+            | Failure::Gone(_)
+            | Failure::Contended(_)
+            | Failure::Fenced => {
                 tracing::warn!(error, "a request could not be carried through");
                 Self::new(
                     Code::Unavailable,

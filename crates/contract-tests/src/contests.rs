@@ -20,7 +20,7 @@ use domain::{
 };
 use ports::{
     contests::{ContestCommit, CreationKey, Inserted},
-    leases::Fence,
+    leases::{Fence, Lease},
     store::Committed,
 };
 use std::sync::Arc;
@@ -467,22 +467,31 @@ async fn of_many_commits_of_one_version_one_applies<F: StoreFixture>(store: F) {
 
 // clause 5
 // hazard: H4
+/// A lease of a name that the store does not know.
+fn lease(fence: u64) -> Lease {
+    Lease {
+        name: "elsewhere".to_owned(),
+        owner: uuid::Uuid::nil(),
+        fence: Fence(fence),
+    }
+}
+
 async fn a_commit_under_an_older_fence_writes_nothing<F: StoreFixture>(store: F) {
     let contest = open_contest(&store).await;
     // Without a fence, at one as high as before, or higher; never below.
     let steps = [
         (Some(5), Committed::Applied),
-        (Some(4), Committed::GuardFailed),
+        (Some(4), Committed::Fenced),
         (Some(5), Committed::Applied),
         (None, Committed::Applied),
-        (Some(4), Committed::GuardFailed),
+        (Some(4), Committed::Fenced),
         (Some(9), Committed::Applied),
-        (Some(8), Committed::GuardFailed),
+        (Some(8), Committed::Fenced),
     ];
     for (number, (fence, expected)) in steps.into_iter().enumerate() {
         let before = stored(&store, &contest).await;
         let commit = ContestCommit {
-            fence: fence.map(Fence),
+            under: fence.map(lease),
             ..decided(&Contest {
                 title: format!("number {number}"),
                 ..before.clone()
@@ -500,11 +509,11 @@ async fn a_commit_under_an_older_fence_writes_nothing<F: StoreFixture>(store: F)
     // A fence is kept through a crash.
     let store = store.reopen().await;
     let stale = ContestCommit {
-        fence: Some(Fence(8)),
+        under: Some(lease(8)),
         ..decided(&stored(&store, &contest).await)
     };
     let answer = store.contests().commit(stale).await.expect("an answer");
-    assert_eq!(answer, Committed::GuardFailed);
+    assert_eq!(answer, Committed::Fenced);
 }
 
 // clause 2

@@ -107,7 +107,7 @@ pub(crate) fn decided(contest: &Contest) -> ContestCommit {
         contest: contest.clone(),
         lines,
         notices: Vec::new(),
-        fence: None,
+        under: None,
     }
 }
 
@@ -169,6 +169,7 @@ pub(crate) fn decision(signup: &Signup, state: State) -> SignupCommit {
         signup,
         wake_at: None,
         effects: Vec::new(),
+        under: None,
     }
 }
 

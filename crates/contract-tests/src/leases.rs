@@ -3,10 +3,20 @@
 #![allow(clippy::expect_used, reason = "these are tests")]
 
 use crate::{
-    fixture::{StoreFixture, at_once, now},
+    fixture::{StoreFixture, at_once, decided, decision, now, open_contest, put, row, stored},
     samples::{CROWD, Dice, HOUR},
 };
-use ports::leases::{Fence, LEASE_NAME_MAX, Lease, Leases};
+use domain::{
+    contest::Contest,
+    signup::{FeeTry, Signup, State},
+    transfer::Refusal,
+};
+use ports::{
+    contests::ContestCommit,
+    leases::{Fence, LEASE_NAME_MAX, Lease, Leases},
+    signups::SignupCommit,
+    store::Committed,
+};
 use std::{collections::BTreeMap, sync::Arc};
 use uuid::Uuid;
 
@@ -60,6 +70,8 @@ leases_cases! {
     a_name_that_is_none_is_refused,
     fences_and_leases_outlive_a_crash,
     what_is_held_is_listed_by_name,
+    what_was_decided_under_a_lease_that_another_took_is_not_written,
+    who_extends_or_releases_a_lease_still_writes_under_it,
 }
 
 /// Where the leases of a store are.
@@ -332,4 +344,84 @@ async fn what_is_held_is_listed_by_name<F: StoreFixture>(store: F, leases: Lease
     let time = now(&store).await;
     assert!(listed.iter().all(|held| held.ends_at > time));
     assert_eq!(leases.held(1).await.expect("read"), listed[..1]);
+}
+
+/// A signup and a decision about it, and about its contest, under a lease.
+async fn decisions<F: StoreFixture>(
+    store: &F,
+    under: &Lease,
+) -> (Signup, SignupCommit, Contest, ContestCommit) {
+    let contest = open_contest(store).await;
+    let viewer = "ann".parse().expect("a user");
+    let state = State::Initialized(FeeTry::Unknown);
+    let signup = put(store, &contest, viewer, state).await;
+    let refused = State::Initialized(FeeTry::Refused(Refusal::InsufficientBalance));
+    let of_signup = SignupCommit {
+        under: Some(under.clone()),
+        ..decision(&signup, refused)
+    };
+    let of_contest = ContestCommit {
+        under: Some(under.clone()),
+        ..decided(&Contest {
+            title: "renamed".to_owned(),
+            ..contest.clone()
+        })
+    };
+    (signup, of_signup, contest, of_contest)
+}
+
+// hazard: H4
+async fn what_was_decided_under_a_lease_that_another_took_is_not_written<F: StoreFixture>(
+    store: F,
+    leases: LeasesOf<F>,
+) {
+    let leases = leases(&store);
+    let slept = held(&leases, "work", somebody(), LONG).await;
+    let (signup, of_signup, contest, of_contest) = decisions(&store, &slept).await;
+    release(&leases, &slept).await;
+    let holder = held(&leases, "work", somebody(), LONG).await;
+    assert!(holder.fence > slept.fence);
+    let commit = store.signups().commit(of_signup.clone()).await;
+    assert_eq!(commit.expect("an answer"), Committed::Fenced);
+    assert_eq!(row(&store, &signup).await, signup);
+    let commit = store.contests().commit(of_contest.clone()).await;
+    assert_eq!(commit.expect("an answer"), Committed::Fenced);
+    assert_eq!(stored(&store, &contest).await, contest);
+    // Of many at once each is judged by its own lease.
+    let calls = (0..8).map(|number| {
+        let under = if number == 3 { &holder } else { &slept };
+        let commit = SignupCommit {
+            under: Some(under.clone()),
+            ..of_signup.clone()
+        };
+        let signups = store.signups();
+        async move { signups.commit(commit).await.expect("an answer") }
+    });
+    let answers = at_once(calls).await;
+    let applied = answers.iter().filter(|one| **one == Committed::Applied);
+    assert_eq!(applied.count(), 1, "{answers:?}");
+    assert_eq!(answers[3], Committed::Applied);
+    let commit = ContestCommit {
+        under: Some(holder),
+        ..of_contest
+    };
+    let commit = store.contests().commit(commit).await;
+    assert_eq!(commit.expect("an answer"), Committed::Applied);
+}
+
+async fn who_extends_or_releases_a_lease_still_writes_under_it<F: StoreFixture>(
+    store: F,
+    leases: LeasesOf<F>,
+) {
+    let leases = leases(&store);
+    let owner = somebody();
+    let lease = held(&leases, "work", owner, LONG).await;
+    assert_eq!(held(&leases, "work", owner, LONG).await, lease);
+    let (_, of_signup, _, of_contest) = decisions(&store, &lease).await;
+    let commit = store.signups().commit(of_signup).await;
+    assert_eq!(commit.expect("an answer"), Committed::Applied);
+    // It is over, and nobody has taken it: what was decided under it is as good as it was.
+    release(&leases, &lease).await;
+    let commit = store.contests().commit(of_contest).await;
+    assert_eq!(commit.expect("an answer"), Committed::Applied);
 }

@@ -1,6 +1,6 @@
 //! Contests, their settlement sheets and what is counted over their signups.
 
-use crate::leases::Fence;
+use crate::leases::Lease;
 use crate::store::{Committed, Page, StoreError};
 use async_trait::async_trait;
 use domain::{
@@ -30,7 +30,7 @@ pub struct ContestCommit {
     pub notices: Vec<NoticeKind>,
     /// Under which lease it was decided; none where no lease is held (a viewer's or an operator's
     /// own call).
-    pub fence: Option<Fence>,
+    pub under: Option<Lease>,
 }
 
 /// What an operator calls a creation, so that a repeat of it makes no second contest.
@@ -89,8 +89,9 @@ pub struct StateCount {
 /// 4. `get` answers every field as it was written.
 /// 5. `commit` writes all or nothing; it applies only if the stored version is `expected` and the
 ///    store's clock is inside the window, and of any number of commits that name one version at
-///    most one applies. With a fence, it applies only if no higher one was written with the contest
-///    before; it is kept with the contest.
+///    most one applies. Under a lease, it applies only if nobody has taken that lease since and no
+///    higher fence was written with the contest before; the fence is kept with the contest, and with
+///    its history ([`crate::leases`], hazard H4).
 /// 6. A commit never changes terms, id or creation time.
 /// 7. Sheet lines are written once; a line that exists is never changed.
 /// 8. `awake` lists contests whose wake time has come, the longest waiting first.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 pub struct Fence(pub u64);
 
 /// A lease that is held.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Lease {
     /// What it is for.
     pub name: String,
@@ -33,7 +33,11 @@ pub struct HeldLease {
 /// The longest name of a lease, in bytes.
 pub const LEASE_NAME_MAX: usize = 100;
 
-/// The leases. They divide work; safety never hangs on them alone.
+/// The leases. They divide work; safety never hangs on them alone. Whatever is written by whoever holds
+/// one names it, and is refused once another has taken it ([`Committed::Fenced`]): so a holder that
+/// slept past its lease ends, and what it decided from what it had read is not written.
+///
+/// [`Committed::Fenced`]: crate::store::Committed::Fenced
 ///
 /// 1. `take` grants a name that is free, or whose lease is over by the store's clock, with a
 ///    higher fence than ever before; at most one owner holds a name at a time.

@@ -1,6 +1,9 @@
 //! Signups.
 
-use crate::store::{Committed, Page, StoreError};
+use crate::{
+    leases::Lease,
+    store::{Committed, Page, StoreError},
+};
 use async_trait::async_trait;
 use domain::{
     effects::Effect,
@@ -39,6 +42,9 @@ pub struct SignupCommit {
     pub wake_at: Option<UnixMillis>,
     /// What else must happen.
     pub effects: Vec<Effect>,
+    /// Under which lease it was decided; none where no lease is held (a viewer's or an operator's own
+    /// call).
+    pub under: Option<Lease>,
 }
 
 /// The signups.
@@ -62,6 +68,8 @@ pub struct SignupCommit {
 ///     first), each row once, even while rows change state.
 /// 11. `restore` inserts a row that was lost, whatever the contest's phase; an existing row is
 ///     answered unchanged.
+/// 12. Under a lease, `commit` applies only if nobody has taken that lease since: who slept past it
+///     writes nothing (hazard H4). Its fence is kept with the history.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait SignupRepository: Send + Sync {

@@ -36,6 +36,8 @@ pub enum Committed {
     GuardFailed,
     /// There is no such row. Nothing was written.
     Missing,
+    /// The lease under which it was decided has been taken by another since. Nothing was written.
+    Fenced,
 }
 
 /// One page of a list and the key to continue after, if there is more.

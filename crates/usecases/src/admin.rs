@@ -149,7 +149,7 @@ impl Contests {
             let turn = Turn {
                 contest,
                 now,
-                fence: None,
+                under: None,
             };
             self.save_contest(turn, ContestFact::CancelAsked, Vec::new())
                 .await?;

@@ -4,6 +4,7 @@ use crate::{
     Contests, Failure,
     crash::caught,
     drive::{Prefetched, Until},
+    hold::Hold,
     passes::CONTEST,
 };
 use domain::{
@@ -71,7 +72,11 @@ impl Contests {
         }
         let drives: Vec<_> = ours
             .into_iter()
-            .map(|signup| self.compensate_one(contests.get(&signup.contest_id), signup))
+            .map(|signup| {
+                let lease = holds.get(&signup.contest_id).and_then(Option::as_ref);
+                let given = Prefetched::under(lease.map(Hold::lease));
+                self.compensate_one(contests.get(&signup.contest_id), signup, given)
+            })
             .collect();
         let driven = drives.len();
         let stuck: BTreeMap<ContestId, SignupId> = stream::iter(drives)
@@ -97,19 +102,20 @@ impl Contests {
         &self,
         contest: Option<&Contest>,
         signup: Signup,
+        given: Prefetched,
     ) -> Option<(ContestId, SignupId)> {
         let (id, contest_id, version) = (signup.id, signup.contest_id, signup.version);
         if let Some(contest) = contest
             && contest.stops.is_stopped()
             && due(&signup, contest, self.ports.clock.now()) == Step::Rest
         {
-            self.put_off(signup).await;
+            self.put_off(signup, given).await;
             return None;
         }
         let mut is_stuck = false;
         let driven = match contest {
             Some(contest) => {
-                let drive = self.drive(contest, signup, None, Until::Rest, Prefetched::default());
+                let drive = self.drive(contest, signup, None, Until::Rest, given);
                 let driven = caught(drive).await;
                 is_stuck = driven
                     .as_ref()
@@ -175,7 +181,7 @@ impl Contests {
 
     /// Has a signup wait whose contest's payouts are stopped: thousands of them must not stand before
     /// those of others (hazard H12).
-    async fn put_off(&self, signup: Signup) {
+    async fn put_off(&self, signup: Signup, given: Prefetched) {
         let now = self.ports.clock.now();
         let id = signup.id;
         let commit = SignupCommit {
@@ -185,6 +191,7 @@ impl Contests {
             signup,
             wake_at: Some(now.plus(STOPPED_MS)),
             effects: Vec::new(),
+            under: given.under,
         };
         if let Err(error) = self.ports.signups.commit(commit).await {
             self.signup_pace.hold(id, now.plus(RETRY_MS_MIN));

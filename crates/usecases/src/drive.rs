@@ -19,6 +19,7 @@ use domain::{
 };
 use ports::{
     failpoint::{self, Failpoint},
+    leases::Lease,
     signups::SignupCommit,
     store::Committed,
     tasks::Assigned,
@@ -41,13 +42,26 @@ pub(crate) enum Until {
     Enrolled,
 }
 
-/// Answers that were read for many signups at once.
+/// What a drive is given: answers that were read for many signups at once, and the lease under which it
+/// is done.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Prefetched {
     /// What was found of the fee's order, and where.
     pub(crate) fee: Option<(Option<Transfer>, Position)>,
     /// The progress.
     pub(crate) progress: Option<Progress>,
+    /// None where somebody asked for it.
+    pub(crate) under: Option<Lease>,
+}
+
+impl Prefetched {
+    /// No answers, under a lease.
+    pub(crate) fn under(lease: Option<&Lease>) -> Self {
+        Self {
+            under: lease.cloned(),
+            ..Self::default()
+        }
+    }
 }
 
 /// Where a drive ended.
@@ -151,7 +165,7 @@ impl Contests {
                 || step == Step::Rest
                 || (until == Until::MoneyMoves && step.moves_money());
             if (stops || entered || step.moves_money()) && journey.is_unsaved() {
-                match self.save(contest, &mut journey).await? {
+                match self.save(contest, &mut journey, &prefetched).await? {
                     Saved::Yes => {}
                     Saved::OutsideWindow(signup) => return Ok(outside(*signup, progress)),
                     Saved::Overtaken(fresh) => {
@@ -305,7 +319,12 @@ impl Contests {
         }
     }
 
-    async fn save(&self, contest: &Contest, journey: &mut Journey) -> Result<Saved, Failure> {
+    async fn save(
+        &self,
+        contest: &Contest,
+        journey: &mut Journey,
+        given: &Prefetched,
+    ) -> Result<Saved, Failure> {
         let Journey {
             saved,
             current,
@@ -326,6 +345,7 @@ impl Contests {
             trail,
             wake_at: wake_at(current, self.ports.clock.now()),
             effects: effects(Some(saved), current),
+            under: given.under.clone(),
         };
         match self.ports.signups.commit(commit).await? {
             Committed::Applied => {
@@ -353,6 +373,7 @@ impl Contests {
                 })
             }
             Committed::Missing => Err(Failure::Gone(saved.id.to_string())),
+            Committed::Fenced => Err(Failure::Fenced),
         }
     }
 }

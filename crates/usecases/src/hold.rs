@@ -2,10 +2,7 @@
 
 use crate::{Contests, Failure, Ports};
 use domain::time::UnixMillis;
-use ports::{
-    leases::{Fence, Lease},
-    store::StoreError,
-};
+use ports::{leases::Lease, store::StoreError};
 use std::{future::Future, time::Duration};
 use uuid::Uuid;
 
@@ -42,8 +39,8 @@ impl Hold {
     }
 
     /// What comes with every write under it.
-    pub(crate) const fn fence(&self) -> Fence {
-        self.lease.fence
+    pub(crate) const fn lease(&self) -> &Lease {
+        &self.lease
     }
 
     /// Extends it once a third is gone; false if another has taken it.

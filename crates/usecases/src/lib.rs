@@ -142,6 +142,9 @@ pub enum Failure {
     /// A bug of ours: it panicked, and nothing else did.
     #[error("it crashed: {0}")]
     Crashed(String),
+    /// Another has taken the lease under which it was done, and goes on with it.
+    #[error("another node has taken it over")]
+    Fenced,
     /// Numbers that must agree do not; the finding says which.
     #[error("the books do not agree: {0}")]
     Books(String),

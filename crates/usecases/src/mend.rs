@@ -205,7 +205,7 @@ impl Contests {
             let turn = Turn {
                 contest,
                 now,
-                fence: None,
+                under: None,
             };
             if let Stepped::On = self.save_contest(turn, fact, Vec::new()).await? {
                 match stopping {

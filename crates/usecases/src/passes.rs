@@ -171,7 +171,7 @@ impl Contests {
             let turn = Turn {
                 contest,
                 now,
-                fence: hold.as_ref().map(Hold::fence),
+                under: hold.as_ref().map(Hold::lease).cloned(),
             };
             let stepped = match step {
                 ContestStep::Rest(until) => return Ok(Pass::Rests(until)),

@@ -26,7 +26,7 @@ use ports::{
     contests::ContestCommit,
     failpoint::{self, Failpoint},
     funds::{Lookup, TransferOutcome, coins},
-    leases::Fence,
+    leases::Lease,
     store::Committed,
 };
 
@@ -47,7 +47,7 @@ pub(crate) struct Turn {
     /// The store's time when it was read.
     pub(crate) now: UnixMillis,
     /// The lease under which its next step is taken; none where somebody asked for it.
-    pub(crate) fence: Option<Fence>,
+    pub(crate) under: Option<Lease>,
 }
 
 /// What a step came to.
@@ -115,7 +115,7 @@ impl Contests {
         let Turn {
             contest,
             now,
-            fence,
+            under,
         } = turn;
         let expected = contest.version;
         let window = window(&fact, &contest);
@@ -131,7 +131,7 @@ impl Contests {
                 contest,
                 lines,
                 notices,
-                fence,
+                under,
             })
             .await?
         {
@@ -140,6 +140,8 @@ impl Contests {
                 Ok(Stepped::On)
             }
             Committed::GuardFailed => Ok(Stepped::Overtaken),
+            // Another is at it now.
+            Committed::Fenced => Ok(Stepped::Stuck),
             Committed::Missing => Err(Failure::Gone("the contest".to_owned())),
         }
     }
@@ -252,7 +254,8 @@ impl Contests {
                 .signups
                 .page(contest.id, states, after, PAGE)
                 .await?;
-            let prefetched = self.prefetch(contest, &page.items).await?;
+            let under = hold.as_ref().map(Hold::lease);
+            let prefetched = self.prefetch(contest, &page.items, under).await?;
             let drives = page.items.into_iter().zip(prefetched).map(
                 |(signup, prefetched)| async move {
                     let id = signup.id;
@@ -299,8 +302,9 @@ impl Contests {
         &self,
         contest: &Contest,
         page: &[Signup],
+        under: Option<&Lease>,
     ) -> Result<Vec<Prefetched>, Failure> {
-        let mut prefetched = vec![Prefetched::default(); page.len()];
+        let mut prefetched = vec![Prefetched::under(under); page.len()];
         let is =
             |kind: StateKind| move |(_, signup): &(usize, &Signup)| signup.state.kind() == kind;
         let unpaid: Vec<_> = page

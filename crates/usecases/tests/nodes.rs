@@ -178,14 +178,12 @@ async fn a_paused_holder_that_wakes_after_its_lease_changes_nothing() {
 
     let tried = paused.watch.hold_after("ContestRepository::commit");
     asleep.open();
-    for _ in 0..2 {
-        tried.reached().await;
-        assert_eq!(world.contest(contest), stood, "it was refused");
-        tried.let_one();
-    }
-    // It read what stands, was refused again, and does not try for ever.
+    tried.reached().await;
+    assert_eq!(world.contest(contest), stood, "it was refused");
+    tried.let_one();
+    // It was told that another is at it, and leaves it alone.
     sleeper.await.expect("a task").expect("a round");
-    assert_eq!(paused.watch.calls("ContestRepository::get"), 2);
+    assert_eq!(paused.watch.calls("ContestRepository::get"), 1);
     assert_eq!(world.contest(contest), stood);
     stopped.set(world.clock.now());
     step.open();
@@ -584,4 +582,38 @@ async fn whose_lease_lapsed_begins_anew_though_nobody_came() {
     // It holds nothing that it does not use.
     other.process.run_contests().await.expect("a round");
     assert!(world.contest(contest).version > stood.version);
+}
+
+// hazard: H4
+#[tokio::test]
+async fn a_paused_payout_that_wakes_after_its_lease_writes_no_row() {
+    let world = World::new();
+    let shown = world.empty_shown();
+    let stopped = Arc::new(ManualClock::new(world.clock.now()));
+    let (paused, other) = (world.node_at(&shown, &stopped), world.node(&shown));
+    let mut automatic = terms();
+    automatic.claim_mode = domain::terms::ClaimMode::Automatic;
+    let contest = world.create(&other.process, automatic).await;
+    world.finishers(&other, contest, &names(3)).await;
+    world.at(START.plus(121_000));
+    stopped.set(world.clock.now());
+    // The first of its payouts is decided and not written yet, and there it stands still.
+    let asleep = paused.watch.hold_before("SignupRepository::commit");
+    let process = Arc::clone(&paused.process);
+    let sleeper = tokio::spawn(async move { process.run_contests().await });
+    asleep.reached().await;
+    world.clock.advance(LEASE_MS);
+    let name = format!("contest/{contest}");
+    let leases = &other.process.ports().leases;
+    let holder = leases.take(&name, uuid::Uuid::from_u128(9), LEASE_MS);
+    holder.await.expect("a store").expect("the lease is over");
+    let before = world.store.all_signups();
+    asleep.open();
+    let _ = sleeper.await.expect("a task");
+    assert_eq!(world.store.all_signups(), before, "nothing is written");
+    world.clock.advance(LEASE_MS);
+    stopped.set(world.clock.now());
+    world.to_the_end(&other.process).await;
+    assert_eq!(world.phase(contest), PhaseKind::Closed);
+    world.check();
 }

@@ -91,7 +91,7 @@ impl ContestRepository for MemoryStore {
             contest,
             lines,
             notices,
-            fence,
+            under,
         } = commit;
         let now = self.time();
         let mut tables = self.tables();
@@ -101,12 +101,12 @@ impl ContestRepository for MemoryStore {
         if stored.version != expected || !window.allows(now) {
             return Ok(Committed::GuardFailed);
         }
-        if let Some(fence) = fence {
-            let highest = tables.fences.entry(contest.id).or_insert(fence);
-            if *highest > fence {
-                return Ok(Committed::GuardFailed);
+        if let Some(lease) = under {
+            let highest = tables.fences.get(&contest.id).copied();
+            if !tables.is_latest(&lease) || highest > Some(lease.fence) {
+                return Ok(Committed::Fenced);
             }
-            *highest = fence;
+            tables.fences.insert(contest.id, lease.fence);
         }
         let Some(stored) = tables.contests.get_mut(&contest.id) else {
             return Ok(Committed::Missing);

@@ -1,6 +1,6 @@
 //! Leases, by the store's clock. One that ended stays as a line, so that its fence rises for ever.
 
-use super::MemoryStore;
+use super::{MemoryStore, Tables};
 use async_trait::async_trait;
 use domain::time::UnixMillis;
 use ports::{
@@ -15,6 +15,14 @@ pub(super) struct Held {
     owner: Uuid,
     fence: Fence,
     ends_at: UnixMillis,
+}
+
+impl Tables {
+    /// False once another has taken the lease.
+    pub(super) fn is_latest(&self, lease: &Lease) -> bool {
+        let held = self.leases.get(&lease.name);
+        held.is_none_or(|held| held.fence == lease.fence)
+    }
 }
 
 #[async_trait]

@@ -86,14 +86,19 @@ impl SignupRepository for MemoryStore {
             trail,
             wake_at,
             effects,
+            under,
         } = commit;
         let now = self.time();
         let mut tables = self.tables();
+        let is_fenced = under.is_some_and(|lease| !tables.is_latest(&lease));
         let Some(row) = tables.signups.get_mut(&signup.id) else {
             return Ok(Committed::Missing);
         };
         if row.signup.version != expected || !window.allows(now) {
             return Ok(Committed::GuardFailed);
+        }
+        if is_fenced {
+            return Ok(Committed::Fenced);
         }
         // Without `..`, so that a new field has to be decided about here.
         let Signup {

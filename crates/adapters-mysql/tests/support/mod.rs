@@ -238,6 +238,7 @@ pub fn decision(signup: &Signup, state: State) -> SignupCommit {
         signup,
         wake_at: None,
         effects: Vec::new(),
+        under: None,
     }
 }
 
@@ -253,7 +254,7 @@ pub fn phase(contest: &Contest, kind: PhaseKind) -> ContestCommit {
         },
         lines: Vec::new(),
         notices: Vec::new(),
-        fence: None,
+        under: None,
     }
 }
 

@@ -328,7 +328,9 @@ async fn one_bad_commit_among_many_fails_alone<F: StoreFixture>(store: F) {
         let after = row(&store, signup).await;
         match answer {
             Committed::Applied => assert_eq!(after.state.kind(), StateKind::InProgress),
-            Committed::GuardFailed | Committed::Missing => assert_eq!(after, *signup),
+            Committed::GuardFailed | Committed::Missing | Committed::Fenced => {
+                assert_eq!(after, *signup);
+            }
         }
     }
 }

@@ -58,6 +58,7 @@ impl Meddled {
                 signup,
                 wake_at: None,
                 effects: Vec::new(),
+                under: None,
             };
             self.store.commit(commit).await.expect("a commit");
         }
