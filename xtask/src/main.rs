@@ -1,5 +1,5 @@
 //! Automation of the workspace: demo, play, bench, overload, stop, chaos, servers,
-//! matrix, test, ci, tidy and walk.
+//! matrix, test, ci, tidy, walk and without-fence.
 
 mod api;
 mod bench;
@@ -28,6 +28,7 @@ mod tidy;
 mod token;
 mod walk;
 mod wire;
+mod without_fence;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -79,6 +80,8 @@ enum Command {
     Tidy(tidy::TidyArgs),
     /// Play the contest of both READMEs as it stands there
     Walk,
+    /// Take the fence check of leases away in a copy, and see the test about it go red
+    WithoutFence,
 }
 
 #[tokio::main]
@@ -98,6 +101,7 @@ async fn main() -> ExitCode {
         Command::Ci(args) => steps::suite(Suite::Ci, &args).await,
         Command::Tidy(args) => tidy::run(&args).map(Outcome::from),
         Command::Walk => walk::walk().await,
+        Command::WithoutFence => without_fence::without_fence().await,
     };
     match done {
         Ok(Outcome::Passed) => ExitCode::SUCCESS,
