@@ -37,7 +37,14 @@ impl Copy {
         let output = cargo
             .current_dir(&self.0)
             .env("CARGO_TARGET_DIR", target_dir().join("without-fence-build"))
-            .args(["test", "--locked", "--package", "app-reconciler", "--test", "paused"])
+            .args([
+                "test",
+                "--locked",
+                "--package",
+                "app-reconciler",
+                "--test",
+                "paused",
+            ])
             .output()
             .context("cannot start cargo")?;
         let text = [output.stdout, output.stderr].concat();

@@ -304,6 +304,7 @@ fn lists() -> Vec<Case> {
             &[ZERO, CONTEST, "10"],
         ),
         case("what is open", findings::OPEN, &[]),
+        case("leases looked at", leases::look(2), &["'work'", "'other'"]),
         case("notices", notices::DUE.as_str(), &["10"]),
         case(
             "the open one",

@@ -36,7 +36,10 @@ async fn finished(bed: &Bed, node: &Arc<Contests>) -> ContestId {
     let names: Vec<_> = (0..VIEWERS)
         .map(|number| format!("('user/{}', 100)", viewer(number)))
         .collect();
-    let accounts = format!("INSERT INTO account (name, balance) VALUES {}", names.join(", "));
+    let accounts = format!(
+        "INSERT INTO account (name, balance) VALUES {}",
+        names.join(", ")
+    );
     bed.ledger.change(&accounts).await.expect("accounts");
     let mut calls = stream::iter(0..VIEWERS)
         .map(|number| {
@@ -84,7 +87,10 @@ fn reconciler(bed: &Bed, dir: &Path, name: &str) -> Guarded {
 }
 
 async fn count(bed: &Bed, of: &str) -> i64 {
-    let count = bed.store.number(&format!("SELECT COUNT(*) FROM {of}")).await;
+    let count = bed
+        .store
+        .number(&format!("SELECT COUNT(*) FROM {of}"))
+        .await;
     count.expect("a count")
 }
 
