@@ -192,7 +192,7 @@ fn listen(
                 .is_err()
             {
                 edge.rates.prune();
-                telemetry::upkeep();
+                runtime::telemetry::upkeep();
             }
         }
     });

@@ -5,6 +5,7 @@
 mod commands;
 mod config;
 mod html;
+mod numbers;
 mod report;
 
 use anyhow::Context;
@@ -13,9 +14,10 @@ use clap_complete::Shell;
 use commands::Ended;
 use config::Settings;
 use domain::ids::ContestId;
+use numbers::Needs;
 use report::Format;
 use runtime::config::LogFormat;
-use std::{path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use tokio::sync::watch;
 use usecases::{Contests, background};
 
@@ -58,6 +60,9 @@ enum Command {
     /// RUST_LOG sets what is logged (default: info). Every key of the configuration is also an
     /// environment variable, GUAFEN_SECTION__KEY.
     Run {
+        /// Where /metrics, /healthz and /readyz are served; without it they are not.
+        #[arg(long, value_name = "ADDR")]
+        metrics_listen: Option<SocketAddr>,
         #[command(flatten)]
         stack: Stack,
     },
@@ -139,7 +144,10 @@ async fn main() -> ExitCode {
 
 async fn run(command: Command) -> anyhow::Result<Ended> {
     match command {
-        Command::Run { stack } => serve(open(&stack).await?).await,
+        Command::Run {
+            metrics_listen,
+            stack,
+        } => serve(&stack, metrics_listen).await,
         Command::Once {
             contest,
             all: _,
@@ -170,16 +178,35 @@ async fn run(command: Command) -> anyhow::Result<Ended> {
 }
 
 async fn open(stack: &Stack) -> anyhow::Result<Contests> {
+    Ok(open_all(stack).await?.0)
+}
+
+async fn open_all(stack: &Stack) -> anyhow::Result<(Contests, Needs)> {
     let settings: Settings = runtime::config::load(stack.config.as_deref())?;
     runtime::log::install(stack.log_format.unwrap_or(settings.log.format));
     let settings = settings.production();
     let opened = production::open(&settings).await?;
     let contests = Contests::new(opened.ports).context("the funds system cannot be used")?;
-    Ok(contests.reconciled(settings.reconcile.reconciling()))
+    let needs = Needs {
+        store: opened.store,
+        funds: opened.funds,
+    };
+    let contests = contests.reconciled(settings.reconcile.reconciling());
+    Ok((contests, needs))
 }
 
-async fn serve(contests: Contests) -> anyhow::Result<Ended> {
+async fn serve(stack: &Stack, metrics_listen: Option<SocketAddr>) -> anyhow::Result<Ended> {
+    if metrics_listen.is_some() {
+        runtime::telemetry::install()?;
+    }
+    let (contests, needs) = open_all(stack).await?;
     let (stop_loops, stop) = watch::channel(false);
+    if let Some(address) = metrics_listen {
+        let address = numbers::listen(address, needs, stop.clone())
+            .await
+            .with_context(|| format!("--metrics-listen {address}"))?;
+        println!("metrics on http://{address}/metrics");
+    }
     let loops = background::start(&Arc::new(contests), &stop);
     tracing::info!("running");
     println!("app-reconciler runs");

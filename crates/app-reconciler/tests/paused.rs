@@ -5,26 +5,19 @@
 
 #![allow(clippy::expect_used, reason = "these are tests")]
 
-#[path = "../../production/tests/common/mod.rs"]
-mod common;
+mod support;
 
-use common::{Bed, HOUR, create, now, reach, terms, until, user};
 use domain::{contest::PhaseKind, ids::ContestId, terms::ClaimMode};
-use futures_util::{StreamExt, stream};
-use ports::tasks::TaskEvent;
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
+use support::common::{Bed, HOUR, create, now, reach, terms, until};
 use tempfile::TempDir;
-use test_support::{Guarded, Signal};
+use test_support::Signal;
 use usecases::Contests;
 
 /// Enough that paying them takes a while, when every answer of the funds system comes late.
 const VIEWERS: usize = 2_000;
 /// How late.
 const LATE_MS: u64 = 150;
-
-fn viewer(number: usize) -> String {
-    format!("viewer-{number}")
-}
 
 /// A contest that pays everybody by itself, and that everybody has finished.
 async fn finished(bed: &Bed, node: &Arc<Contests>) -> ContestId {
@@ -33,57 +26,13 @@ async fn finished(bed: &Bed, node: &Arc<Contests>) -> ContestId {
     let mut terms = terms(from, [window, window + 500, HOUR]);
     terms.claim_mode = ClaimMode::Automatic;
     let contest = create(node, terms, None).await;
-    let names: Vec<_> = (0..VIEWERS)
-        .map(|number| format!("('user/{}', 100)", viewer(number)))
+    let names: Vec<String> = (0..VIEWERS)
+        .map(|number| format!("viewer-{number}"))
         .collect();
-    let accounts = format!(
-        "INSERT INTO account (name, balance) VALUES {}",
-        names.join(", ")
-    );
-    bed.ledger.change(&accounts).await.expect("accounts");
-    let mut calls = stream::iter(0..VIEWERS)
-        .map(|number| {
-            let (node, id) = (Arc::clone(node), contest.id);
-            tokio::spawn(async move { common::sign_up(&node, id, &viewer(number)).await })
-        })
-        .buffer_unordered(64);
-    while let Some(done) = calls.next().await {
-        done.expect("a signup");
-    }
-    let at = now(node).await;
-    let sender = "game".parse().expect("a sender id");
-    let numbers: Vec<usize> = (0..VIEWERS).collect();
-    for some in numbers.chunks(1_000) {
-        let events: Vec<TaskEvent> = some
-            .iter()
-            .map(|number| TaskEvent {
-                event_id: format!("event-{number}").parse().expect("an id"),
-                user_id: user(&viewer(*number)),
-                room_id: contest.terms.room_id.clone(),
-                kind: contest.terms.task.kind.clone(),
-                quantity: 1,
-                occurred_at: at,
-            })
-            .collect();
-        let recorded = node.ports().events.record(&sender, &events).await;
-        recorded.expect("an answer");
-    }
+    support::accounts(bed, &names).await;
+    support::all_sign_up(node, contest.id, &names).await;
+    support::all_finish(node, &contest, &names).await;
     contest.id
-}
-
-/// A reconciler of its own.
-fn reconciler(bed: &Bed, dir: &Path, name: &str) -> Guarded {
-    let places = bed.places();
-    let config = format!(
-        "[store]\nurl = \"{}\"\nprofile = \"test\"\n[redis]\nurl = \"{}\"\nbudget_ms = 1000\n[funds]\nurl = \"{}\"\n",
-        places.store, places.redis, places.funds
-    );
-    let file = dir.join(format!("{name}.toml"));
-    std::fs::write(&file, config).expect("a file");
-    let command = [env!("CARGO_BIN_EXE_app-reconciler"), "run", "--config"];
-    let mut command: Vec<String> = command.iter().map(ToString::to_string).collect();
-    command.push(file.display().to_string());
-    Guarded::spawn(&command, dir, &dir.join(format!("{name}.log"))).expect("it starts")
 }
 
 async fn count(bed: &Bed, of: &str) -> i64 {
@@ -100,7 +49,8 @@ async fn a_reconciler_that_wakes_past_its_lease_writes_nothing_and_everybody_is_
     let bed = Bed::new().await;
     let node = bed.node().await;
     let dir = TempDir::new().expect("a directory");
-    let paused = reconciler(&bed, dir.path(), "paused");
+    let config = support::configured(&bed, dir.path(), "guafen", "", "");
+    let paused = support::reconciler(dir.path(), "paused", &config, &[]);
     let contest = finished(&bed, &node).await;
     reach(&node, contest, PhaseKind::Claimable).await;
     bed.funds.delay(LATE_MS);
@@ -141,7 +91,7 @@ async fn a_reconciler_that_wakes_past_its_lease_writes_nothing_and_everybody_is_
     bed.funds.pass();
     let over = "UPDATE lease SET ends_at = 0 WHERE ends_at = 9000000000000";
     bed.store.change(over).await.expect("a change");
-    let second = reconciler(&bed, dir.path(), "second");
+    let second = support::reconciler(dir.path(), "second", &config, &[]);
     reach(&node, contest, PhaseKind::Closed).await;
     let prizes = format!(
         "SELECT COUNT(*) FROM transfer WHERE debit = \
@@ -149,8 +99,6 @@ async fn a_reconciler_that_wakes_past_its_lease_writes_nothing_and_everybody_is_
     );
     let prizes = bed.ledger.number(&prizes).await.expect("a count");
     assert_eq!(prizes, i64::try_from(VIEWERS).expect("a number"));
-    let report = node.report(contest).await.expect("a report");
-    let report = report.expect("the contest");
-    assert_eq!(report.violations.expect("it is over"), []);
+    support::is_exact(&node, contest).await;
     assert!(paused.is_running() && second.is_running());
 }

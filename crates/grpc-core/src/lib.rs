@@ -10,6 +10,7 @@ mod budget;
 mod channel;
 mod departure;
 mod line;
+mod pace;
 mod settings;
 mod tls;
 

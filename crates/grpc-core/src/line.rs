@@ -6,8 +6,10 @@ use crate::{
     budget::Budget,
     channel::{self, Wire},
     departure::Departure,
+    pace::Pace,
     settings::{Settings, SetupError},
 };
+use governor::clock::DefaultClock;
 use std::{
     future::Future,
     hash::{BuildHasher as _, RandomState},
@@ -95,6 +97,7 @@ pub struct Line {
     retries_max: u32,
     breaker: Breaker,
     budget: Budget,
+    pace: Option<Pace>,
     seats: Arc<Semaphore>,
 }
 
@@ -120,6 +123,9 @@ impl Line {
             retries_max: settings.retries_max,
             breaker: Breaker::new(settings.breaker_failures, open_for),
             budget: Budget::default(),
+            pace: settings
+                .calls_per_s
+                .map(|per_s| Pace::new(per_s, DefaultClock::default())),
             seats: Arc::new(Semaphore::new(
                 settings.in_flight_max.min(Semaphore::MAX_PERMITS),
             )),
@@ -213,6 +219,16 @@ impl Line {
                 is_passing: false,
             });
         };
+        if let Some(pace) = &self.pace
+            && !pace.turn(until).await
+        {
+            self.count(operation, "not_sent");
+            let cause = "its turn did not come before its deadline".to_owned();
+            return Err(Failed {
+                error: CallError::NotSent { operation, cause },
+                is_passing: false,
+            });
+        }
         if is_repeat {
             metrics::counter!(self.names.repeats, "operation" => operation).increment(1);
         } else {

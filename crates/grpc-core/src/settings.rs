@@ -1,6 +1,6 @@
 //! How a server is reached.
 
-use std::{error::Error, path::PathBuf};
+use std::{error::Error, num::NonZeroU32, path::PathBuf};
 
 /// How a server is reached. Times are in milliseconds.
 #[derive(Clone, Debug)]
@@ -25,6 +25,9 @@ pub struct Settings {
     /// How many operations may be under way or wait at once; more are turned away at once.
     /// Default 1,024.
     pub in_flight_max: usize,
+    /// The most calls that leave in any second; more wait for their turn until their deadline. Default:
+    /// no bound.
+    pub calls_per_s: Option<NonZeroU32>,
     /// How often one call is repeated at most, if the budget allows it. Default 2.
     pub retries_max: u32,
     /// How many failures in a row open the breaker. Default 5.
@@ -49,6 +52,7 @@ impl Settings {
             deadline_ms: 3_000,
             connect_ms: 1_000,
             in_flight_max: 1_024,
+            calls_per_s: None,
             retries_max: 2,
             breaker_failures: 5,
             breaker_open_ms: 1_000,

@@ -5,7 +5,7 @@ use anyhow::{Context, bail};
 use domain::effects::Effect;
 use runtime::config::{Secret, range};
 use serde::Deserialize;
-use std::{path::PathBuf, time::Duration};
+use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 use usecases::{
     mend::{Limits, Reconciling},
     reconcile::Bounds,
@@ -99,6 +99,8 @@ pub struct FundsSettings {
     pub deadline_ms: u64,
     /// Calls that are under way at once.
     pub in_flight_max: usize,
+    /// The most calls of this process in any second.
+    pub calls_per_s: u32,
     /// Whether operators may grant coins out of `platform/issuing`: the reference ledger only.
     pub sandbox: bool,
 }
@@ -113,6 +115,7 @@ impl Default for FundsSettings {
             domain: None,
             deadline_ms: 3_000,
             in_flight_max: 1_024,
+            calls_per_s: 2_000,
             sandbox: false,
         }
     }
@@ -305,6 +308,7 @@ impl Settings {
             1,
             100_000,
         )?;
+        range("funds.calls_per_s", funds.calls_per_s.into(), 2, 1_000_000)?;
         if let Some(url) = &tasks.url {
             check_grpc(
                 "tasks",
@@ -424,6 +428,7 @@ impl FundsSettings {
             domain: self.domain.clone(),
             deadline_ms: self.deadline_ms,
             in_flight_max: self.in_flight_max,
+            calls_per_s: NonZeroU32::new(self.calls_per_s),
             ..adapters_funds::Settings::new("funds", url)
         })
     }

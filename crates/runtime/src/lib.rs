@@ -1,4 +1,4 @@
-//! What every binary shares: configuration, log lines, panics, the system's clock and
+//! What every binary shares: configuration, log lines, numbers, panics, the system's clock and
 //! ids, and stopping. For binaries only.
 
 pub mod config;
@@ -6,3 +6,4 @@ pub mod log;
 pub mod panics;
 pub mod stop;
 pub mod system;
+pub mod telemetry;

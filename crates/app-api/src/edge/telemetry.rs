@@ -2,7 +2,6 @@
 //! pattern, methods and statuses by their names; never from what a client sent.
 
 use crate::state::App;
-use anyhow::Context;
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -11,18 +10,10 @@ use domain::{contest::PhaseKind, finding::FindingClass, time::UnixMillis};
 use metrics::{
     Counter, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram,
 };
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use ports::contests::ContestFilter;
-use std::{
-    sync::OnceLock,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::Duration;
 use tokio::{sync::Mutex, time::Instant};
 
-/// Upper bounds of the latencies' classes, in seconds.
-const LATENCIES_S: &[f64] = &[
-    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
-];
 /// Contests are counted no more often.
 const COUNT_EVERY: Duration = Duration::from_secs(5);
 /// Contests are counted up to here; who has more looks into the database.
@@ -38,30 +29,13 @@ const LIVE_PHASES: &[(PhaseKind, &str)] = &[
     (PhaseKind::Cancelling, "cancelling"),
 ];
 
-static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-
 /// Starts counting. Once in a process, before anything counts.
 ///
 /// # Errors
 /// When another recorder is there already.
 pub(crate) fn install() -> anyhow::Result<()> {
-    let recorder = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), LATENCIES_S)
-        .context("the classes of latencies")?
-        .build_recorder();
-    let handle = recorder.handle();
-    metrics::set_global_recorder(recorder)
-        .map_err(|_| anyhow::anyhow!("numbers are counted elsewhere already"))?;
-    // The only other place that sets it is this line.
-    let _ = HANDLE.set(handle);
+    runtime::telemetry::install()?;
     describe();
-    // There from the start: what appears with the first panic cannot be seen to rise.
-    counter!(runtime::panics::TOTAL).absolute(0);
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    gauge!("process_start_time_seconds").set(since.as_secs_f64());
-    gauge!("guafen_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     Ok(())
 }
 
@@ -73,10 +47,6 @@ fn describe() {
     describe_histogram!(
         "guafen_http_request_duration_seconds",
         "From a request's head to its answer's head, waiting included"
-    );
-    describe_counter!(
-        runtime::panics::TOTAL,
-        "Panics: bugs; the log has a line of each"
     );
     describe_counter!(
         "guafen_http_shed_total",
@@ -125,12 +95,6 @@ fn describe() {
         "guafen_finding_age_seconds",
         "How long the oldest open finding of a class has been open"
     );
-    describe_gauge!("guafen_build_info", "1, with the version");
-    describe_gauge!(
-        "process_start_time_seconds",
-        "When the process started, in seconds since 1970"
-    );
-    describe_gauge!("process_resident_memory_bytes", "Memory in use");
 }
 
 /// What requests count.
@@ -167,38 +131,24 @@ impl Numbers {
     }
 }
 
-/// Folds what was counted into its classes. What is not read grows without it.
-pub(crate) fn upkeep() {
-    if let Some(handle) = HANDLE.get() {
-        handle.run_upkeep();
-    }
-}
-
 /// All numbers, as text.
 pub(crate) async fn render(app: &App) -> Response {
-    let Some(handle) = HANDLE.get() else {
-        return StatusCode::NOT_FOUND.into_response();
-    };
     let (running, waiting) = app.edge.in_flight();
     gauge!("guafen_http_requests_running").set(running as f64);
     gauge!("guafen_http_requests_waiting").set(waiting as f64);
     gauge!("guafen_http_streams").set(app.edge.open_streams() as f64);
     gauge!("guafen_flows").set(app.flows.len() as f64);
-    if let Some(bytes) = resident_bytes() {
-        gauge!("process_resident_memory_bytes").set(bytes as f64);
-    }
     if let Err(error) = count_contests(app).await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,
             "contests could not be counted"
         );
     }
-    let mut response = handle.render().into_response();
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
-    );
-    response
+    let Some(numbers) = runtime::telemetry::render() else {
+        return StatusCode::NOT_FOUND.into_response();
+    };
+    let text = HeaderValue::from_static(runtime::telemetry::CONTENT_TYPE);
+    ([(header::CONTENT_TYPE, text)], numbers).into_response()
 }
 
 async fn count_contests(app: &App) -> Result<(), ports::store::StoreError> {
@@ -248,14 +198,4 @@ async fn count_contests(app: &App) -> Result<(), ports::store::StoreError> {
     }
     *counted = Some(Instant::now());
     Ok(())
-}
-
-/// Memory in use, where the system says so.
-fn resident_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
-    kib.checked_mul(1_024)
 }
