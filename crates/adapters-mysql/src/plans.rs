@@ -391,6 +391,7 @@ fn cases() -> Vec<Case> {
         ),
         case("GET", signup_sql::GET.as_str(), &[ID]),
         case("AWAKE", signup_sql::AWAKE.as_str(), &["10"]),
+        case("RANGE_END", signup_sql::RANGE_END, &[CONTEST, ZERO, "10"]),
         case("PAGE", signup_sql::PAGE.as_str(), &[CONTEST, ZERO, "10"]),
         case(
             "PAGE_OF_STATE",

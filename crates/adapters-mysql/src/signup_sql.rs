@@ -237,6 +237,10 @@ selects! {
     PARKED_ROWS = "FORCE INDEX (signup_parked) WHERE is_parked = 1 AND signup_id > ? ORDER BY signup_id LIMIT ?";
 }
 
+/// Where a range of signups ends: ids alone, from the index.
+pub(crate) const RANGE_END: &str = "SELECT signup_id FROM signup FORCE INDEX (PRIMARY) \
+    WHERE contest_id = ? AND signup_id > ? ORDER BY signup_id LIMIT 1 OFFSET ?";
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use crate::{
     rows::{self, failed, limit},
     signup_sql::{
         self, AWAKE, CHANGES, GET, HistoryLine, OF_USER, OutboxLine, PAGE, PAGE_OF_STATE,
-        PARKED_ROWS, SignupRow,
+        PARKED_ROWS, RANGE_END, SignupRow,
     },
     writer::{Command, Reply, Transaction},
 };
@@ -283,6 +283,24 @@ impl SignupRepository for MysqlStore {
         // A row that changed state between two of the queries may be there twice.
         found.dedup_by_key(|signup| signup.id);
         Ok(Page::cut(found, items, |signup| signup.id))
+    }
+
+    async fn range_end(
+        &self,
+        contest: ContestId,
+        after: Option<SignupId>,
+        rows: usize,
+    ) -> Result<Option<SignupId>, StoreError> {
+        let Some(before) = rows.checked_sub(1) else {
+            return Ok(None);
+        };
+        let query = sqlx::query(RANGE_END)
+            .bind(contest.0)
+            .bind(rows::after(after.map(|id| id.0)))
+            .bind(limit(before));
+        let row = self.maybe(query).await?;
+        row.map(|row| row.try_get(0).map(SignupId).map_err(failed))
+            .transpose()
     }
 
     async fn of_user(

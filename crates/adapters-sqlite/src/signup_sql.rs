@@ -104,6 +104,10 @@ selects! {
     PARKED = "WHERE last_try = 'parked' AND signup_id > ?1 ORDER BY signup_id LIMIT ?2";
 }
 
+/// Where a range of signups ends.
+pub(crate) const RANGE_END: &str = "SELECT signup_id FROM signup WHERE contest_id = ?1 AND signup_id > ?2 \
+    ORDER BY signup_id LIMIT 1 OFFSET ?3";
+
 /// The statements that requests and sweeps run, for the test of their plans.
 #[cfg(test)]
 pub(crate) fn statements() -> Vec<(&'static str, &'static str)> {
@@ -114,6 +118,7 @@ pub(crate) fn statements() -> Vec<(&'static str, &'static str)> {
         ("find_many", &FIND_MANY),
         ("get", &GET),
         ("awake", &AWAKE),
+        ("range_end", RANGE_END),
         ("page", &PAGE),
         ("page_of_state", &PAGE_OF_STATE),
         ("of_user", &OF_USER),

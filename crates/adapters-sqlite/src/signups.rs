@@ -6,7 +6,7 @@ use crate::{
     rows::{self, failed, json, limit},
     signup_sql::{
         AWAKE, COMMIT, ENROLL, FIND_MANY, GET, HISTORY, OF_USER, OUTBOX, PAGE, PAGE_OF_STATE,
-        PARKED, RESTORE,
+        PARKED, RANGE_END, RESTORE,
     },
     writer::{Command, Reply, Transaction},
 };
@@ -475,6 +475,31 @@ impl SignupRepository for SqliteStore {
         // A row that changed state between two of the queries may be there twice.
         found.dedup_by_key(|signup| signup.id);
         Ok(Page::cut(found, items, |signup| signup.id))
+    }
+
+    async fn range_end(
+        &self,
+        contest: ContestId,
+        after: Option<SignupId>,
+        rows: usize,
+    ) -> Result<Option<SignupId>, StoreError> {
+        let Some(before) = rows.checked_sub(1) else {
+            return Ok(None);
+        };
+        let row = sqlx::query(RANGE_END)
+            .bind(contest.to_string())
+            .bind(key(after, ""))
+            .bind(limit(before))
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(failed)?;
+        let Some(row) = row else { return Ok(None) };
+        let id: String = row.try_get(0).map_err(failed)?;
+        id.parse().map(Some).map_err(|_| StoreError::Inconsistent {
+            table: "signup",
+            key: id,
+            what: "an id that is none".to_owned(),
+        })
     }
 
     async fn of_user(

@@ -63,7 +63,9 @@ async fn a_reconciler_that_wakes_past_its_lease_writes_nothing_and_everybody_is_
     paused.signal(Signal::Stop).expect("stopped");
     assert!(count(&bed, paid).await < i64::try_from(VIEWERS).expect("a number"));
     // Its time has passed, and somebody else is at it, slowly.
-    for name in [format!("contest/{contest}"), format!("signups/{contest}")] {
+    let first_range = format!("sweep/{contest}/{}", uuid::Uuid::nil());
+    let parts = (0..4).map(|part| format!("signups/{contest}/{part}"));
+    for name in parts.chain([format!("contest/{contest}"), first_range]) {
         bed.store
             .change(&format!(
                 "INSERT INTO lease (name, owner, fence, ends_at) \

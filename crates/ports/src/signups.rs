@@ -66,9 +66,11 @@ pub struct SignupCommit {
 /// 9. `awake` lists signups whose wake time has come, the longest waiting first.
 /// 10. `page`, `of_user` and `parked` go by signup id, from after the given one (`of_user` newest
 ///     first), each row once, even while rows change state.
-/// 11. `restore` inserts a row that was lost, whatever the contest's phase; an existing row is
+/// 11. `range_end` is the id of the row that stands `rows` rows after the given one, or after the
+///     beginning; none where fewer follow. Where ranges end does not change while rows change state.
+/// 12. `restore` inserts a row that was lost, whatever the contest's phase; an existing row is
 ///     answered unchanged.
-/// 12. Under a lease, `commit` applies only if nobody has taken that lease since: who slept past it
+/// 13. Under a lease, `commit` applies only if nobody has taken that lease since: who slept past it
 ///     writes nothing (hazard H4). Its fence is kept with the history.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
@@ -111,6 +113,14 @@ pub trait SignupRepository: Send + Sync {
         after: Option<SignupId>,
         limit: usize,
     ) -> Result<Page<Signup, SignupId>, StoreError>;
+
+    /// Where a range of so many signups of a contest ends.
+    async fn range_end(
+        &self,
+        contest: ContestId,
+        after: Option<SignupId>,
+        rows: usize,
+    ) -> Result<Option<SignupId>, StoreError>;
 
     /// A viewer's signups, newest first, at most `limit`.
     async fn of_user(

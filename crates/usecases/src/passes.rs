@@ -121,23 +121,45 @@ impl Contests {
 
     /// Drives one contest that was found awake, unless another node is at it.
     async fn run_leased(&self, contest: &Contest) -> Result<Pass, Failure> {
-        if contest.stops.is_stopped() && self.review_stop(contest.id).await? {
+        let id = contest.id;
+        if contest.stops.is_stopped() && self.review_stop(id).await? {
             return Ok(Pass::Waits);
         }
-        // One that only waits costs no lease.
-        if let (_, ContestStep::Rest(until)) = self.next_step(contest).await? {
-            return Ok(Pass::Rests(until));
+        let mut contest = contest.clone();
+        for _ in 0..STEPS_MAX {
+            match self.next_step(&contest).await? {
+                // One that only waits costs no lease.
+                (_, ContestStep::Rest(until)) => return Ok(Pass::Rests(until)),
+                (_, ContestStep::Sweep(states)) => {
+                    match self.sweep_shared(&contest, states).await? {
+                        None => return Ok(Pass::Elsewhere),
+                        Some(Stepped::Stuck) => return Ok(Pass::Waits),
+                        Some(Stepped::On | Stepped::Overtaken) => {
+                            self.contest_pace.moved(id);
+                            self.waiting.over(id);
+                        }
+                    }
+                }
+                _ => {
+                    let Some(hold) = self.lease(format!("contest/{id}")).await? else {
+                        return Ok(Pass::Elsewhere);
+                    };
+                    let mut hold = Some(hold);
+                    let outcome = self.run_steps(id, &mut hold).await;
+                    if let Some(hold) = hold {
+                        self.let_go(hold).await;
+                    }
+                    if let Some(pass) = outcome? {
+                        return Ok(pass);
+                    }
+                }
+            }
+            contest = match self.ports.contests.get(id).await? {
+                Some(contest) => contest,
+                None => return Err(Failure::Gone(id.to_string())),
+            };
         }
-        let id = contest.id;
-        let Some(hold) = self.lease(format!("contest/{id}")).await? else {
-            return Ok(Pass::Elsewhere);
-        };
-        let mut hold = Some(hold);
-        let outcome = self.run_steps(id, &mut hold).await;
-        if let Some(hold) = hold {
-            self.let_go(hold).await;
-        }
-        outcome
+        Ok(Pass::Waits)
     }
 
     /// Drives one contest until nothing is due or something has to be waited for, because somebody
@@ -146,7 +168,8 @@ impl Contests {
     /// # Errors
     /// [`Failure`]; the contest goes on from where it is at the next pass.
     pub async fn run_contest(&self, id: ContestId) -> Result<Pass, Failure> {
-        self.run_steps(id, &mut None).await
+        // Without a lease nothing is left to be shared.
+        Ok(self.run_steps(id, &mut None).await?.unwrap_or(Pass::Waits))
     }
 
     /// The step that is due, and the store's time by which it is.
@@ -156,12 +179,18 @@ impl Contests {
         Ok((now, due(contest, presence, now)))
     }
 
-    async fn run_steps(&self, id: ContestId, hold: &mut Option<Hold>) -> Result<Pass, Failure> {
+    /// Takes step after step; none where a sweep is due that others can share: under a lease of the whole
+    /// contest they could not.
+    async fn run_steps(
+        &self,
+        id: ContestId,
+        hold: &mut Option<Hold>,
+    ) -> Result<Option<Pass>, Failure> {
         // The version at which the last step was overtaken.
         let mut overtaken = None;
         for _ in 0..STEPS_MAX {
             if !self.keep(hold).await? {
-                return Ok(Pass::Elsewhere);
+                return Ok(Some(Pass::Elsewhere));
             }
             let Some(contest) = self.ports.contests.get(id).await? else {
                 return Err(Failure::Gone(id.to_string()));
@@ -174,7 +203,8 @@ impl Contests {
                 under: hold.as_ref().map(Hold::lease).cloned(),
             };
             let stepped = match step {
-                ContestStep::Rest(until) => return Ok(Pass::Rests(until)),
+                ContestStep::Rest(until) => return Ok(Some(Pass::Rests(until))),
+                ContestStep::Sweep(_) if hold.is_some() => return Ok(None),
                 step => self.take(turn, step, hold).await?,
             };
             match stepped {
@@ -190,12 +220,12 @@ impl Contests {
                         contest.id = %id, contest.version = version,
                         "a step was refused twice though nothing has changed; it is tried again later"
                     );
-                    return Ok(Pass::Waits);
+                    return Ok(Some(Pass::Waits));
                 }
                 Stepped::Overtaken => overtaken = Some(version),
-                Stepped::Stuck => return Ok(Pass::Waits),
+                Stepped::Stuck => return Ok(Some(Pass::Waits)),
             }
         }
-        Ok(Pass::Waits)
+        Ok(Some(Pass::Waits))
     }
 }

@@ -12,6 +12,7 @@ use crate::{
 use domain::{
     contest::{Contest, ContestFact, Phase},
     finding::FindingClass,
+    ids::{ContestId, SignupId},
     lifecycle::{ContestStep, window},
     money::Coins,
     notice::notices,
@@ -29,6 +30,7 @@ use ports::{
     leases::Lease,
     store::Committed,
 };
+use uuid::Uuid;
 
 /// The signups of one page of a sweep.
 const PAGE: usize = 512;
@@ -36,6 +38,9 @@ const PAGE: usize = 512;
 /// comparison of rows and log, which may explain what they cannot, settles them.
 const BOOKS: &str = "books";
 const LEFT: &str = "left";
+/// The signups of one range of a sweep: what one node sweeps under one lease, while others are at the
+/// others. A page of a range that was swept before costs one statement.
+const RANGE: usize = 8 * PAGE;
 /// The lines of one page of the sheet.
 const SHEET_PAGE: usize = 1_000;
 
@@ -58,6 +63,35 @@ pub(crate) enum Stepped {
     Overtaken,
     /// Nothing changed that would let the contest go on.
     Stuck,
+}
+
+/// What a sweep over a range of signups came to.
+enum Swept {
+    /// So many signups moved.
+    Moved(usize),
+    /// The contest is not what it was.
+    Changed,
+    /// Another has the lease now.
+    Lost,
+}
+
+/// The signups after one id, up to another.
+#[derive(Clone, Copy, Debug, Default)]
+struct Range {
+    after: Option<SignupId>,
+    end: Option<SignupId>,
+}
+
+impl Range {
+    fn has(&self, signup: &Signup) -> bool {
+        self.end.is_none_or(|end| signup.id <= end)
+    }
+
+    /// What a lease of it is called.
+    fn lease(&self, contest: ContestId) -> String {
+        let after = self.after.map_or(Uuid::nil(), |id| id.0);
+        format!("sweep/{contest}/{after}")
+    }
 }
 
 impl Contests {
@@ -90,7 +124,7 @@ impl Contests {
                 self.save_contest(turn, ContestFact::CreditsClosed(closed), Vec::new())
                     .await
             }
-            ContestStep::Sweep(states) => self.sweep(&turn.contest, states, hold).await,
+            ContestStep::Sweep(states) => self.sweep_all(&turn.contest, states, hold).await,
             ContestStep::Freeze => self.freeze(turn).await,
             ContestStep::WriteSheet => self.write_sheet(turn).await,
             ContestStep::SealSheet => {
@@ -231,29 +265,86 @@ impl Contests {
         }
     }
 
-    /// Drives every signup in `states`, page by page, many at once, in flat memory.
-    async fn sweep(
+    /// Drives every signup in `states`, because somebody asked for it: whoever else is at it.
+    async fn sweep_all(
         &self,
         contest: &Contest,
         states: &[StateKind],
         hold: &mut Option<Hold>,
     ) -> Result<Stepped, Failure> {
-        let mut after = None;
+        let swept = self.sweep(contest, states, Range::default(), hold).await?;
+        Ok(match swept {
+            Swept::Changed | Swept::Moved(1..) => Stepped::On,
+            Swept::Lost | Swept::Moved(0) => Stepped::Stuck,
+        })
+    }
+
+    /// Drives signups in `states`, a range of ids after the other, each under a lease of its own: as many
+    /// nodes as there are share the work, and none waits for another. None where all that is left is
+    /// with others.
+    pub(crate) async fn sweep_shared(
+        &self,
+        contest: &Contest,
+        states: &[StateKind],
+    ) -> Result<Option<Stepped>, Failure> {
+        let (mut moved, mut elsewhere) = (0, false);
+        let mut range = Range::default();
+        loop {
+            let signups = &self.ports.signups;
+            range.end = signups.range_end(contest.id, range.after, RANGE).await?;
+            match self.lease(range.lease(contest.id)).await? {
+                None => elsewhere = true,
+                Some(hold) => {
+                    let mut hold = Some(hold);
+                    let swept = self.sweep(contest, states, range, &mut hold).await;
+                    if let Some(hold) = hold {
+                        self.let_go(hold).await;
+                    }
+                    match swept? {
+                        Swept::Moved(more) => moved += more,
+                        Swept::Changed => return Ok(Some(Stepped::On)),
+                        Swept::Lost => elsewhere = true,
+                    }
+                }
+            }
+            match range.end {
+                Some(end) => range.after = Some(end),
+                None => break,
+            }
+        }
+        Ok(match (moved, elsewhere) {
+            (1.., _) => Some(Stepped::On),
+            (0, true) => None,
+            (0, false) => Some(Stepped::Stuck),
+        })
+    }
+
+    /// Drives every signup in `states` of a range, page by page, many at once, in flat memory.
+    async fn sweep(
+        &self,
+        contest: &Contest,
+        states: &[StateKind],
+        range: Range,
+        hold: &mut Option<Hold>,
+    ) -> Result<Swept, Failure> {
+        let mut after = range.after;
         let mut moved = 0;
         loop {
             if !self.keep(hold).await? {
-                return Ok(Stepped::Stuck);
+                return Ok(Swept::Lost);
             }
             // Payouts may have been stopped, or it may have been cancelled.
             let now = self.ports.contests.get(contest.id).await?;
             if now.is_none_or(|now| now.version != contest.version) {
-                return Ok(Stepped::On);
+                return Ok(Swept::Changed);
             }
-            let page = self
+            let mut page = self
                 .ports
                 .signups
                 .page(contest.id, states, after, PAGE)
                 .await?;
+            let is_last = page.items.last().is_none_or(|last| !range.has(last));
+            page.items.retain(|signup| range.has(signup));
             let under = hold.as_ref().map(Hold::lease);
             let prefetched = self.prefetch(contest, &page.items, under).await?;
             let drives = page.items.into_iter().zip(prefetched).map(
@@ -286,15 +377,10 @@ impl Contests {
                 .await;
             failpoint::pass(Failpoint::PageSwept);
             match page.next {
-                Some(next) => after = Some(next),
-                None => break,
+                Some(next) if !is_last => after = Some(next),
+                _ => return Ok(Swept::Moved(moved)),
             }
         }
-        Ok(if moved > 0 {
-            Stepped::On
-        } else {
-            Stepped::Stuck
-        })
     }
 
     /// Reads for a whole page what each of its signups would read alone.

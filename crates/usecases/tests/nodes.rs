@@ -109,7 +109,47 @@ async fn two_reconcilers_divide_the_contests_and_one_takes_up_what_the_other_die
     world.check();
 }
 
-/// What is compensated is divided too, a contest's signups at a time.
+/// One contest is enough for two: whoever comes second sweeps a range that nobody is at.
+// hazard: H3
+#[tokio::test]
+async fn two_reconcilers_sweep_the_ranges_of_one_contest() {
+    /// What one range has, and a few of the next.
+    const RANGE: usize = 4_096;
+    const MORE: usize = 4;
+    let world = World::new();
+    let shown = world.empty_shown();
+    let (one, other) = (world.node(&shown), world.node(&shown));
+    let contest = world.create(&one.process, terms()).await;
+    let names = names(RANGE + MORE);
+    for name in &names {
+        world.grant(name, 10);
+        world.sign_up(&one.process, contest, name).await;
+    }
+    world.finish(&names[0]).await;
+    world.at(START.plus(121_000));
+    let gate = one.watch.hold_before("Tasks::progress");
+    let process = Arc::clone(&one.process);
+    let round = tokio::spawn(async move { process.run_contests().await });
+    gate.reached().await;
+    other.process.run_contests().await.expect("a round");
+    let waiting = || {
+        let mut signups = world.store.all_signups();
+        signups.retain(|signup| signup.state.kind() == StateKind::InProgress);
+        signups.len()
+    };
+    assert_eq!(waiting(), RANGE, "the last are judged, and nobody else");
+    // The first is gone; its range is taken over when its lease ends.
+    round.abort();
+    assert!(round.await.expect_err("killed").is_cancelled());
+    world.clock.advance(LEASE_MS);
+    other.process.run_contests().await.expect("a round");
+    assert_eq!(waiting(), 0);
+    world.to_the_end(&other.process).await;
+    assert_eq!(world.phase(contest), PhaseKind::Closed);
+    world.check();
+}
+
+/// What is compensated is divided too, a part of a contest's signups at a time.
 // hazard: H3
 #[tokio::test]
 async fn two_compensations_divide_the_signups_by_their_contest() {
@@ -603,7 +643,7 @@ async fn a_paused_payout_that_wakes_after_its_lease_writes_no_row() {
     let sleeper = tokio::spawn(async move { process.run_contests().await });
     asleep.reached().await;
     world.clock.advance(LEASE_MS);
-    let name = format!("contest/{contest}");
+    let name = format!("sweep/{contest}/{}", uuid::Uuid::nil());
     let leases = &other.process.ports().leases;
     let holder = leases.take(&name, uuid::Uuid::from_u128(9), LEASE_MS);
     holder.await.expect("a store").expect("the lease is over");

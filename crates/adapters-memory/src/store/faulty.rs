@@ -135,6 +135,12 @@ faulty! { SignupRepository {
         after: Option<SignupId>,
         limit: usize
     ) -> Result<Page<Signup, SignupId>, StoreError> => failed;
+    async fn range_end(
+        &self,
+        contest: ContestId,
+        after: Option<SignupId>,
+        rows: usize
+    ) -> Result<Option<SignupId>, StoreError> => failed;
     async fn of_user(
         &self,
         user: &UserId,

@@ -153,6 +153,22 @@ impl SignupRepository for MemoryStore {
         Ok(page(found, limit, |signup| signup.id))
     }
 
+    async fn range_end(
+        &self,
+        contest: ContestId,
+        after: Option<SignupId>,
+        rows: usize,
+    ) -> Result<Option<SignupId>, StoreError> {
+        let tables = self.tables();
+        let mut of_contest = tables
+            .signups_after(after)
+            .filter(|signup| signup.contest_id == contest);
+        Ok(rows
+            .checked_sub(1)
+            .and_then(|before| of_contest.nth(before))
+            .map(|signup| signup.id))
+    }
+
     async fn of_user(
         &self,
         user: &UserId,

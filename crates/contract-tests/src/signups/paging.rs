@@ -20,6 +20,7 @@ crate::suite::suite! { signups_paging_suite in signups::paging:
     a_page_goes_by_id_and_by_state,
     pages_neither_skip_nor_repeat_while_rows_change_state,
     a_page_has_a_longest_length,
+    ranges_end_where_they_ended_before,
     a_viewers_signups_come_newest_first,
     parked_payments_are_listed_until_they_are_not,
 }
@@ -115,6 +116,53 @@ async fn pages_neither_skip_nor_repeat_while_rows_change_state<F: StoreFixture>(
             assert_eq!(found, present, "with all states wanted, nobody is");
         }
     }
+}
+
+// clause 11
+async fn ranges_end_where_they_ended_before<F: StoreFixture>(store: F) {
+    let mut dice = Dice::cast();
+    let contests = [open_contest(&store).await, open_contest(&store).await];
+    let time = now(&store).await;
+    let states = all_states(time);
+    let wanted = (0..40).map(|number| {
+        let contest = &contests[number % 2];
+        (
+            contest,
+            user(&format!("viewer-{number}")),
+            state(StateKind::Paid, time),
+        )
+    });
+    let mut rows = put_all(&store, wanted).await;
+    rows.retain(|signup| signup.contest_id == contests[0].id);
+    rows.sort_by_key(|signup| signup.id);
+    let rows = ids(&rows);
+    let ends = async |length: usize| {
+        let (mut ends, mut after) = (Vec::new(), None);
+        loop {
+            let signups = store.signups();
+            let end = signups.range_end(contests[0].id, after, length).await;
+            match end.expect("read") {
+                Some(end) => ends.push(end),
+                None => return ends,
+            }
+            after = ends.last().copied();
+        }
+    };
+    for length in [1, 3, 10, 20, 21] {
+        let expected: Vec<SignupId> = rows
+            .iter()
+            .skip(length - 1)
+            .step_by(length)
+            .copied()
+            .collect();
+        assert_eq!(ends(length).await, expected, "by {length}");
+        let signup = store.signups().get(*dice.one(&rows)).await;
+        let signup = signup.expect("read").expect("a row");
+        apply(&store, decision(&signup, dice.one(&states).clone())).await;
+        assert_eq!(ends(length).await, expected, "by {length}, states changed");
+    }
+    let none = store.signups().range_end(contests[0].id, None, 0).await;
+    assert_eq!(none.expect("read"), None);
 }
 
 // clause 10

@@ -327,6 +327,7 @@ watched! { SignupRepository {
     async fn commit(&self, commit: SignupCommit) -> Result<Committed, StoreError> => store;
     async fn awake(&self, limit: usize) -> Result<Vec<Signup>, StoreError> => store;
     async fn page(&self, contest: ContestId, states: &[StateKind], after: Option<SignupId>, limit: usize) -> Result<Page<Signup, SignupId>, StoreError> => store;
+    async fn range_end(&self, contest: ContestId, after: Option<SignupId>, rows: usize) -> Result<Option<SignupId>, StoreError> => store;
     async fn of_user(&self, user: &UserId, after: Option<SignupId>, limit: usize) -> Result<Page<Signup, SignupId>, StoreError> => store;
     async fn parked(&self, after: Option<SignupId>, limit: usize) -> Result<Page<Signup, SignupId>, StoreError> => store;
 } }
