@@ -393,6 +393,17 @@ const CRASHES: [&str; 8] = [
     "--test",
     "failpoints",
 ];
+/// A reconciler that is killed, with failpoints likewise.
+const KILLED: [&str; 8] = [
+    "test",
+    "--package",
+    "app-reconciler",
+    "--locked",
+    "--features",
+    "failpoints",
+    "--test",
+    "killed",
+];
 /// A task system in another language, written from the proto alone.
 const PYTHON: [&str; 8] = [
     "test",
@@ -428,6 +439,7 @@ fn tests(origin: Origin) -> Result<Outcome> {
         Ok(()) => {
             run(cargo().args(TESTS).args(features))?;
             run(cargo().args(CRASHES).args(features))?;
+            run(cargo().args(KILLED).args(features))?;
             run(cargo().args(NODES).args(features))?;
             task_system()
         }
@@ -436,6 +448,9 @@ fn tests(origin: Origin) -> Result<Outcome> {
             let outcome = tests_without(&starting, features, &why)?;
             if starting.iter().all(|name| name != "production") {
                 run(cargo().args(CRASHES).args(features))?;
+            }
+            if starting.iter().all(|name| name != "app-reconciler") {
+                run(cargo().args(KILLED).args(features))?;
             }
             if starting.iter().all(|name| name != "app-api") {
                 run(cargo().args(NODES).args(features))?;

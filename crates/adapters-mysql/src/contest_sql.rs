@@ -7,7 +7,7 @@ use sql_core::{
 use std::sync::LazyLock;
 
 /// The columns that a commit may change, in the order in which they are bound.
-pub(crate) const CHANGING: [&str; 22] = [
+pub(crate) const CHANGING: [&str; 23] = [
     "title",
     "updated_at",
     "phase",
@@ -28,6 +28,7 @@ pub(crate) const CHANGING: [&str; 22] = [
     "claimable_at",
     "stopped_since",
     "stopped_ms",
+    "accepted_gap",
     "wake_at",
     "version",
 ];
@@ -195,7 +196,7 @@ pub(crate) const CENSUS: &str = "SELECT \
      CAST(COALESCE(SUM(state = 'completed' AND weight IS NOT NULL), 0) AS SIGNED), \
      CAST(COALESCE(SUM(IF(state = 'completed', weight, 0)), 0) AS CHAR), \
      CAST(COALESCE(SUM(IF(state IN ('completed', 'missed'), fee, 0)), 0) AS SIGNED), \
-     CAST(COALESCE(SUM(IF(state = 'refunding', fee, 0)), 0) AS SIGNED) \
+     CAST(COALESCE(SUM(IF(state = 'refunding', COALESCE(moved, fee), 0)), 0) AS SIGNED) \
      FROM signup FORCE INDEX (PRIMARY) WHERE contest_id = ?";
 
 pub(crate) const COUNTS: &str = "SELECT state, CAST(COUNT(*) AS SIGNED), CAST(SUM(fee) AS SIGNED), \

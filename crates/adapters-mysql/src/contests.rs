@@ -99,6 +99,7 @@ pub(crate) async fn insert(
         claimable_at,
         stopped_since,
         stopped_ms,
+        accepted_gap,
         version,
         created_at,
         updated_at,
@@ -221,6 +222,7 @@ pub(crate) async fn commit(
         claimable_at,
         stopped_since,
         stopped_ms,
+        accepted_gap,
     )
     .execute(&mut *connection)
     .await?;

@@ -145,6 +145,16 @@ const STEPS: &[Step] = &[
         include_str!("../migrations/0022_contest_stops.sql"),
     ),
     (23, "notice", include_str!("../migrations/0023_notice.sql")),
+    (
+        24,
+        "override",
+        include_str!("../migrations/0024_override.sql"),
+    ),
+    (
+        25,
+        "signup_moved",
+        include_str!("../migrations/0025_signup_moved.sql"),
+    ),
 ];
 
 /// The most commands that share a transaction, and the most questions that share a statement.

@@ -353,12 +353,12 @@ fn writes() -> Vec<Case> {
         case("PROGRESS_ROWS", events::PROGRESS_ROWS, &[JSON]),
         case(
             "signup INSERT",
-            insert(&signup_sql::INSERT, 25, signup_sql::STAYS),
+            insert(&signup_sql::INSERT, 26, signup_sql::STAYS),
             one,
         ),
         case(
             "CHANGES",
-            insert(&signup_sql::INSERT, 25, &signup_sql::CHANGES),
+            insert(&signup_sql::INSERT, 26, &signup_sql::CHANGES),
             one,
         ),
         case("HISTORY", insert(signup_sql::HISTORY, 5, ""), one),

@@ -27,7 +27,7 @@ pub(crate) static INSERT: LazyLock<String> = LazyLock::new(|| {
 pub(crate) const STAYS: &str = "ON DUPLICATE KEY UPDATE version = signup.version";
 
 /// The columns of a signup that a commit may change.
-const CHANGING: [&str; 19] = [
+const CHANGING: [&str; 20] = [
     "updated_at",
     "state",
     "last_try",
@@ -39,6 +39,7 @@ const CHANGING: [&str; 19] = [
     "met_at",
     "weight",
     "prize",
+    "moved",
     "claim_order_id",
     "payee",
     "payout_position",
@@ -107,6 +108,7 @@ impl<'a> SignupRow<'a> {
             .push_bind(record.met_at)
             .push_bind(record.weight)
             .push_bind(record.prize)
+            .push_bind(record.moved)
             .push_bind(record.claim_order_id.as_ref().and_then(order))
             .push_bind(&record.payee)
             .push_bind(record.payout_position)
@@ -193,7 +195,7 @@ pub(crate) fn find_many(number: usize) -> String {
 }
 
 /// Where the line of the sheet begins in a row of [`find_many_to_claim`].
-pub(crate) const LINE: usize = 22;
+pub(crate) const LINE: usize = 23;
 
 /// The same beside their lines of the settlement sheet, which are null where there is none.
 pub(crate) fn find_many_to_claim(number: usize) -> String {

@@ -49,7 +49,7 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The columns that a commit may change.
-const CHANGING: [&str; 21] = [
+const CHANGING: [&str; 22] = [
     "title",
     "updated_at",
     "phase",
@@ -70,6 +70,7 @@ const CHANGING: [&str; 21] = [
     "claimable_at",
     "stopped_since",
     "stopped_ms",
+    "accepted_gap",
     "wake_at",
 ];
 
@@ -457,7 +458,7 @@ impl ContestRepository for SqliteStore {
                     COUNT(*) FILTER (WHERE state = 'completed' AND weight IS NOT NULL), \
                     COALESCE(SUM(weight) FILTER (WHERE state = 'completed'), 0), \
                     COALESCE(SUM(fee) FILTER (WHERE state IN ('completed', 'missed')), 0), \
-                    COALESCE(SUM(fee) FILTER (WHERE state = 'refunding'), 0) \
+                    COALESCE(SUM(COALESCE(moved, fee)) FILTER (WHERE state = 'refunding'), 0) \
              FROM signup WHERE contest_id = ?1",
         )
         .bind(id.to_string())

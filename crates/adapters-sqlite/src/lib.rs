@@ -44,6 +44,11 @@ const MIGRATIONS: &[sqlite::Step] = &[
         "reconciliation",
         include_str!("../migrations/0004_reconciliation.sql"),
     ),
+    (
+        5,
+        "override",
+        include_str!("../migrations/0005_override.sql"),
+    ),
 ];
 
 /// The most commands that share a transaction.

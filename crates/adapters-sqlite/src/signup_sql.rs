@@ -35,7 +35,7 @@ pub(crate) static RESTORE: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The columns of a signup that a commit may change.
-pub(crate) const CHANGING: [&str; 15] = [
+pub(crate) const CHANGING: [&str; 16] = [
     "updated_at",
     "state",
     "last_try",
@@ -47,6 +47,7 @@ pub(crate) const CHANGING: [&str; 15] = [
     "met_at",
     "weight",
     "prize",
+    "moved",
     "claim_order_id",
     "payee",
     "payout_position",

@@ -5,7 +5,7 @@ use crate::{
     auth::Tokens,
     board,
     config::{LimitSettings, Settings},
-    edge::{self, Edge, telemetry},
+    edge::{self, Edge},
     live::Live,
     ready::Readiness,
     routes,

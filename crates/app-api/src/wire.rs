@@ -24,7 +24,9 @@ mod text;
 pub(crate) use create::NewContest;
 pub(crate) use events::{EventBody, Recorded, parse_events};
 pub(crate) use report::{FindingView, ReportView};
-pub(crate) use runs::{FindingDetail, NewResolution, NewRun, RunDetail, RunView};
+pub(crate) use runs::{
+    FindingDetail, NewOverride, NewResolution, NewRun, OverrideView, RunDetail, RunView,
+};
 pub(crate) use sandbox::{GrantBody, SandboxAccount};
 pub(crate) use settlement::{LeaderboardView, OwnPlaceView, SheetView};
 pub(crate) use usecases::sheet::rfc3339;

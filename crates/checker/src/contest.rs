@@ -200,7 +200,7 @@ fn expected_legs(contest: &Contest, legs: &[Leg], sums: &Sums) -> Vec<(&'static 
         }
         "cancelled" => expected.extend([
             ("rake", 0),
-            ("sweep", 0),
+            ("sweep", contest.accepted().max(0)),
             ("guarantee_return", applied("guarantee")),
             ("rollover", applied("carry")),
         ]),

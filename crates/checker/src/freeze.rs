@@ -80,6 +80,9 @@ fn header(contest: &Contest, draw: Option<&Draw>) -> String {
         // Writing to a string cannot fail.
         let _ = writeln!(text, "# {key}: {value}");
     }
+    if contest.accepted() != 0 {
+        let _ = writeln!(text, "# accepted_gap: {}", contest.accepted());
+    }
     if let (Some(draw), Some(secret)) = (draw, &contest.draw_secret) {
         let _ = writeln!(text, "# commitment: {}", draw.commitment());
         let _ = writeln!(text, "# secret: {secret}");
@@ -269,14 +272,17 @@ impl Sums {
         if contest.frozen_at.is_none() {
             return;
         }
+        // What an operator has accepted as gone.
+        let missing = (-contest.accepted()).max(0);
         let rake = if self.finishers == 0 {
             0
         } else {
-            self.fees * i128::from(contest.rake_bps) / 10_000
+            (self.fees - missing).max(0) * i128::from(contest.rake_bps) / 10_000
         };
-        let earned = self.fees + i128::from(contest.carry) - rake;
-        let pool = earned.max(i128::from(contest.guaranteed_pool));
-        let back = earned + i128::from(contest.guaranteed_pool) - pool;
+        let guaranteed = i128::from(contest.guaranteed_pool);
+        let there = (self.fees + i128::from(contest.carry) + guaranteed - missing).max(0) - rake;
+        let pool = (there - guaranteed).max(guaranteed).min(there);
+        let back = there - pool;
         let frozen = [
             ("fees", contest.fees.map(i128::from), self.fees),
             ("rake", contest.rake.map(i128::from), rake),
@@ -326,7 +332,7 @@ impl Sums {
         } else {
             contest.remainder == "rollover"
         };
-        let mut leftover = (0, 0);
+        let mut leftover = (contest.accepted().max(0), 0);
         for (amount, rolls) in [
             (rest, rest_rolls),
             (self.forfeited, contest.unclaimed == "rollover"),

@@ -134,4 +134,9 @@ impl Contest {
     fn is_terminal(&self) -> bool {
         matches!(self.phase.as_str(), "closed" | "cancelled")
     }
+
+    /// How many coins more than the rows allow an operator has accepted in the pool, below zero less.
+    fn accepted(&self) -> i128 {
+        self.accepted_gap.unwrap_or(0).into()
+    }
 }

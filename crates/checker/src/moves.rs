@@ -45,7 +45,7 @@ pub(crate) struct Line {
 /// The states that may follow a signup's state.
 pub(crate) fn signup_may_become(state: &str) -> &'static [&'static str] {
     match state {
-        "initialized" => &["paid", "expired"],
+        "initialized" => &["paid", "expired", "refunding"],
         "paid" => &["in_progress", "refunding"],
         "in_progress" => &["completed", "missed", "refunding"],
         "completed" => &["claiming", "forfeited", "refunding"],

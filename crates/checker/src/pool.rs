@@ -175,7 +175,8 @@ async fn explain(
                 .iter()
                 .any(|row| row.leg == *leg && row.outcome == "applied"),
             Kind::Fee(user) | Kind::Prize(user) | Kind::Refund(user) => rows.contains_key(*user),
-            Kind::Unknown => false,
+            // It is among what an operator has accepted, and has left with the sweep.
+            Kind::Unknown => contest.accepted() != 0,
         };
         findings.expect(Invariant::ZeroSum, explained, || {
             format!(

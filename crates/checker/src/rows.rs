@@ -109,7 +109,7 @@ row! {
         guarantee_return: Option<i64>, finishers: Option<i64>, weight_sum: Option<String>,
         claimable_at: Option<i64>, version: i64,
     }
-    later { fee_tiers: String, draw_secret: String, sheet_sha256: String }
+    later { fee_tiers: String, draw_secret: String, sheet_sha256: String, accepted_gap: i64 }
 }
 row! {
     /// What a viewer did until the end of the tasks, by the events that were stored.
@@ -131,6 +131,7 @@ row! {
         claim_order_id: Option<String>, payee: Option<String>, payout_position: Option<i64>,
         payout_at: Option<i64>, version: i64,
     }
+    later { moved: i64 }
 }
 row! {
     /// `sheet_line`.

@@ -315,6 +315,7 @@ pub fn all_contests(now: UnixMillis) -> Vec<Contest> {
         stops: Stops {
             since: number.is_multiple_of(3).then(|| now.plus(-5)),
             total_ms: number as i64,
+            accepted: [0, 7, -7][number % 3],
         },
         version: 1,
         created_at: now.plus(-2 * HOUR - number as i64),
@@ -360,14 +361,16 @@ pub fn all_states(now: UnixMillis) -> Vec<State> {
         for &last_try in &tries {
             let payment = Payment { payee, last_try };
             states.push(State::Claiming(fee, done, large, Coins::MAX, payment));
-            states.push(State::Refunding(fee, payment));
+            states.push(State::Refunding(fee, coins(10), payment));
+            states.push(State::Refunding(fee, coins(3), payment));
         }
         let paid = Paid {
             payee,
             receipt: receipt(99, now),
         };
         states.push(State::Shared(fee, done, one, coins(1), Some(paid)));
-        states.push(State::Refunded(fee, paid));
+        states.push(State::Refunded(fee, coins(10), paid));
+        states.push(State::Refunded(fee, coins(3), paid));
     }
     states.push(State::Claiming(fee, done, one, Coins::ZERO, Payment::DUE));
     states

@@ -230,17 +230,17 @@ async fn what_was_not_sent_reads_back_as_unknown<F: StoreFixture>(store: F) {
     );
     assert_eq!(restore(&store, &again).await, Enrolled::Existing(unknown));
     // A refund or prize likewise, also in the queue.
-    let State::Refunding(fee, _) = state(StateKind::Refunding, time) else {
+    let State::Refunding(fee, amount, _) = state(StateKind::Refunding, time) else {
         panic!("refunding")
     };
-    let mut commit = decision(&signup, State::Refunding(fee, Payment::DUE));
+    let mut commit = decision(&signup, State::Refunding(fee, amount, Payment::DUE));
     commit.wake_at = Some(time);
     let refunding = apply(&store, commit).await;
     let looked_up = Payment {
         last_try: PayTry::Unknown,
         ..Payment::DUE
     };
-    assert_eq!(refunding.state, State::Refunding(fee, looked_up));
+    assert_eq!(refunding.state, State::Refunding(fee, amount, looked_up));
     assert_eq!(store.signups().awake(9).await.expect("read"), [refunding]);
 }
 

@@ -199,6 +199,9 @@ pub enum ContestFact {
     PayoutsStopped,
     /// Payouts go on.
     PayoutsResumed,
+    /// An operator has overridden that the pool holds so many coins more than the rows allow, below zero
+    /// less.
+    GapAccepted(i64),
 }
 
 /// A change that the phase does not allow.
@@ -319,6 +322,7 @@ impl ContestFact {
             Self::CancelAsked => "cancel_asked",
             Self::PayoutsStopped => "payouts_stopped",
             Self::PayoutsResumed => "payouts_resumed",
+            Self::GapAccepted(_) => "gap_accepted",
         }
     }
 }
@@ -410,7 +414,10 @@ impl Contest {
             phase: self.phase.kind(),
             fact: fact.name(),
         };
-        if let ContestFact::PayoutsStopped | ContestFact::PayoutsResumed = fact {
+        if let ContestFact::PayoutsStopped
+        | ContestFact::PayoutsResumed
+        | ContestFact::GapAccepted(_) = fact
+        {
             return self.stopped(fact, now).ok_or(impossible);
         }
         let Self {
@@ -462,6 +469,7 @@ impl Contest {
                 let (guarantee, carry) = (returned(OwnLeg::Guarantee), returned(OwnLeg::Carry));
                 fix(&mut legs, OwnLeg::GuaranteeReturn, guarantee);
                 fix(&mut legs, OwnLeg::Rollover, carry);
+                fix(&mut legs, OwnLeg::Sweep, self.stops.excess());
                 phase
             }
             (Phase::Claimable(settlement), ContestFact::Emptied) if pending(&legs).is_none() => {

@@ -57,7 +57,7 @@ pub fn due(signup: &Signup, contest: &Contest, now: UnixMillis) -> Step {
         },
         State::Completed(_, _, share) => completed(*share, contest, now),
         State::Claiming(_, _, _, prize, _) if prize.is_zero() => Step::Decide(Fact::NothingToPay),
-        State::Claiming(.., payment) | State::Refunding(_, payment) => match payment.last_try {
+        State::Claiming(.., payment) | State::Refunding(.., payment) => match payment.last_try {
             PayTry::NotSent if contest.stops.is_stopped() => Step::Rest,
             PayTry::NotSent => Step::Pay,
             PayTry::Unknown => Step::LookUpPayment,
@@ -172,7 +172,7 @@ pub const STUCK_TRIES: u32 = 10;
 pub fn wake_at(signup: &Signup, now: UnixMillis) -> Option<UnixMillis> {
     let due = match &signup.state {
         State::Initialized(FeeTry::NotSent | FeeTry::Unknown) | State::Paid(_) => true,
-        State::Claiming(.., payment) | State::Refunding(_, payment) => {
+        State::Claiming(.., payment) | State::Refunding(.., payment) => {
             !matches!(payment.last_try, PayTry::Parked(_))
         }
         State::Initialized(FeeTry::Refused(_))

@@ -84,7 +84,11 @@ pub fn check(books: Books<'_>, now: UnixMillis) -> Vec<Violation> {
         let prizes = of(Leg::Prize(contest, user.clone()));
         let refunds = of(Leg::Refund(contest, user));
         check_signup(signup, fees, prizes, refunds, &mut found);
-        if let (State::Expired, [_, ..]) = (&signup.state, fees) {
+        // What stands under its order and came from elsewhere is nobody's to return.
+        let asked = signup.fee_content();
+        let is_theirs =
+            |fee: &&Transfer| (&fee.content.from, &fee.content.to) == (&asked.from, &asked.to);
+        if signup.state == State::Expired && fees.iter().any(is_theirs) {
             report(
                 &mut found,
                 Invariant::ZeroSum,
@@ -254,6 +258,10 @@ fn check_pool(books: Books<'_>, found: &mut Vec<Violation>) {
 
 /// Every transfer has a row or an own leg that it is the order of; what it moves is compared there.
 fn check_explained(books: Books<'_>, found: &mut Vec<Violation>) {
+    // It is among what an operator has accepted.
+    if books.contest.stops.accepted != 0 {
+        return;
+    }
     let mut explained: BTreeSet<OrderId> = OwnLeg::ALL
         .into_iter()
         .map(|leg| Leg::Own(leg, books.contest.id).order_id())

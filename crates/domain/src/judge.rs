@@ -5,7 +5,7 @@ use crate::{
     payout::{self, Achievement},
     signup::{Fact, Paid, Payee, Share, Signup},
     time::UnixMillis,
-    transfer::{Position, ProofOfAbsence, Transfer},
+    transfer::{Content, Position, ProofOfAbsence, Transfer},
 };
 
 /// A viewer's progress from `paid_at` up to `tasks_end_at`, as the task system tells it.
@@ -80,6 +80,17 @@ pub fn fee_lookup(
             .and_then(|closed| ProofOfAbsence::new(answered_at, closed))
             .map_or(Fact::FeeNotFound, Fact::FeeCannotArrive)),
     }
+}
+
+/// What it means for a signup whose fee's order is another transfer's that an operator has overridden:
+/// what came from the viewer into the pool goes back. What came from elsewhere, or went elsewhere, is
+/// nobody's to return.
+#[must_use]
+pub fn fee_override(signup: &Signup, found: &Transfer) -> Fact {
+    let fee = signup.fee_content();
+    let Content { from, to, amount } = &found.content;
+    let is_theirs = (from, to) == (&fee.from, &fee.to);
+    Fact::FeeOverridden(is_theirs.then_some((found.receipt, *amount)))
 }
 
 /// What the look-up of a prize or refund means. It may have been redirected, so either payee is

@@ -158,7 +158,8 @@ fn cancelling(contest: &Contest, presence: Presence) -> ContestStep {
     .into_iter()
     .any(|(came, back)| {
         !applied_amount(&contest.legs, came).is_zero() && !contest.legs.contains_key(&back)
-    });
+    }) || !contest.stops.excess().is_zero()
+        && !contest.legs.contains_key(&OwnLeg::Sweep);
     if to_return {
         return ContestStep::Decide(ContestFact::ReturnsFixed);
     }

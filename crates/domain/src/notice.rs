@@ -15,6 +15,8 @@ crate::terms::choice! {
         PayoutsStopped = "contest.payouts_stopped",
         /// Payouts go on.
         PayoutsResumed = "contest.payouts_resumed",
+        /// An operator has overridden that the pool holds more than the rows allow, or less.
+        GapAccepted = "contest.gap_accepted",
         /// Prizes can be claimed, or are being paid.
         Claimable = "contest.claimable",
         /// Every coin of a contest has left its pool.
@@ -50,9 +52,12 @@ pub fn notices(before: &Contest, after: &Contest) -> Vec<NoticeKind> {
         (true, false) => Some(NoticeKind::PayoutsResumed),
         _ => None,
     };
+    let accepted =
+        (before.stops.accepted != after.stops.accepted).then_some(NoticeKind::GapAccepted);
     entered
         .filter(|_| from != to)
         .into_iter()
         .chain(stopped)
+        .chain(accepted)
         .collect()
 }

@@ -97,7 +97,7 @@ pub fn booked(signup: &Signup) -> impl Iterator<Item = Booked> {
         position: receipt.position,
     });
     let payment = match &signup.state {
-        State::Shared(.., Some(paid)) | State::Refunded(_, paid) => {
+        State::Shared(.., Some(paid)) | State::Refunded(.., paid) => {
             signup.payment().map(|(leg, amount)| Booked {
                 order: leg.order_id(),
                 content: signup.payment_content(paid.payee, amount),
@@ -144,7 +144,7 @@ impl PoolRange {
 
     /// And by one row more.
     pub fn add(&mut self, row: &Signup) {
-        let fee = i128::from(row.fee.as_i64());
+        let fee = i128::from(row.fee_content().amount.as_i64());
         match &row.state {
             State::Initialized(_) => self.perhaps(fee),
             State::Expired => {}
@@ -484,11 +484,11 @@ fn payment(
     };
     let content = |payee| row.payment_content(payee, amount);
     match (&row.state, transfer) {
-        (State::Shared(.., Some(paid)) | State::Refunded(_, paid), Some(transfer)) => {
+        (State::Shared(.., Some(paid)) | State::Refunded(.., paid), Some(transfer)) => {
             let differs = transfer.content != content(paid.payee);
             differs.then(|| of(FindingClass::AmountDiffers, None))?
         }
-        (State::Shared(.., Some(paid)) | State::Refunded(_, paid), None) => {
+        (State::Shared(.., Some(paid)) | State::Refunded(.., paid), None) => {
             let again = Repair::PayAgain(leg.clone(), content(paid.payee));
             of(missing, Some(again))
         }

@@ -91,38 +91,75 @@ pub enum NotFrozen {
 }
 
 /// Fixes the numbers, if nothing can change them any more and the pool account holds exactly what
-/// the rows say: all fees, the guarantee and the carry.
+/// the rows say: all fees, the guarantee and the carry; or so many coins more, below zero less, as an
+/// operator has `accepted`. The pool is then split from the smaller of the two.
 ///
 /// # Errors
 /// [`NotFrozen`], in the order in which it is checked.
-pub fn freeze(terms: &Terms, census: &Census, held: Coins) -> Result<Frozen<Totals>, NotFrozen> {
+pub fn freeze(
+    terms: &Terms,
+    census: &Census,
+    held: Coins,
+    accepted: i64,
+) -> Result<Frozen<Totals>, NotFrozen> {
     if census.undecided > 0 {
         return Err(NotFrozen::Undecided(census.undecided));
     }
-    let low = Coins::sum([census.fees, terms.guaranteed_pool, terms.carry()])?;
-    let high = low.plus(census.refunding)?;
-    if held < low || held > high {
+    let (low, high) = books(terms, census)?;
+    let explained = i128::from(held.as_i64()) - i128::from(accepted);
+    if explained < low.as_i64().into() || explained > high.as_i64().into() {
         return Err(NotFrozen::BooksDiffer { held, low, high });
     }
-    totals(terms, census.fees, census.finishers, census.weight_sum)
-        .map(Frozen)
-        .map_err(NotFrozen::from)
+    let missing = Coins::try_from(accepted.saturating_neg().max(0))?;
+    totals(
+        terms,
+        census.fees,
+        missing,
+        census.finishers,
+        census.weight_sum,
+    )
+    .map(Frozen)
+    .map_err(NotFrozen::from)
 }
 
+/// The least and the most that the rows allow the pool to hold.
+fn books(terms: &Terms, census: &Census) -> Result<(Coins, Coins), CoinsOutOfRange> {
+    let low = Coins::sum([census.fees, terms.guaranteed_pool, terms.carry()])?;
+    Ok((low, low.plus(census.refunding)?))
+}
+
+/// How many coins more than the rows allow a pool holds at the freeze, below zero less; none while signups
+/// are undecided.
+///
+/// # Errors
+/// [`CoinsOutOfRange`] when the amounts do not fit.
+pub fn gap(terms: &Terms, census: &Census, held: Coins) -> Result<Option<i64>, CoinsOutOfRange> {
+    let (low, high) = books(terms, census)?;
+    let above = (held.as_i64() - high.as_i64()).max(0);
+    let below = (held.as_i64() - low.as_i64()).min(0);
+    Ok((census.undecided == 0).then_some(above + below))
+}
+
+/// The numbers, `missing` coins being gone that the rows say are there. They are taken from what is
+/// returned of the guarantee first, and from what is promised last.
 fn totals(
     terms: &Terms,
     fees: Coins,
+    missing: Coins,
     finishers: u64,
     weight_sum: u128,
 ) -> Result<Totals, CoinsOutOfRange> {
+    let less = |amount: Coins, by: Coins| amount.minus(by).unwrap_or(Coins::ZERO);
     let rake = if finishers == 0 {
         Coins::ZERO
     } else {
-        terms.rake_bps.of(fees)
+        terms.rake_bps.of(less(fees, missing))
     };
-    let earned = fees.plus(terms.carry())?.minus(rake)?;
-    let pool = earned.max(terms.guaranteed_pool);
-    let guarantee_return = earned.plus(terms.guaranteed_pool)?.minus(pool)?;
+    let whole = Coins::sum([fees, terms.carry(), terms.guaranteed_pool])?;
+    let there = less(whole, missing).minus(rake)?;
+    let earned = less(there, terms.guaranteed_pool);
+    let pool = earned.max(terms.guaranteed_pool).min(there);
+    let guarantee_return = there.minus(pool)?;
     Ok(Totals {
         fees,
         rake,
@@ -141,7 +178,8 @@ pub fn estimate(terms: &Terms, fees: Coins, finishers: u64) -> Advisory<(Coins, 
             .unwrap_or(Coins::ZERO)
     };
     // Without finishers yet, the pool is shown as it would be with one: less the rake.
-    let pool = totals(terms, fees, finishers.max(1), 1).map_or(Coins::ZERO, |totals| totals.pool);
+    let pool = totals(terms, fees, Coins::ZERO, finishers.max(1), 1)
+        .map_or(Coins::ZERO, |totals| totals.pool);
     Advisory((pool, part(pool)))
 }
 
@@ -269,7 +307,7 @@ pub struct Leftover {
 }
 
 /// Splits what no finisher received between platform and series. `shared` is what prizes took,
-/// `forfeited` what was not claimed.
+/// `forfeited` what was not claimed. What an operator has accepted beyond the rows goes to the platform.
 ///
 /// # Errors
 /// [`CoinsOutOfRange`] when more was shared than the pool held.
@@ -291,7 +329,7 @@ pub fn leftover(
         )
     };
     let mut leftover = Leftover {
-        sweep: Coins::ZERO,
+        sweep: contest.stops.excess(),
         rollover: Coins::ZERO,
     };
     for (amount, rolls) in [(rest, rest_rolls), (forfeited, forfeited_rolls)] {

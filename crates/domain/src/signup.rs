@@ -54,10 +54,10 @@ pub enum State {
     Forfeited(Receipt, Achievement, Weight),
     /// 未支付失效: it is proven that no fee was paid and none can arrive.
     Expired,
-    /// 退款中: the fee is on its way back.
-    Refunding(Receipt, Payment),
-    /// 已退款: the fee went back.
-    Refunded(Receipt, Paid),
+    /// 退款中: so many coins are on their way back: the fee, or what moved instead of it.
+    Refunding(Receipt, Coins, Payment),
+    /// 已退款: they went back.
+    Refunded(Receipt, Coins, Paid),
 }
 
 /// How the last try to charge the fee ended.
@@ -176,6 +176,9 @@ pub enum Fact {
     FeeNotFound,
     /// The fee was looked up and not found, and none can arrive any more.
     FeeCannotArrive(ProofOfAbsence),
+    /// An operator has overridden that another transfer stands under the fee's order: what it moved from
+    /// the viewer into the pool goes back; none where it did not.
+    FeeOverridden(Option<(Receipt, Coins)>),
     /// The task system has the task.
     TaskAssigned,
     /// Nobody knows whether the task system has the task.
@@ -259,8 +262,8 @@ impl State {
             | Self::Shared(fee, ..)
             | Self::Missed(fee, _)
             | Self::Forfeited(fee, ..)
-            | Self::Refunding(fee, _)
-            | Self::Refunded(fee, _) => Some(*fee),
+            | Self::Refunding(fee, ..)
+            | Self::Refunded(fee, ..) => Some(*fee),
         }
     }
 
@@ -303,7 +306,7 @@ impl StateKind {
     #[must_use]
     pub const fn may_become(self, next: Self) -> bool {
         match self {
-            Self::Initialized => matches!(next, Self::Paid | Self::Expired),
+            Self::Initialized => matches!(next, Self::Paid | Self::Expired | Self::Refunding),
             Self::Paid => matches!(next, Self::InProgress | Self::Refunding),
             Self::InProgress => matches!(next, Self::Completed | Self::Missed | Self::Refunding),
             Self::Completed => matches!(next, Self::Claiming | Self::Forfeited | Self::Refunding),
@@ -355,6 +358,7 @@ impl Fact {
             Self::FeeUnknown => "fee_unknown",
             Self::FeeNotFound => "fee_not_found",
             Self::FeeCannotArrive(_) => "fee_cannot_arrive",
+            Self::FeeOverridden(_) => "fee_overridden",
             Self::TaskAssigned => "task_assigned",
             Self::TaskUnanswered => "task_unanswered",
             Self::TaskMet(..) => "task_met",
@@ -405,7 +409,7 @@ impl Signup {
     pub fn recalled(mut self) -> Self {
         match &mut self.state {
             State::Initialized(last_try @ FeeTry::NotSent) => *last_try = FeeTry::Unknown,
-            State::Claiming(.., payment) | State::Refunding(_, payment)
+            State::Claiming(.., payment) | State::Refunding(.., payment)
                 if payment.last_try == PayTry::NotSent =>
             {
                 payment.last_try = PayTry::Unknown;
@@ -421,13 +425,18 @@ impl Signup {
         Leg::Fee(self.contest_id, self.user_id.clone()).order_id()
     }
 
-    /// What the fee's order moves.
+    /// What the fee's order moves: the fee, but where an operator has overridden that it moved something
+    /// else, which goes back.
     #[must_use]
     pub fn fee_content(&self) -> Content {
+        let amount = match self.state {
+            State::Refunding(_, amount, _) | State::Refunded(_, amount, _) => amount,
+            _ => self.fee,
+        };
         Content {
             from: Account::User(self.user_id.clone()),
             to: Account::Pool(self.contest_id),
-            amount: self.fee,
+            amount,
         }
     }
 
@@ -439,8 +448,8 @@ impl Signup {
             State::Claiming(_, _, _, prize, _) | State::Shared(_, _, _, prize, Some(_)) => {
                 Some((Leg::Prize(contest, user), *prize))
             }
-            State::Refunding(..) | State::Refunded(..) => {
-                Some((Leg::Refund(contest, user), self.fee))
+            State::Refunding(_, amount, _) | State::Refunded(_, amount, _) => {
+                Some((Leg::Refund(contest, user), *amount))
             }
             _ => None,
         }
@@ -450,10 +459,12 @@ impl Signup {
     #[must_use]
     pub const fn parked(&self) -> Option<Refusal> {
         match &self.state {
-            State::Claiming(.., payment) | State::Refunding(_, payment) => match payment.last_try {
-                PayTry::Parked(reason) => Some(reason),
-                PayTry::NotSent | PayTry::Unknown => None,
-            },
+            State::Claiming(.., payment) | State::Refunding(.., payment) => {
+                match payment.last_try {
+                    PayTry::Parked(reason) => Some(reason),
+                    PayTry::NotSent | PayTry::Unknown => None,
+                }
+            }
             _ => None,
         }
     }
@@ -489,17 +500,19 @@ impl Signup {
             State::Paid(fee) => match fact {
                 Fact::TaskAssigned => Some(State::InProgress(fee)),
                 Fact::TaskUnanswered => Some(State::Paid(fee)),
-                Fact::FeeReturned => Some(State::Refunding(fee, Payment::DUE)),
+                Fact::FeeReturned => Some(State::Refunding(fee, self.fee, Payment::DUE)),
                 _ => None,
             },
             State::InProgress(fee) => match fact {
                 Fact::TaskOpen => Some(State::InProgress(fee)),
                 Fact::TaskMet(done, share) => Some(State::Completed(fee, done, share)),
                 Fact::TaskMissed(quantity) => Some(State::Missed(fee, quantity)),
-                Fact::FeeReturned => Some(State::Refunding(fee, Payment::DUE)),
+                Fact::FeeReturned => Some(State::Refunding(fee, self.fee, Payment::DUE)),
                 _ => None,
             },
-            State::Completed(fee, done, share) => completed(self.id, fee, done, share, fact),
+            State::Completed(fee, done, share) => {
+                completed((self.id, self.fee), fee, done, share, fact)
+            }
             State::Claiming(fee, done, weight, prize, payment) => match fact {
                 Fact::NothingToPay if prize.is_zero() => {
                     Some(State::Shared(fee, done, weight, prize, None))
@@ -510,17 +523,19 @@ impl Signup {
                 other => paying(payment, &other)
                     .map(|payment| State::Claiming(fee, done, weight, prize, payment)),
             },
-            State::Refunding(fee, payment) => match fact {
-                Fact::PaymentApplied(paid) => Some(State::Refunded(fee, paid)),
-                other => paying(payment, &other).map(|payment| State::Refunding(fee, payment)),
+            State::Refunding(fee, amount, payment) => match fact {
+                Fact::PaymentApplied(paid) => Some(State::Refunded(fee, amount, paid)),
+                other => {
+                    paying(payment, &other).map(|payment| State::Refunding(fee, amount, payment))
+                }
             },
             State::Missed(fee, _) => match fact {
-                Fact::FeeReturned => Some(State::Refunding(fee, Payment::DUE)),
+                Fact::FeeReturned => Some(State::Refunding(fee, self.fee, Payment::DUE)),
                 _ => None,
             },
             // The funds system is the authority: a fee that is there goes back.
             State::Expired => match fact {
-                Fact::FeeApplied(fee) => Some(State::Refunding(fee, Payment::DUE)),
+                Fact::FeeApplied(fee) => Some(State::Refunding(fee, self.fee, Payment::DUE)),
                 _ => None,
             },
             State::Shared(..) | State::Forfeited(..) | State::Refunded(..) => None,
@@ -551,32 +566,41 @@ fn initialized(last: FeeTry, fact: Fact) -> Option<State> {
         },
         Fact::FeeRefused(reason) => FeeTry::Refused(reason),
         Fact::FeeApplied(receipt) => return Some(State::Paid(receipt)),
-        Fact::FeeCannotArrive(_) => return Some(State::Expired),
+        Fact::FeeCannotArrive(_) | Fact::FeeOverridden(None) => return Some(State::Expired),
+        Fact::FeeOverridden(Some((receipt, amount))) => {
+            return Some(State::Refunding(receipt, amount, Payment::DUE));
+        }
         _ => return None,
     };
     Some(State::Initialized(next))
 }
 
 fn completed(
-    id: SignupId,
-    fee: Receipt,
+    (id, fee): (SignupId, Coins),
+    receipt: Receipt,
     done: Achievement,
     share: Share,
     fact: Fact,
 ) -> Option<State> {
     match (share, fact) {
-        (Share::Provisional, Fact::TaskOpen) => Some(State::Completed(fee, done, share)),
+        (Share::Provisional, Fact::TaskOpen) => Some(State::Completed(receipt, done, share)),
         // Until settling fixes it, the score may still grow.
         (Share::Provisional, Fact::TaskMet(done, share)) => {
-            Some(State::Completed(fee, done, share))
+            Some(State::Completed(receipt, done, share))
         }
         (Share::Fixed(weight), Fact::PrizeDrawn(line, _))
             if line.finisher.signup_id == id && line.finisher.weight == weight =>
         {
-            Some(State::Claiming(fee, done, weight, line.prize, Payment::DUE))
+            Some(State::Claiming(
+                receipt,
+                done,
+                weight,
+                line.prize,
+                Payment::DUE,
+            ))
         }
-        (Share::Fixed(weight), Fact::ClaimsEnded) => Some(State::Forfeited(fee, done, weight)),
-        (_, Fact::FeeReturned) => Some(State::Refunding(fee, Payment::DUE)),
+        (Share::Fixed(weight), Fact::ClaimsEnded) => Some(State::Forfeited(receipt, done, weight)),
+        (_, Fact::FeeReturned) => Some(State::Refunding(receipt, fee, Payment::DUE)),
         _ => None,
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     contest::{Contest, ContestFact, Phase},
+    money::Coins,
     time::UnixMillis,
 };
 
@@ -13,9 +14,18 @@ pub struct Stops {
     /// For how long they were stopped while prizes could be claimed, in milliseconds, the stop that
     /// goes on not counted.
     pub total_ms: i64,
+    /// How many coins more than the rows allow the pool may hold, below zero less, because an operator
+    /// has overridden by name that it does; 0 where the books must balance.
+    pub accepted: i64,
 }
 
 impl Stops {
+    /// The coins that are in the pool beyond what the rows allow, and leave with the sweep.
+    #[must_use]
+    pub fn excess(&self) -> Coins {
+        Coins::try_from(self.accepted.max(0)).unwrap_or(Coins::ZERO)
+    }
+
     /// True while nothing may leave the pool.
     #[must_use]
     pub const fn is_stopped(&self) -> bool {
@@ -24,7 +34,7 @@ impl Stops {
 }
 
 impl Contest {
-    /// Stops payouts, or lets them go on.
+    /// Stops payouts, lets them go on, or goes by what an operator has accepted.
     pub(crate) fn stopped(self, fact: ContestFact, now: UnixMillis) -> Option<Self> {
         let stops = match (fact, self.stops.since) {
             (ContestFact::PayoutsStopped, None) if !self.phase.kind().is_terminal() => Stops {
@@ -34,7 +44,20 @@ impl Contest {
             (ContestFact::PayoutsResumed, Some(since)) => Stops {
                 since: None,
                 total_ms: self.stops.total_ms + self.kept_from_claiming(since, now),
+                ..self.stops
             },
+            // Before the freeze, or where nothing is frozen: afterwards the numbers stand.
+            (ContestFact::GapAccepted(gap), _)
+                if matches!(
+                    self.phase,
+                    Phase::Judging(_) | Phase::Cancelling(_, Some(_))
+                ) =>
+            {
+                Stops {
+                    accepted: gap,
+                    ..self.stops
+                }
+            }
             _ => return None,
         };
         Some(Self {

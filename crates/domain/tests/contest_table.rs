@@ -9,6 +9,7 @@ use domain::{
     contest::{Contest, ContestFact, Phase, PhaseError, PhaseKind, PublicPhase, Settlement},
     due::{HousePayout, house_payout},
     lifecycle::{wake_at, window},
+    money::Coins,
     order::OwnLeg,
     settlement::Leftover,
     terms::{NoWinner, Terms},
@@ -39,6 +40,8 @@ fn label(fact: &ContestFact) -> String {
         // They change no phase: see `payouts_stop_in_every_phase_that_has_something_to_pay`.
         ContestFact::PayoutsStopped => "payouts_stopped".to_owned(),
         ContestFact::PayoutsResumed => "payouts_resumed".to_owned(),
+        // Nor this: see `a_gap_is_accepted_before_anything_is_decided_by_it`.
+        ContestFact::GapAccepted(_) => "gap_accepted".to_owned(),
     }
 }
 
@@ -368,6 +371,50 @@ fn the_claim_window_is_never_shortened_by_a_late_settling() {
             assert_eq!(found, open.then_some(CLAIMS_END), "{kind:?}");
         }
     }
+}
+
+#[test]
+fn a_gap_is_accepted_before_anything_is_decided_by_it() {
+    for kind in PhaseKind::ALL {
+        for phase in phases_of(*kind) {
+            let may = matches!(phase, Phase::Judging(_) | Phase::Cancelling(_, Some(_)));
+            let before = contest(terms(), phase);
+            let accepted = before.clone().apply(ContestFact::GapAccepted(-7), NOW);
+            if !may {
+                assert_eq!(
+                    accepted.expect_err("too early or too late").fact,
+                    "gap_accepted"
+                );
+                continue;
+            }
+            let accepted = accepted.expect("accepted");
+            assert_eq!(accepted.stops.accepted, -7);
+            assert_eq!(accepted.stops.excess(), Coins::ZERO);
+            let other = accepted.clone().apply(ContestFact::GapAccepted(9), NOW);
+            assert_eq!(other.expect("another").stops.excess(), coins(9));
+            let unchanged = Contest {
+                stops: before.stops,
+                updated_at: before.updated_at,
+                ..accepted
+            };
+            assert_eq!(unchanged, before, "{kind:?}");
+        }
+    }
+}
+
+#[test]
+fn what_a_cancelled_pool_holds_too_much_leaves_with_the_sweep() {
+    let phase = Phase::Cancelling(domain::contest::CancelReason::Operator, Some(CLOSED));
+    let cancelling = contest(terms(), phase);
+    let accepted = cancelling.apply(ContestFact::GapAccepted(9), NOW);
+    let fixed = accepted
+        .expect("accepted")
+        .apply(ContestFact::ReturnsFixed, NOW);
+    let legs = fixed.expect("fixed").legs;
+    assert_eq!(
+        legs.get(&OwnLeg::Sweep).map(|leg| leg.amount),
+        Some(coins(9))
+    );
 }
 
 #[test]

@@ -363,7 +363,7 @@ fn faults_of_refunds_are_named() {
     // In a contest that goes on: there the balance gives nothing away.
     let refunded = |p: &mut Planted| {
         let (payee, receipt) = (Payee::Viewer, receipt(9));
-        p.signups[3].state = State::Refunded(receipt, Paid { payee, receipt });
+        p.signups[3].state = State::Refunded(receipt, coins(10), Paid { payee, receipt });
     };
     plant(
         claimable,
@@ -375,7 +375,7 @@ fn faults_of_refunds_are_named() {
         let (payee, receipt) = (Payee::Viewer, receipt(9));
         let content = p.signups[3].payment_content(payee, coins(10));
         p.add(p.order(Leg::Refund, 4), content);
-        p.signups[3].state = State::Refunded(receipt, Paid { payee, receipt });
+        p.signups[3].state = State::Refunded(receipt, coins(10), Paid { payee, receipt });
     };
     plant(claimable, sent, &[], "refunded, and sent");
     let unasked = |p: &mut Planted| {

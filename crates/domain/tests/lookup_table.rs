@@ -101,7 +101,7 @@ fn a_payment_is_recorded_as_it_applied_whoever_it_was_meant_for() {
             ..Payment::DUE
         };
         let claiming = State::Claiming(receipt(1), done(1), weight(2), coins(7), payment);
-        let refunding = State::Refunding(receipt(1), payment);
+        let refunding = State::Refunding(receipt(1), coins(10), payment);
         for (state, leg, amount) in [(claiming, &prize, 7), (refunding, &refund, 10)] {
             let signup = signup(state);
             assert_eq!(payment_lookup(&signup, None), Ok(Fact::PaymentNotFound));

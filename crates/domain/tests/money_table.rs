@@ -10,7 +10,7 @@ use domain::{
     money::{Coins, CoinsOutOfRange},
     order::{Leg, OwnLeg},
     settlement::{
-        Advisory, Census, Frozen, Leftover, NotFrozen, Totals, estimate, freeze, leftover,
+        Advisory, Census, Frozen, Leftover, NotFrozen, Totals, estimate, freeze, gap, leftover,
     },
     signup::{FeeTry, Payee, Share, Signup, State},
     terms::{NoWinner, Remainder, Terms, Unclaimed},
@@ -60,7 +60,7 @@ fn rake_pool_and_guarantee_return_by_hand() {
     ] {
         let held = coins(fees + guarantee + carry);
         let terms = priced(bps, guarantee, carry);
-        let frozen = freeze(&terms, &census(fees, finishers), held).expect("balanced books");
+        let frozen = freeze(&terms, &census(fees, finishers), held, 0).expect("balanced books");
         let Totals {
             rake,
             pool,
@@ -75,6 +75,58 @@ fn rake_pool_and_guarantee_return_by_hand() {
         let numbers = frozen.get();
         assert_eq!((numbers.fees, numbers.finishers), (coins(fees), finishers));
         assert_eq!(numbers.weight_sum, finishers.into());
+    }
+}
+
+/// What an operator has accepted: the pool is split from the smaller of books and balance.
+#[test]
+fn an_accepted_gap_by_hand() {
+    // rake_bps, guarantee, carry, fees, finishers, accepted; rake, pool, guarantee_return
+    for (bps, guarantee, carry, fees, finishers, accepted, wanted) in [
+        // What is too much is no part of it.
+        (500, 0, 0, 199, 3, 7, (9, 190, 0)),
+        // What is missing is not raked, and is taken from the pool ...
+        (500, 0, 0, 199, 3, -9, (9, 181, 0)),
+        (1_000, 0, 0, 200, 3, -50, (15, 135, 0)),
+        (500, 0, 5, 0, 1, -5, (0, 0, 0)),
+        // ... but from what is returned of the guarantee before what was promised ...
+        (0, 100, 0, 60, 1, -50, (0, 100, 10)),
+        (0, 100, 0, 60, 1, -60, (0, 100, 0)),
+        // ... and from that last.
+        (0, 100, 0, 60, 1, -61, (0, 99, 0)),
+        (0, 100, 0, 60, 0, -160, (0, 0, 0)),
+    ] {
+        let terms = priced(bps, guarantee, carry);
+        let census = census(fees, finishers);
+        let books = i64::try_from(fees + guarantee + carry).expect("coins");
+        let held = coins(u64::try_from(books + accepted).expect("coins"));
+        assert_eq!(gap(&terms, &census, held), Ok(Some(accepted)));
+        freeze(&terms, &census, held, 0).expect_err("the books differ");
+        freeze(&terms, &census, held, accepted + 1).expect_err("they differ otherwise");
+        let frozen = freeze(&terms, &census, held, accepted).expect("accepted");
+        let numbers = *frozen.get();
+        let found = (
+            numbers.rake.get(),
+            numbers.pool.get(),
+            numbers.guarantee_return.get(),
+        );
+        assert_eq!(found, wanted, "{bps} {guarantee} {carry} {fees} {accepted}");
+        let split = found.0 + found.1 + found.2;
+        let excess = u64::try_from(accepted.max(0)).expect("coins");
+        assert_eq!(split + excess, held.get(), "every coin goes somewhere");
+        assert_eq!(numbers.fees, coins(fees), "what was paid stays");
+    }
+    let undecided = Census {
+        undecided: 1,
+        ..census(30, 3)
+    };
+    assert_eq!(gap(&terms(), &undecided, coins(7)), Ok(None));
+    let returning = Census {
+        refunding: coins(10),
+        ..census(30, 3)
+    };
+    for (held, wanted) in [(29, -1), (30, 0), (40, 0), (41, 1)] {
+        assert_eq!(gap(&terms(), &returning, coins(held)), Ok(Some(wanted)));
     }
 }
 
@@ -94,7 +146,7 @@ fn the_freeze_refuses_what_is_undecided_unbalanced_or_too_large() {
             refunding: coins(refunding),
             ..balanced
         };
-        let found = freeze(&priced(0, 100, 7), &census, coins(held));
+        let found = freeze(&priced(0, 100, 7), &census, coins(held), 0);
         let high = coins(137 + refunding);
         let differ = NotFrozen::BooksDiffer {
             held: coins(held),
@@ -112,17 +164,17 @@ fn the_freeze_refuses_what_is_undecided_unbalanced_or_too_large() {
         ..balanced
     };
     assert_eq!(
-        freeze(&terms(), &undecided, coins(0)),
+        freeze(&terms(), &undecided, coins(0), 0),
         Err(NotFrozen::Undecided(1))
     );
     let largest = Census {
         fees: Coins::MAX,
         ..balanced
     };
-    assert!(freeze(&terms(), &largest, Coins::MAX).is_ok());
+    assert!(freeze(&terms(), &largest, Coins::MAX, 0).is_ok());
     let range = Err(NotFrozen::Range(CoinsOutOfRange));
-    assert_eq!(freeze(&priced(0, 1, 0), &largest, Coins::MAX), range);
-    assert_eq!(freeze(&priced(0, 0, 1), &largest, Coins::MAX), range);
+    assert_eq!(freeze(&priced(0, 1, 0), &largest, Coins::MAX, 0), range);
+    assert_eq!(freeze(&priced(0, 0, 1), &largest, Coins::MAX, 0), range);
 }
 
 #[test]
@@ -141,7 +193,7 @@ fn the_legs_of_the_freeze_are_its_numbers() {
             series: None,
             ..priced(rake, guarantee, 0)
         };
-        let frozen = freeze(&terms, &census(30, 3), coins(30 + guarantee)).expect("balanced");
+        let frozen = freeze(&terms, &census(30, 3), coins(30 + guarantee), 0).expect("balanced");
         let judging = contest(terms, Phase::Judging(CLOSED));
         let listing = judging.apply(ContestFact::Frozen(frozen), UnixMillis(3_200));
         let legs = listing.expect("allowed").legs;
@@ -401,6 +453,6 @@ fn a_change_of_state_is_announced_and_a_finisher_counted_once() {
 
 #[test]
 fn stores_recall_the_totals_that_were_frozen() {
-    let frozen = freeze(&terms(), &census(30, 3), coins(30)).expect("balanced books");
+    let frozen = freeze(&terms(), &census(30, 3), coins(30), 0).expect("balanced books");
     assert_eq!(Frozen::recall(*frozen.get()), frozen);
 }

@@ -166,7 +166,7 @@ proptest! {
         let terms = Terms { rake_bps: bps(rake), guaranteed_pool: coins(guaranteed), ..base };
         let census = census(fees, finishers);
         let held = fees + guaranteed + carry;
-        let frozen = freeze(&terms, &census, coins(held)).expect("balanced books");
+        let frozen = freeze(&terms, &census, coins(held), 0).expect("balanced books");
         let Totals { rake, pool, guarantee_return, .. } = *frozen.get();
         let out = rake.get() + pool.get() + guarantee_return.get();
         prop_assert_eq!(out, held);
@@ -175,7 +175,7 @@ proptest! {
         for wrong in [held.checked_sub(1), Some(held + 1)].into_iter().flatten() {
             let differ =
                 NotFrozen::BooksDiffer { held: coins(wrong), low: coins(held), high: coins(held) };
-            prop_assert_eq!(freeze(&terms, &census, coins(wrong)), Err(differ));
+            prop_assert_eq!(freeze(&terms, &census, coins(wrong), 0), Err(differ));
         }
     }
 

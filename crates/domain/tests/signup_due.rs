@@ -38,7 +38,7 @@ fn claiming(prize: u64, last_try: PayTry) -> State {
 }
 
 fn refunding(payee: Payee, last_try: PayTry) -> State {
-    State::Refunding(receipt(1), Payment { payee, last_try })
+    State::Refunding(receipt(1), coins(10), Payment { payee, last_try })
 }
 
 fn completed(share: Share) -> State {
@@ -117,7 +117,7 @@ fn check(state: &State, expected: &str) {
                 let stopped = Contest {
                     stops: Stops {
                         since: Some(UnixMillis(*now)),
-                        total_ms: 0,
+                        ..Stops::default()
                     },
                     ..contest.clone()
                 };
@@ -184,7 +184,7 @@ fn every_state_in_every_phase_has_its_step() {
         (refunding(viewer, PARKED), ".. .. ... .. ..."),
         (refunding(holding, PARKED), ".. .. ... .. ..."),
         (
-            State::Refunded(receipt(1), paid(viewer).expect("a payment")),
+            State::Refunded(receipt(1), coins(10), paid(viewer).expect("a payment")),
             ".. .. ... .. ...",
         ),
     ] {

@@ -6,6 +6,7 @@ mod common;
 use common::signups::{all_samples, fact_label, facts, fee, label, signup, two};
 use common::{coins, contest_id, done, weight};
 use domain::{
+    order::Leg,
     signup::{Fact, FeeTry, PayTry, Payee, Payment, Signup, State, StateKind, TransitionError},
     transfer::Refusal,
 };
@@ -25,6 +26,8 @@ const ALLOWED: &[(&str, &[(&str, &str)])] = &[
             ("fee_unknown", "initialized unknown"),
             ("fee_not_found", "initialized refused"),
             ("fee_cannot_arrive", "expired"),
+            ("fee_overridden moved", "refunding viewer not_sent"),
+            ("fee_overridden nothing", "expired"),
         ],
     ),
     (
@@ -114,6 +117,8 @@ const UNREFUSED: &[(&str, &str)] = &[
     ("fee_unknown", "initialized unknown"),
     ("fee_not_found", "initialized not_sent"),
     ("fee_cannot_arrive", "expired"),
+    ("fee_overridden moved", "refunding viewer not_sent"),
+    ("fee_overridden nothing", "expired"),
 ];
 
 /// The allowed moves of a payment that is under way, the same for prizes and refunds: payee, last
@@ -261,14 +266,14 @@ fn every_pair_of_state_and_fact_has_its_outcome() {
         "each fact has a label of its own"
     );
     let names: BTreeSet<_> = facts.iter().map(Fact::name).collect();
-    assert_eq!(names.len(), 23, "each fact has a sample");
+    assert_eq!(names.len(), 24, "each fact has a sample");
     let mut moves = BTreeSet::new();
     for state in &states {
         for fact in &facts {
             check(state, fact, &mut moves);
         }
     }
-    assert_eq!((states.len(), facts.len()), (36, 31));
+    assert_eq!((states.len(), facts.len()), (36, 33));
     assert_forward_only(&moves);
 }
 
@@ -276,7 +281,7 @@ fn every_pair_of_state_and_fact_has_its_outcome() {
 const FOLLOWS: &[(StateKind, &[StateKind])] = &[
     (
         StateKind::Initialized,
-        &[StateKind::Paid, StateKind::Expired],
+        &[StateKind::Paid, StateKind::Expired, StateKind::Refunding],
     ),
     (
         StateKind::Paid,
@@ -342,15 +347,32 @@ fn the_last_refusal_is_the_one_that_stands() {
             payee: *payee,
             last_try,
         };
-        let refund = signup(State::Refunding(fee(), payment))
+        let refund = signup(State::Refunding(fee(), coins(10), payment))
             .apply(Fact::PaymentRefused(other))
             .expect("an allowed fact");
         let parked = Payment {
             payee: *payee,
             last_try: PayTry::Parked(other),
         };
-        assert_eq!(refund.state, State::Refunding(fee(), parked));
+        assert_eq!(refund.state, State::Refunding(fee(), coins(10), parked));
     }
+}
+
+#[test]
+fn what_really_moved_goes_back_and_nothing_else() {
+    let moved = Fact::FeeOverridden(Some((fee(), coins(4))));
+    let blocked = signup(State::Initialized(FeeTry::Unknown));
+    let refunding = blocked.apply(moved).expect("an allowed fact");
+    let refund = Leg::Refund(refunding.contest_id, refunding.user_id.clone());
+    assert_eq!(refunding.payment(), Some((refund, coins(4))));
+    assert_eq!(refunding.fee_content().amount, coins(4));
+    assert_eq!(refunding.fee, coins(10), "what was asked for stays");
+    let returned = signup(State::Paid(fee()));
+    let returned = returned.apply(Fact::FeeReturned).expect("an allowed fact");
+    assert_eq!(
+        returned.payment().map(|(_, amount)| amount),
+        Some(coins(10))
+    );
 }
 
 // hazard: A2

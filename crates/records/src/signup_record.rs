@@ -2,6 +2,7 @@
 
 use crate::record::{Context, column};
 use domain::{
+    money::Coins,
     order::Leg,
     payout::{Achievement, Weight},
     signup::{FeeTry, Paid, PayTry, Payee, Payment, Share, Signup, State, StateKind},
@@ -30,6 +31,7 @@ pub struct SignupRecord {
     pub met_at: Option<i64>,
     pub weight: Option<i64>,
     pub prize: Option<i64>,
+    pub moved: Option<i64>,
     pub claim_order_id: Option<String>,
     pub payee: Option<String>,
     pub payout_position: Option<i64>,
@@ -80,10 +82,13 @@ impl From<&Signup> for SignupRecord {
             record.met_at = Some(done.met_at.0);
         }
         record.weight = state.weight().map(|weight| column(weight.get()));
-        record.prize = state.prize().map(domain::money::Coins::as_i64);
+        record.prize = state.prize().map(Coins::as_i64);
         if record.prize.is_some() {
             let leg = Leg::Prize(*contest_id, user_id.clone());
             record.claim_order_id = Some(leg.order_id().to_string());
+        }
+        if let State::Refunding(_, amount, _) | State::Refunded(_, amount, _) = state {
+            record.moved = (amount != fee).then_some(amount.as_i64());
         }
         record.write_tries(state);
         record
@@ -93,7 +98,7 @@ impl From<&Signup> for SignupRecord {
 impl SignupRecord {
     /// The columns, for SELECT and INSERT.
     pub const COLUMNS: &'static str = "contest_id, signup_id, user_id, fee, fee_order_id, state, last_try, \
-         refusal, tries, fee_position, paid_at, quantity, met_at, weight, prize, claim_order_id, payee, \
+         refusal, tries, fee_position, paid_at, quantity, met_at, weight, prize, moved, claim_order_id, payee, \
          payout_position, payout_at, version, created_at, updated_at";
 
     fn write_tries(&mut self, state: &State) {
@@ -102,14 +107,14 @@ impl SignupRecord {
                 FeeTry::NotSent | FeeTry::Unknown => (UNKNOWN, None),
                 FeeTry::Refused(reason) => (REFUSED, Some(*reason)),
             }),
-            State::Claiming(.., payment) | State::Refunding(_, payment) => {
+            State::Claiming(.., payment) | State::Refunding(.., payment) => {
                 self.payee = Some(payment.payee.name().to_owned());
                 self.write_try(match payment.last_try {
                     PayTry::NotSent | PayTry::Unknown => (UNKNOWN, None),
                     PayTry::Parked(reason) => (PARKED, Some(reason)),
                 });
             }
-            State::Shared(.., Some(paid)) | State::Refunded(_, paid) => {
+            State::Shared(.., Some(paid)) | State::Refunded(.., paid) => {
                 self.payee = Some(paid.payee.name().to_owned());
                 self.payout_position = Some(column(paid.receipt.position.0));
                 self.payout_at = Some(paid.receipt.applied_at.0);
@@ -214,9 +219,19 @@ impl SignupRecord {
                 State::Forfeited(fee()?, self.parse_achievement()?, self.parse_weight()?)
             }
             StateKind::Expired => State::Expired,
-            StateKind::Refunding => State::Refunding(fee()?, self.parse_payment()?),
-            StateKind::Refunded => State::Refunded(fee()?, self.parse_paid()?),
+            StateKind::Refunding => {
+                State::Refunding(fee()?, self.parse_returned()?, self.parse_payment()?)
+            }
+            StateKind::Refunded => {
+                State::Refunded(fee()?, self.parse_returned()?, self.parse_paid()?)
+            }
         })
+    }
+
+    /// What goes back: the fee, where nothing else is said.
+    fn parse_returned(&self) -> Result<Coins, StoreError> {
+        self.context()
+            .coins("moved", self.moved.unwrap_or(self.fee))
     }
 
     fn parse_fee_try(&self) -> Result<FeeTry, StoreError> {

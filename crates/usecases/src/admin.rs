@@ -203,7 +203,7 @@ impl Contests {
         let Some(signup) = self.ports.signups.get(id).await? else {
             return Ok(ParkedOutcome::NoSignup);
         };
-        let (State::Claiming(.., payment) | State::Refunding(_, payment)) = &signup.state else {
+        let (State::Claiming(.., payment) | State::Refunding(.., payment)) = &signup.state else {
             return Ok(ParkedOutcome::NotParked);
         };
         if !matches!(payment.last_try, PayTry::Parked(_)) {

@@ -16,6 +16,7 @@ mod hold;
 pub mod mend;
 mod notify;
 mod orphans;
+pub mod overrides;
 mod pace;
 mod passes;
 mod payments;

@@ -83,7 +83,7 @@ impl Contests {
 
     /// Sends the prize or the refund.
     pub(crate) async fn pay(&self, signup: &Signup) -> Option<Fact> {
-        let (State::Claiming(.., payment) | State::Refunding(_, payment)) = &signup.state else {
+        let (State::Claiming(.., payment) | State::Refunding(.., payment)) = &signup.state else {
             return None;
         };
         let (leg, amount) = signup.payment()?;
@@ -132,7 +132,8 @@ impl Contests {
 
     async fn raise_conflict(&self, signup: &Signup, conflict: &Conflict) {
         let subject = conflict.0.order_id.to_string();
-        self.raise(
+        self.raise_about(
+            Some(&signup.user_id),
             FindingClass::AmountDiffers,
             signup.contest_id,
             subject,

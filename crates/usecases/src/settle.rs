@@ -447,7 +447,7 @@ impl Contests {
         let balance = within(self.ports.funds.balance(&account)).await?;
         let held =
             coins(&balance).ok_or_else(|| Failure::Books(format!("{account} is below zero")))?;
-        match freeze(&contest.terms, &census, held) {
+        match freeze(&contest.terms, &census, held, contest.stops.accepted) {
             Ok(totals) => {
                 failpoint::pass(Failpoint::BooksBalanced);
                 self.withdraw_orphans(contest.id).await?;

@@ -160,6 +160,10 @@ fn header(contest: &Contest) -> String {
     if let Some(closed) = contest.phase.credits_closed() {
         let _ = writeln!(text, "# position: {}", closed.position.0);
     }
+    // Where the books do not balance because an operator has said so, the sheet says by how much.
+    if contest.stops.accepted != 0 {
+        let _ = writeln!(text, "# accepted_gap: {}", contest.stops.accepted);
+    }
     if let Some(secret) = contest.secret {
         let _ = writeln!(text, "# commitment: {}", secret.commitment());
         let _ = writeln!(text, "# secret: {}", secret.reveal());

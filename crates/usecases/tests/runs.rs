@@ -476,7 +476,7 @@ async fn the_watch_repairs_no_more_in_an_hour_than_a_run_may() {
 async fn a_repair_without_an_answer_is_not_said_to_have_failed_and_its_coins_are_spent() {
     let game = played().await;
     game.forget(game.prize(2));
-    game.funds.lose_answers();
+    game.funds.lose_answers(true);
     let process = process(&game, settings());
     let one = run(&process, Scope::one(game.contest), false).await;
     assert_eq!(one.totals.repaired, 0);
@@ -513,7 +513,7 @@ async fn a_redirected_payment_that_nobody_recorded_is_its_rows() {
         .await
         .expect("a store");
     let id = row.expect("the row").id;
-    funds.lose_answers();
+    funds.lose_answers(true);
     process.redirect_parked(id).await.expect("an answer");
     assert_eq!(world.state(contest, "ann"), StateKind::Claiming);
     let asked = run(&process, Scope::one(contest), true).await;

@@ -185,7 +185,9 @@ impl ContestRepository for MemoryStore {
                     census.fees = plus(id, census.fees, signup.fee)?;
                 }
                 State::Missed(..) => census.fees = plus(id, census.fees, signup.fee)?,
-                State::Refunding(..) => census.refunding = plus(id, census.refunding, signup.fee)?,
+                State::Refunding(_, amount, _) => {
+                    census.refunding = plus(id, census.refunding, *amount)?;
+                }
                 State::Claiming(..)
                 | State::Shared(..)
                 | State::Forfeited(..)

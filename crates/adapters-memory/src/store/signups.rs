@@ -256,7 +256,7 @@ impl Tables {
 
 fn is_parked(signup: &Signup) -> bool {
     match &signup.state {
-        State::Claiming(.., payment) | State::Refunding(_, payment) => {
+        State::Claiming(.., payment) | State::Refunding(.., payment) => {
             matches!(payment.last_try, PayTry::Parked(_))
         }
         _ => false,

@@ -309,6 +309,6 @@ fn unparked(outcome: ParkedOutcome) -> Result<Json<SignupView>, Problem> {
 }
 
 /// A contest as it stands now.
-fn as_now(app: &App, contest: &Contest) -> Json<ContestView> {
+pub(super) fn as_now(app: &App, contest: &Contest) -> Json<ContestView> {
     Json(ContestView::new(contest, app.contests.ports().clock.now()))
 }

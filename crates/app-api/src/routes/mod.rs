@@ -49,6 +49,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(reconcile::finding))
         .routes(routes!(reconcile::resolve))
         .routes(routes!(reconcile::repair))
+        .routes(routes!(reconcile::override_freeze))
         .routes(routes!(admin::parked))
         .routes(routes!(admin::retry))
         .routes(routes!(admin::redirect))

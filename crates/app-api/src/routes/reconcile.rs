@@ -1,23 +1,26 @@
 //! What operators call about the reconciliation: runs, findings, and what is decided about these.
 
-use super::{PageQuery, cursor, filter, no_contest, page_size};
+use super::{PageQuery, admin::as_now, cursor, filter, no_contest, page_size};
 use crate::{
     auth::{Operator, Role},
     extract::{Body, Id, NoBody, OptionalBody, Query},
     openapi::vocabulary,
     problem::{Code, FaultCode, Problem},
     state::App,
-    wire::{FindingDetail, FindingView, Items, NewResolution, NewRun, RunDetail, RunView},
+    wire::{
+        FindingDetail, FindingView, Items, NewOverride, NewResolution, NewRun, OverrideView,
+        RunDetail, RunView,
+    },
 };
 use axum::{Json, extract::State, http::StatusCode};
-use domain::ids::{FindingId, RunId};
+use domain::ids::{ContestId, FindingId, RunId};
 use ports::{
     findings::{Finding, FindingFilter, Resolution, Resolved},
     reconciliations::Run,
 };
 use serde::Deserialize;
 use std::time::Duration;
-use usecases::{runs::Asked, verdict::Repaired};
+use usecases::{overrides::Overridden, runs::Asked, verdict::Repaired};
 use utoipa::IntoParams;
 use uuid::Uuid;
 
@@ -246,6 +249,56 @@ pub(crate) async fn resolve(
         Resolved::Yes(finding) => Ok(Json(FindingView::from(&finding))),
         Resolved::Before(finding) => Err(settled_before(&finding)),
         Resolved::Missing => Err(no_finding()),
+    }
+}
+
+/// Override the freeze
+///
+/// For a contest whose books do not balance, or with signups that nothing can decide: the findings named are
+/// resolved with the reason, the signups that they block are decided (what really moved goes back), and,
+/// where a finding says that the pool differs, the contest is settled from the smaller of books and
+/// balance; what is too much leaves with the sweep. A repeat after it fails with `already_settled`.
+#[utoipa::path(
+    post,
+    path = "/v1/admin/contests/{id}/override",
+    tag = "operations",
+    operation_id = "override_freeze",
+    params(("id" = vocabulary::ContestId, Path, description = "The contest")),
+    request_body = NewOverride,
+    responses((status = 200, body = OverrideView, description = "What was decided")),
+    extensions(("x-role" = json!([Role::Operator])), ("x-problems" = json!([Code::NotOverridable, Code::AlreadySettled])))
+)]
+pub(crate) async fn override_freeze(
+    State(app): State<App>,
+    Operator(by): Operator,
+    Id(id): Id<ContestId>,
+    Body(body): Body<NewOverride>,
+) -> Result<Json<OverrideView>, Problem> {
+    let (named, note) = body.parse()?;
+    let resolution = Resolution { by, note };
+    let asked = named.clone();
+    match app
+        .run(|contests| async move { contests.override_freeze(id, &named, &resolution).await })
+        .await?
+    {
+        Overridden::Yes(accepted) => {
+            let Json(contest) = as_now(&app, &accepted.contest);
+            Ok(Json(OverrideView::new(&accepted, contest)))
+        }
+        Overridden::NoContest => Err(no_contest()),
+        Overridden::NotSettling(phase) => Err(Problem::new(
+            Code::NotOverridable,
+            format!("the contest is {}", phase.name()),
+        )),
+        Overridden::NoFinding(finding) => {
+            let index = asked.iter().position(|one| *one == finding);
+            Err(Problem::fault(
+                format!("/finding_ids/{}", index.unwrap_or_default()),
+                FaultCode::UnknownValue,
+                "must be a finding of this contest",
+            ))
+        }
+        Overridden::Settled(finding) => Err(settled_before(&finding)),
     }
 }
 

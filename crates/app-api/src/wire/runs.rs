@@ -1,19 +1,25 @@
 //! Runs of the reconciliation and repairs on the wire.
 
-use super::{FindingView, rfc3339, text::is_note};
+use super::{ContestView, FindingView, SignupView, rfc3339, text::is_note};
 use crate::{
     extract::parse_id,
     openapi::vocabulary,
     problem::{FaultCode, Problem},
 };
+use domain::ids::FindingId;
 use ports::{
     findings::{Finding, NOTE_MAX},
     reconciliations::{LoggedRepair, Run, Scope, Totals},
     store::Page,
 };
 use serde::{Deserialize, Serialize};
+use usecases::overrides::{Accepted, FINDINGS_MAX};
 use utoipa::ToSchema;
 use uuid::Uuid;
+
+/// What a note must be.
+const NOTE_RULE: &str =
+    "must be 1 to 1000 characters, one of them visible, without control characters but line breaks";
 
 /// What is to be reconciled.
 #[derive(Deserialize, ToSchema)]
@@ -55,12 +61,71 @@ impl NewResolution {
         if is_note(&self.note, NOTE_MAX) {
             return Ok(self.note);
         }
-        Err(Problem::fault(
-            "/note",
-            FaultCode::OutOfRange,
-            "must be 1 to 1000 characters, one of them visible, without control characters but line \
-             breaks",
-        ))
+        Err(Problem::fault("/note", FaultCode::OutOfRange, NOTE_RULE))
+    }
+}
+
+/// What is overridden, and why.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = NewOverride)]
+pub(crate) struct NewOverride {
+    /// The open findings of the contest that are overridden.
+    #[schema(value_type = Vec<vocabulary::FindingId>, min_items = 1, max_items = 1_000)]
+    finding_ids: Vec<String>,
+    /// Why, for whoever looks later.
+    #[schema(value_type = vocabulary::Note)]
+    reason: String,
+}
+
+impl NewOverride {
+    /// The findings and the reason.
+    pub(crate) fn parse(self) -> Result<(Vec<Uuid>, String), Problem> {
+        if !(1..=FINDINGS_MAX).contains(&self.finding_ids.len()) {
+            return Err(Problem::fault(
+                "/finding_ids",
+                FaultCode::OutOfRange,
+                format!("must be 1 to {FINDINGS_MAX} findings"),
+            ));
+        }
+        let mut ids = Vec::with_capacity(self.finding_ids.len());
+        for (index, text) in self.finding_ids.iter().enumerate() {
+            let id: FindingId = parse_id(text).map_err(|error| {
+                let place = format!("/finding_ids/{index}");
+                Problem::fault(place, FaultCode::InvalidId, error.to_string())
+            })?;
+            ids.push(id.0);
+        }
+        if !is_note(&self.reason, NOTE_MAX) {
+            return Err(Problem::fault("/reason", FaultCode::OutOfRange, NOTE_RULE));
+        }
+        Ok((ids, self.reason))
+    }
+}
+
+/// What an override decided.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Override)]
+pub(crate) struct OverrideView {
+    contest: ContestView,
+    /// How many coins more than the rows allow the pool may hold, below zero less: what is missing is
+    /// taken from the pool that is split, what is too much leaves with the sweep. 0 where the books
+    /// balance, or where that is not decided yet.
+    accepted_gap: i64,
+    /// The signups that were blocked and are decided now.
+    signups: Vec<SignupView>,
+    /// The findings, resolved.
+    findings: Vec<FindingView>,
+}
+
+impl OverrideView {
+    pub(crate) fn new(accepted: &Accepted, contest: ContestView) -> Self {
+        Self {
+            contest,
+            accepted_gap: accepted.contest.stops.accepted,
+            signups: accepted.signups.iter().map(SignupView::new).collect(),
+            findings: accepted.findings.iter().map(FindingView::from).collect(),
+        }
     }
 }
 

@@ -246,3 +246,90 @@ async fn an_operator_reconciles_looks_repairs_and_resolves() {
         assert_eq!(answer.status, status, "{method} {path}: {}", answer.text);
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_overrides_the_freeze_of_a_contest_whose_books_differ() {
+    let bed = Bed::new().await;
+    let node = bed.node();
+    let operator = node.token("olga", "operator");
+    let contest = node.contest(&operator, 3);
+    let post = |path: &str, body| node.call("POST", path, &operator, Some(body));
+    for name in ["ann", "bob"] {
+        node.sign_up(&operator, &contest, name);
+    }
+    let event = json!([{
+        "event_id": "chest-of-bob", "user_id": "bob", "room_id": "r", "kind": "open_chest",
+        "quantity": 1,
+        "occurred_at": node.call("GET", &format!("/v1/contests/{contest}"), &operator, None).json()["signup_closes_at"],
+    }]);
+    let service = node.token("game", "service");
+    let told = node.call("POST", "/v1/task-events", &service, Some(event));
+    assert_eq!(told.json()["accepted"], 1, "{}", told.text);
+    // Somebody has changed a row: it says that two coins more came in than did.
+    let wrong = "UPDATE signup SET fee = 12, version = version + 1 WHERE user_id = 'ann'";
+    bed.store.change(wrong).await.expect("a change");
+    let named = format!("/v1/admin/contests/{contest}/override");
+    let nobody = "00000000-0000-7000-8000-000000000000";
+    let early = post(&named, json!({ "finding_ids": [nobody], "reason": "x" }));
+    assert_eq!(
+        (early.status, &early.json()["code"]),
+        (409, &json!("not_overridable"))
+    );
+    let settle = format!("/v1/admin/contests/{contest}/settle");
+    let bound = std::time::Instant::now() + server::BOUND;
+    let open = format!("/v1/admin/findings?status=open&contest_id={contest}");
+    let finding = loop {
+        post(&settle, json!({}));
+        let open = node.call("GET", &open, &operator, None).json();
+        if let Some(finding) = open["items"].as_array().and_then(|items| items.first()) {
+            break finding.clone();
+        }
+        assert!(std::time::Instant::now() < bound, "the books agree");
+    };
+    assert_eq!(finding["class"], "POOL_DIFFERS");
+    let id = &finding["finding_id"];
+    for (body, pointer) in [
+        (json!({ "finding_ids": [], "reason": "x" }), "/finding_ids"),
+        (
+            json!({ "finding_ids": [id, "x"], "reason": "x" }),
+            "/finding_ids/1",
+        ),
+        (
+            json!({ "finding_ids": [id, nobody], "reason": "x" }),
+            "/finding_ids/1",
+        ),
+        (json!({ "finding_ids": [id], "reason": " " }), "/reason"),
+        (json!({ "finding_ids": [id] }), "/reason"),
+    ] {
+        let refused = post(&named, body);
+        assert_eq!(refused.status, 422, "{}", refused.text);
+        assert_eq!(
+            refused.json()["errors"][0]["pointer"],
+            pointer,
+            "{}",
+            refused.text
+        );
+    }
+    let reason = json!({ "finding_ids": [id], "reason": "the row of ann was changed by hand" });
+    let said = post(&named, reason.clone());
+    assert_eq!(said.status, 200, "{}", said.text);
+    assert_eq!(said.json()["accepted_gap"], -2);
+    assert_eq!(said.json()["findings"][0]["resolved_by"], "olga");
+    let again = post(&named, reason);
+    assert_eq!(
+        (again.status, &again.json()["code"]),
+        (409, &json!("already_settled"))
+    );
+    assert_eq!(post(&settle, json!({})).json()["phase"], "claimable");
+    // Of the 22 coins that the rows say are there, 20 are, and are bob's.
+    let settlement = format!("/v1/contests/{contest}/settlement");
+    let settlement = node.call("GET", &settlement, &operator, None).json();
+    assert_eq!(settlement["pool"], 20, "{settlement}");
+    let missing = node.call(
+        "POST",
+        &format!("/v1/admin/contests/{nobody}/override"),
+        &operator,
+        Some(json!({ "finding_ids": [id], "reason": "x" })),
+    );
+    assert_eq!(missing.status, 404);
+}

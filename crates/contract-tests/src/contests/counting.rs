@@ -59,7 +59,8 @@ fn model_census(signups: &[Signup]) -> Census {
             .filter(|signup| kinds.contains(&signup.state.kind()))
             .collect()
     };
-    let fees = |signups: &[&Signup]| Coins::sum(signups.iter().map(|s| s.fee)).expect("a sum");
+    let moved = |signup: &&Signup| signup.fee_content().amount;
+    let fees = |signups: &[&Signup]| Coins::sum(signups.iter().map(moved)).expect("a sum");
     let completed = of(&[StateKind::Completed]);
     let weights: Vec<u128> = completed
         .iter()

@@ -236,7 +236,7 @@ async fn a_viewers_signups_come_newest_first<F: StoreFixture>(store: F) {
 fn is_parked(state: &State) -> bool {
     matches!(
         state,
-        State::Claiming(.., payment) | State::Refunding(_, payment)
+        State::Claiming(.., payment) | State::Refunding(.., payment)
             if matches!(payment.last_try, PayTry::Parked(_))
     )
 }
@@ -275,12 +275,12 @@ async fn parked_payments_are_listed_until_they_are_not<F: StoreFixture>(store: F
                     };
                     State::Claiming(fee, done, weight, prize, payment)
                 }
-                State::Refunding(fee, payment) => {
+                State::Refunding(fee, amount, payment) => {
                     let payment = Payment {
                         last_try: PayTry::Unknown,
                         ..payment
                     };
-                    State::Refunding(fee, payment)
+                    State::Refunding(fee, amount, payment)
                 }
                 other => other,
             };

@@ -246,7 +246,7 @@ impl Quiz {
                 }
                 ContestStep::Freeze => {
                     let held = self.bank.held(&self.contest.pool_account());
-                    let frozen = settlement::freeze(&self.contest.terms, &self.census()?, held);
+                    let frozen = settlement::freeze(&self.contest.terms, &self.census()?, held, 0);
                     ContestFact::Frozen(frozen?)
                 }
                 ContestStep::WriteSheet => self.write_sheet()?,

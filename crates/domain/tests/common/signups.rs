@@ -86,11 +86,11 @@ pub(crate) fn samples(kind: StateKind) -> Vec<State> {
         StateKind::Expired => vec![State::Expired],
         StateKind::Refunding => payments()
             .into_iter()
-            .map(|payment| State::Refunding(fee(), payment))
+            .map(|payment| State::Refunding(fee(), coins(10), payment))
             .collect(),
         StateKind::Refunded => Payee::ALL
             .iter()
-            .map(|payee| State::Refunded(fee(), paid(*payee)))
+            .map(|payee| State::Refunded(fee(), coins(10), paid(*payee)))
             .collect(),
     }
 }
@@ -127,8 +127,8 @@ pub(crate) fn label(state: &State) -> String {
                 to.map_or("none", |paid| paid.payee.name())
             )
         }
-        State::Refunding(_, pay) => format!("{name} {}", payment(pay)),
-        State::Refunded(_, paid) => format!("{name} {}", paid.payee.name()),
+        State::Refunding(.., pay) => format!("{name} {}", payment(pay)),
+        State::Refunded(.., paid) => format!("{name} {}", paid.payee.name()),
     }
 }
 
@@ -157,6 +157,9 @@ pub(crate) fn fact_label(fact: &Fact) -> String {
         | Fact::PaymentNotFound
         | Fact::RetryAsked
         | Fact::RedirectAsked => name.to_owned(),
+        Fact::FeeOverridden(moved) => {
+            format!("{name} {}", moved.map_or("nothing", |_| "moved"))
+        }
         Fact::TaskMet(done, Share::Provisional) => format!("{name} {} provisional", done.quantity),
         Fact::TaskMet(done, Share::Fixed(_)) => format!("{name} {} fixed", done.quantity),
         Fact::PrizeDrawn(line, who) => {
@@ -185,6 +188,8 @@ pub(crate) fn facts() -> Vec<Fact> {
         Fact::FeeUnknown,
         Fact::FeeNotFound,
         Fact::FeeCannotArrive(absence()),
+        Fact::FeeOverridden(Some((fee(), coins(10)))),
+        Fact::FeeOverridden(None),
         Fact::TaskAssigned,
         Fact::TaskUnanswered,
         Fact::TaskMet(done(3), Share::Provisional),

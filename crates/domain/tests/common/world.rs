@@ -216,7 +216,7 @@ impl World {
     fn pay(&mut self, signup: &Signup) -> Fact {
         let (leg, amount) = signup.payment().expect("a payment");
         let payee = match &signup.state {
-            State::Claiming(.., payment) | State::Refunding(_, payment) => payment.payee,
+            State::Claiming(.., payment) | State::Refunding(.., payment) => payment.payee,
             _ => Payee::Viewer,
         };
         match self.call(&leg, signup.payment_content(payee, amount)) {
@@ -362,7 +362,7 @@ impl World {
             }
             ContestStep::Freeze => {
                 let terms = &self.contest.terms;
-                let frozen = settlement::freeze(terms, &self.census(), self.held());
+                let frozen = settlement::freeze(terms, &self.census(), self.held(), 0);
                 self.apply(ContestFact::Frozen(frozen.expect("balanced books")));
             }
             ContestStep::WriteSheet => self.write_sheet(),

@@ -61,9 +61,9 @@ impl Tampered {
         self.stays_open.store(stays, Ordering::SeqCst);
     }
 
-    /// From now on transfers arrive, and nobody hears of it.
-    pub fn lose_answers(&self) {
-        self.is_silent.store(true, Ordering::SeqCst);
+    /// From now on transfers arrive, and nobody hears of it; or everybody does again.
+    pub fn lose_answers(&self, is_silent: bool) {
+        self.is_silent.store(is_silent, Ordering::SeqCst);
     }
 
     /// What the log says that a pool holds.
