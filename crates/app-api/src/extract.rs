@@ -105,7 +105,7 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 }
 
 /// The fields that are lists.
-const LISTS: &[&str] = &["/fee_tiers"];
+const LISTS: &[&str] = &["/fee_tiers", "/finding_ids"];
 
 fn misplaced_list(value: &serde_json::Value) -> Option<String> {
     use serde_json::Value;

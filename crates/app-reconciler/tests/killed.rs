@@ -3,7 +3,7 @@
 //!
 //! A point is passed once, twice, … until the contest is over before the reconciler gets there, so no
 //! write of the whole settling is left out. By default the points are those around the store's commits
-//! and around calls of the funds system, at every eighth of their passes; with `GUAFEN_KILLED=all` every
+//! and around calls of the funds system, at every eighth of their passes; with `GUAFEN_TEST_KILLED=all` every
 //! pass of every point of the code.
 
 #![allow(clippy::expect_used, reason = "these are tests")]
@@ -131,7 +131,7 @@ async fn look(bed: &Bed, node: &usecases::Contests, id: ContestId) -> Settled {
 }
 
 fn is_all() -> bool {
-    std::env::var("GUAFEN_KILLED").is_ok_and(|asked| asked == "all")
+    std::env::var("GUAFEN_TEST_KILLED").is_ok_and(|asked| asked == "all")
 }
 
 fn points() -> Vec<Failpoint> {

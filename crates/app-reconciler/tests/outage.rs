@@ -1,7 +1,7 @@
 //! The funds system goes away in the middle of signups, settling and payouts, and comes back: everything
 //! ends by itself, and nobody is met by a herd.
 //!
-//! `GUAFEN_OUTAGE_SECONDS` says for how long (default 12; the proof takes 300).
+//! `GUAFEN_TEST_OUTAGE_S` says for how long (default 12; the proof takes 300).
 
 #![allow(clippy::expect_used, reason = "these are tests")]
 
@@ -44,7 +44,7 @@ const LATE: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn outage() -> Duration {
-    let asked = std::env::var("GUAFEN_OUTAGE_SECONDS");
+    let asked = std::env::var("GUAFEN_TEST_OUTAGE_S");
     let seconds = asked.map_or(12, |text| text.parse().expect("a number of seconds"));
     Duration::from_secs(seconds)
 }

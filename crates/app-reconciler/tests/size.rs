@@ -1,7 +1,7 @@
 //! What a comparison of a large contest costs: the memory of the real program, and its time beside
 //! reading both tables once, in order.
 //!
-//! `GUAFEN_SIZE_SIGNUPS` says how large (default 20,000; with 1,000,000, use a release build). Memory is
+//! `GUAFEN_TEST_SIGNUPS` says how large (default 20,000; with 1,000,000, use a release build). Memory is
 //! asserted; time is told.
 
 #![allow(clippy::expect_used, reason = "these are tests")]
@@ -28,7 +28,7 @@ const CHUNK: usize = 5_000;
 const ROUNDS: usize = 3;
 
 fn signups() -> usize {
-    let asked = std::env::var("GUAFEN_SIZE_SIGNUPS");
+    let asked = std::env::var("GUAFEN_TEST_SIGNUPS");
     asked.map_or(20_000, |number| number.parse().expect("a number"))
 }
 

@@ -30,7 +30,12 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use usecases::{Contests, mend::Reconciling, reconcile::Bounds, runs::Asked};
+use usecases::{
+    Contests,
+    mend::{Limits, Reconciling},
+    reconcile::Bounds,
+    runs::Asked,
+};
 
 /// Viewers that sign up at once.
 const AT_ONCE: usize = 64;
@@ -339,7 +344,12 @@ impl Played {
 
     /// Runs the reconciliation over everything; what it came to.
     async fn reconcile(&self, is_dry: bool) -> Run {
+        self.reconcile_within(is_dry, Limits::default()).await
+    }
+
+    async fn reconcile_within(&self, is_dry: bool, limits: Limits) -> Run {
         let settings = Reconciling {
+            limits: Some(limits),
             bounds: Bounds {
                 recorded_within_ms: 0,
                 ..Bounds::default()
@@ -564,4 +574,48 @@ async fn all_classes_together_are_found_with_their_class_and_none_else_is() {
         (played.open_findings().await == left).then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_feed_that_lacks_half_of_everything_repairs_nothing_and_calls_a_person() {
+    let played = Played::new().await;
+    let lost = played
+        .ledger("DELETE FROM transfer WHERE position % 2 = 0")
+        .await;
+    let before = played.transfers().await;
+    let limits = Limits {
+        repairs: u64::try_from(played.paid.viewers / 10).expect("a number"),
+        ..Limits::default()
+    };
+    let run = played.reconcile_within(false, limits).await;
+    assert_eq!((run.totals.repaired, run.totals.coins), (0, 0));
+    assert!(run.totals.over_limits > 0);
+    assert_eq!(played.transfers().await, before, "nothing is paid again");
+    let raised = played.told("finding.raised").await;
+    assert!(!raised.is_empty());
+    let taken = played.inbox.taken();
+    let of = |kind: &str| {
+        taken
+            .iter()
+            .filter(|(_, body)| body["type"] == kind)
+            .count()
+    };
+    let (pages, stops) = (
+        of("reconciliation.repairs_stopped"),
+        of("contest.payouts_stopped"),
+    );
+    println!(
+        "{lost} transfers lost: {} findings, {pages} pages, {stops} contests stopped",
+        raised.len()
+    );
+    assert!(pages > 0);
+    // Those that are over have nothing left to stop.
+    assert_eq!(stops, 1);
+    let stopped = contest(&played.node, played.open.contest).await;
+    assert!(stopped.stops.is_stopped());
+    // Again: the same is found, nobody is called a second time, and nothing is repaired.
+    let again = played.reconcile_within(false, limits).await;
+    assert_eq!(again.totals.repaired, 0);
+    assert_eq!(played.told("finding.raised").await, raised);
+    assert_eq!(played.transfers().await, before);
 }

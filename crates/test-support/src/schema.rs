@@ -179,6 +179,20 @@ impl Database {
         execute(&self.url, sql).await
     }
 
+    /// The names of the schema's tables.
+    ///
+    /// # Errors
+    /// The server cannot be reached, refuses, or takes more than 20 s.
+    pub async fn tables(&self) -> Result<Vec<String>> {
+        let query = format!(
+            "SELECT GROUP_CONCAT(table_name ORDER BY table_name) \
+             FROM information_schema.tables WHERE table_schema = '{}'",
+            self.name
+        );
+        let names = text(&self.url, &query).await?;
+        Ok(names.split(',').map(str::to_owned).collect())
+    }
+
     /// The one number that a query finds; NULL is an error.
     ///
     /// # Errors

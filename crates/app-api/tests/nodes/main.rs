@@ -273,7 +273,9 @@ async fn an_operator_overrides_the_freeze_of_a_contest_whose_books_differ() {
     let early = post(&named, json!({ "finding_ids": [nobody], "reason": "x" }));
     assert_eq!(
         (early.status, &early.json()["code"]),
-        (409, &json!("not_overridable"))
+        (409, &json!("not_overridable")),
+        "{}",
+        early.text
     );
     let settle = format!("/v1/admin/contests/{contest}/settle");
     let bound = std::time::Instant::now() + server::BOUND;
