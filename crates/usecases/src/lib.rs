@@ -29,6 +29,7 @@ mod settle;
 pub mod sheet;
 mod shown;
 mod sign_up;
+mod sweep;
 pub mod verdict;
 mod watch;
 

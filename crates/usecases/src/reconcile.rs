@@ -15,10 +15,14 @@ use ports::funds::{Balance, LOOKUP_MAX, Lookup, TransferPage};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    sync::Arc,
 };
+use tokio::sync::mpsc;
 
 /// The rows, and the transfers, of one page.
 const PAGE: usize = 1_000;
+/// Pages that are read before the one that is looked at is done with.
+const AHEAD: usize = 1;
 /// The orders that may stand between a viewer and a pool.
 const LEGS: usize = 3;
 /// The rows that are read at once in the second look.
@@ -297,17 +301,15 @@ impl Contests {
         contest: ContestId,
         mut each: impl FnMut(&Signup) -> bool,
     ) -> Result<(), Failure> {
-        let mut after = None;
-        loop {
-            let page = self.ports.signups.page(contest, &[], after, PAGE).await?;
-            if !page.items.iter().all(&mut each) {
-                return Ok(());
+        let signups = Arc::clone(&self.ports.signups);
+        let read = move |after| {
+            let signups = Arc::clone(&signups);
+            async move {
+                let page = signups.page(contest, &[], after, PAGE).await?;
+                Ok((page.items, page.next.map(Some)))
             }
-            match page.next {
-                Some(next) => after = Some(next),
-                None => return Ok(()),
-            }
-        }
+        };
+        read_ahead(read, None, &mut each).await
     }
 
     /// Every transfer of a contest's pool account, once, until `each` has seen enough.
@@ -317,22 +319,22 @@ impl Contests {
         watermark: Watermark,
         mut each: impl FnMut(&Transfer) -> bool,
     ) -> Result<(), Failure> {
+        let funds = Arc::clone(&self.ports.funds);
         let account = contest.pool_account();
-        let mut after = Position(0);
-        loop {
-            let TransferPage { transfers, .. } =
-                within(self.ports.funds.list(&account, after, PAGE)).await?;
-            let Some(last) = transfers.last() else {
-                return Ok(());
-            };
-            after = last.receipt.position;
-            let mut old = transfers
-                .iter()
-                .take_while(|transfer| watermark.has(transfer.receipt.position));
-            if !old.all(&mut each) || !watermark.has(after) {
-                return Ok(());
+        let read = move |after| {
+            let (funds, account) = (Arc::clone(&funds), account.clone());
+            async move {
+                let TransferPage { transfers, .. } =
+                    within(funds.list(&account, after, PAGE)).await?;
+                let last = transfers.last().map(|last| last.receipt.position);
+                Ok((transfers, last))
             }
-        }
+        };
+        let is_old = |transfer: &Transfer| watermark.has(transfer.receipt.position);
+        read_ahead(read, Position(0), |transfer| {
+            is_old(transfer) && each(transfer)
+        })
+        .await
     }
 
     async fn candidates(
@@ -456,6 +458,41 @@ impl Contests {
             .filter_map(|(leg, transfer)| own_leg(&contest, *leg, transfer.as_ref()))
             .collect())
     }
+}
+
+/// Reads page after page in a task of its own, one while the one before is looked at, until there is none
+/// after it or `each` has seen enough.
+async fn read_ahead<T, C, R>(
+    mut read: impl FnMut(C) -> R + Send + 'static,
+    from: C,
+    mut each: impl FnMut(&T) -> bool,
+) -> Result<(), Failure>
+where
+    T: Send + 'static,
+    C: Send + 'static,
+    R: Future<Output = Result<(Vec<T>, Option<C>), Failure>> + Send + 'static,
+{
+    let (send, mut pages) = mpsc::channel(AHEAD);
+    let reading = tokio::spawn(async move {
+        let mut next = Some(from);
+        while let Some(after) = next {
+            let (page, after) = read(after).await?;
+            next = after;
+            if send.send(page).await.is_err() {
+                // Enough was seen.
+                break;
+            }
+        }
+        Ok(())
+    });
+    while let Some(page) = pages.recv().await {
+        if !page.iter().all(&mut each) {
+            return Ok(());
+        }
+    }
+    // Only now is it known that there was no more, and not that it broke off.
+    let ended = reading.await;
+    ended.map_err(|error| Failure::Crashed(error.to_string()))?
 }
 
 /// Transfers that are nobody's, by the viewer on their other side.

@@ -128,7 +128,7 @@ const HELD: &[(&str, &[&str])] = &[
     ),
     ("prost", &["adapters-funds", "adapters-tasks"]),
     ("testcontainers", &["test-support"]),
-    ("axum", &["app-api"]),
+    ("axum", &["app-api", "app-reconciler"]),
     ("tower-http", &["app-api"]),
     ("jsonwebtoken", &["app-api"]),
     ("tracing-subscriber", &["runtime"]),
