@@ -1,21 +1,25 @@
-//! What a comparison of a large contest costs: the memory of the real program, and its time beside
-//! reading both tables once, in order.
+//! What a large contest costs: the memory of the real program and its time for a comparison, beside reading
+//! both tables once, in order; and how many signups a second two reconcilers judge and pay.
 //!
-//! `GUAFEN_TEST_SIGNUPS` says how large (default 20,000; with 1,000,000, use a release build). Memory is
-//! asserted; time is told.
+//! `GUAFEN_TEST_SIGNUPS` says how large (default 20,000, and 2,000 to be settled; with 1,000,000, use a
+//! release build). Memory is asserted; time is told.
 
 #![allow(clippy::expect_used, reason = "these are tests")]
 
-#[path = "../../production/tests/common/mod.rs"]
-mod common;
+mod support;
 
-use common::{Bed, user};
-use domain::{ids::ContestId, order::Leg};
+use domain::{
+    contest::PhaseKind,
+    ids::ContestId,
+    order::Leg,
+    terms::{ClaimMode, Terms},
+};
 use serde_json::Value;
 use std::{
     process::{Command, Stdio},
     time::{Duration, Instant},
 };
+use support::common::{Bed, HOUR, create, now, terms, user};
 use tempfile::TempDir;
 
 /// What a small contest is compared with, in signups.
@@ -24,19 +28,25 @@ const SMALL: usize = 10_000;
 const MORE_KIB: u64 = 64 * 1_024;
 /// Rows of one statement.
 const CHUNK: usize = 5_000;
+/// The longest that a contest may take to be settled and paid.
+const PATIENCE: Duration = Duration::from_secs(3_600);
 /// Rounds whose times are told.
 const ROUNDS: usize = 3;
 
-fn signups() -> usize {
+fn signups(by_default: usize) -> usize {
     let asked = std::env::var("GUAFEN_TEST_SIGNUPS");
-    asked.map_or(20_000, |number| number.parse().expect("a number"))
+    asked.map_or(by_default, |number| number.parse().expect("a number"))
+}
+
+fn hour(from: domain::time::UnixMillis) -> Terms {
+    terms(from, [HOUR, HOUR, 2 * HOUR])
 }
 
 /// A contest with so many viewers who have all paid: rows in the store, transfers and balances in the
 /// ledger.
-async fn filled(bed: &Bed, name: &str, size: usize) -> ContestId {
+async fn filled(bed: &Bed, name: &str, size: usize, terms: Terms) -> ContestId {
     let node = bed.node().await;
-    let contest = common::open(&node).await.id;
+    let contest = create(&node, terms, None).await.id;
     let pool = "SELECT account_id FROM account WHERE name = 'pool/";
     let pool = bed.ledger.number(&format!("{pool}{contest}'")).await;
     let pool = pool.expect("the pool account");
@@ -153,10 +163,12 @@ async fn a_comparison_streams_in_memory_that_does_not_grow_with_the_contest() {
         places.store, places.funds
     );
     std::fs::write(config.path().join("guafen.toml"), text).expect("a file");
-    let large = signups();
+    let large = signups(20_000);
     let mut memory = Vec::new();
     for (name, size) in [("small", SMALL), ("large", large)] {
-        let contest = filled(&bed, name, size).await;
+        let node = bed.node().await;
+        let terms = hour(now(&node).await);
+        let contest = filled(&bed, name, size, terms).await;
         for _ in 0..ROUNDS {
             let plain = read_once(&bed, contest).await;
             let (said, kib, took) = compared(&config, contest).await;
@@ -181,4 +193,93 @@ async fn a_comparison_streams_in_memory_that_does_not_grow_with_the_contest() {
         most(large) <= most(small) + MORE_KIB,
         "{small:?} and {large:?} KiB"
     );
+}
+
+/// Every second viewer has finished, in SQL.
+async fn half_finish(bed: &Bed, contest: ContestId, name: &str, size: usize) {
+    let numbers: Vec<usize> = (0..size).step_by(2).collect();
+    for some in numbers.chunks(CHUNK) {
+        let rows: Vec<String> = some
+            .iter()
+            .map(|number| {
+                format!(
+                    "(UNHEX(REPLACE('{contest}', '-', '')), '{name}-{number}', 2, 'game', 'event-{number}', 1)"
+                )
+            })
+            .collect();
+        let statement = format!(
+            "INSERT INTO task_progress (contest_id, user_id, occurred_at, sender_id, event_id, quantity) \
+             VALUES {}",
+            rows.join(", ")
+        );
+        bed.store.change(&statement).await.expect("rows");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_large_contest_is_settled_and_paid_by_two_reconcilers() {
+    let size = signups(2_000);
+    let bed = Bed::new().await;
+    let node = bed.node().await;
+    let dir = TempDir::new().expect("a directory");
+    let config = support::configured(&bed, dir.path(), "guafen", "", "");
+    let mut terms = hour(now(&node).await);
+    terms.claim_mode = ClaimMode::Automatic;
+    let contest = filled(&bed, "viewer", size, terms).await;
+    half_finish(&bed, contest, "viewer", size).await;
+    let over = "UPDATE contest SET signup_closes_at = signup_opens_at + 1, tasks_end_at = signup_opens_at + 2, \
+                claim_closes_at = signup_opens_at + 3, wake_at = 0, version = version + 1";
+    bed.store.change(over).await.expect("a change");
+    let begun = Instant::now();
+    let reconcilers =
+        ["first", "second"].map(|name| support::reconciler(dir.path(), name, &config, &[]));
+    let mut reached: Vec<(PhaseKind, Duration)> = Vec::new();
+    let mut ticks = tokio::time::interval(Duration::from_millis(50));
+    while reached
+        .last()
+        .is_none_or(|(phase, _)| *phase != PhaseKind::Closed)
+    {
+        ticks.tick().await;
+        let phase = support::phase(&node, contest).await;
+        if reached.last().is_none_or(|(last, _)| *last != phase) {
+            reached.push((phase, begun.elapsed()));
+        }
+        assert!(reconcilers.iter().all(test_support::Guarded::is_running));
+        assert!(begun.elapsed() < PATIENCE, "{reached:?}");
+    }
+    let at = |wanted: PhaseKind| {
+        let found = reached.iter().find(|(phase, _)| *phase >= wanted);
+        found.map_or(Duration::ZERO, |(_, at)| *at)
+    };
+    let rate = |count: usize, from: PhaseKind, to: PhaseKind| {
+        let took = at(to).saturating_sub(at(from));
+        let per_s = count as u128 * 1_000 / took.as_millis().max(1);
+        (took.as_millis(), per_s)
+    };
+    let (judging, listing) = (PhaseKind::Judging, PhaseKind::Listing);
+    let (claimable, closed) = (PhaseKind::Claimable, PhaseKind::Closed);
+    let finishers = size.div_ceil(2);
+    for (what, count, from, to) in [
+        ("judged", size, judging, listing),
+        (
+            "written to the sheet and read back",
+            finishers,
+            listing,
+            claimable,
+        ),
+        ("paid", finishers, claimable, closed),
+    ] {
+        let (took, per_s) = rate(count, from, to);
+        println!("{size} signups: {count} {what} in {took} ms, {per_s} a second");
+    }
+    let pool = format!("(SELECT account_id FROM account WHERE name = 'pool/{contest}')");
+    let left = format!("SELECT balance FROM account WHERE account_id = {pool}");
+    assert_eq!(bed.ledger.number(&left).await.expect("a balance"), 0);
+    let paid = format!("SELECT COUNT(*) FROM transfer WHERE debit = {pool}");
+    let paid = bed.ledger.number(&paid).await.expect("a count");
+    assert_eq!(usize::try_from(paid).expect("a count"), finishers);
+    // Fees of 10 from everybody, split by half of them.
+    let amounts =
+        format!("SELECT COUNT(DISTINCT amount) FROM transfer WHERE debit = {pool} AND amount = 20");
+    assert_eq!(bed.ledger.number(&amounts).await.expect("a count"), 1);
 }
