@@ -199,7 +199,7 @@ pub(crate) const CENSUS: &str = "SELECT \
      CAST(COALESCE(SUM(IF(state = 'refunding', COALESCE(moved, fee), 0)), 0) AS SIGNED) \
      FROM signup FORCE INDEX (PRIMARY) WHERE contest_id = ?";
 
-pub(crate) const COUNTS: &str = "SELECT state, CAST(COUNT(*) AS SIGNED), CAST(SUM(fee) AS SIGNED), \
+pub(crate) const COUNTS: &str = "SELECT state, CAST(COUNT(*) AS SIGNED), CAST(SUM(COALESCE(moved, fee)) AS SIGNED), \
      CAST(COALESCE(SUM(prize), 0) AS SIGNED) FROM signup FORCE INDEX (PRIMARY) WHERE contest_id = ? GROUP BY state";
 
 pub(crate) const FINISHERS: &str = "SELECT signup_id, user_id, weight FROM signup FORCE INDEX (signup_state) \

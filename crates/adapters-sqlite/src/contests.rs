@@ -482,7 +482,7 @@ impl ContestRepository for SqliteStore {
 
     async fn counts(&self, id: ContestId) -> Result<Vec<StateCount>, StoreError> {
         let rows = sqlx::query(
-            "SELECT state, COUNT(*), SUM(fee), COALESCE(SUM(prize), 0) FROM signup WHERE contest_id = ?1 GROUP BY state",
+            "SELECT state, COUNT(*), SUM(COALESCE(moved, fee)), COALESCE(SUM(prize), 0) FROM signup WHERE contest_id = ?1 GROUP BY state",
         )
         .bind(id.to_string())
         .fetch_all(&self.readers)

@@ -255,6 +255,11 @@ pub(crate) struct SignupView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = vocabulary::Coins, required = false)]
     prize: Option<u64>,
+    /// What goes back or went back: the fee, or what had really moved instead of it. Only in states in
+    /// which something does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = vocabulary::Coins, required = false)]
+    refund: Option<u64>,
     /// The order that pays the prize.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = vocabulary::OrderId, required = false)]
@@ -308,6 +313,7 @@ impl SignupView {
             },
             weight: weight.map(domain::payout::Weight::get),
             prize: prize.map(Coins::get),
+            refund: signup.state.refund().map(Coins::get),
             claim_order_id: prize.map(|_| claim_order.to_string()),
             version: signup.version,
             created_at: rfc3339(signup.created_at),

@@ -76,6 +76,13 @@ pub(crate) async fn check(
             explain(source, contest, legs, &page, &kinds, findings).await?;
         }
     }
+    // What no row explains is no more than an operator has accepted.
+    let unknown = i128::from(money.unexplained_in) - i128::from(money.unexplained_out);
+    let accepted = contest.accepted();
+    let is_within = (accepted.min(0)..=accepted.max(0)).contains(&unknown);
+    findings.expect(Invariant::ZeroSum, accepted == 0 || is_within, || {
+        format!("contest {id}: {unknown} coins came that no row explains, {accepted} are accepted")
+    });
     if contest.is_terminal() {
         findings.expect(Invariant::ZeroSum, held == 0 && balance == 0, || {
             format!(

@@ -529,6 +529,20 @@ fn difference(
     }
 }
 
+/// What is said of a transfer under a signup's order that is not what was asked for: the same whoever sees it,
+/// so that what a person has resolved stays resolved.
+#[must_use]
+pub fn other_content(row: &Signup, theirs: &Transfer) -> String {
+    difference(
+        FindingClass::AmountDiffers,
+        theirs.order_id,
+        Some(row),
+        Some(theirs),
+        None,
+    )
+    .to_string()
+}
+
 fn known(row: &Signup) -> String {
     format!("signup {}, fee {}", row.id, row.fee)
 }

@@ -85,6 +85,10 @@ pub enum NotFrozen {
         /// The most that the rows allow.
         high: Coins,
     },
+    /// So many coins are on their way back, and have left or not: until they are there, they could hide what
+    /// is missing.
+    #[error("{0} coins are on their way back")]
+    OnTheWay(Coins),
     /// An amount does not fit.
     #[error(transparent)]
     Range(#[from] CoinsOutOfRange),
@@ -92,7 +96,8 @@ pub enum NotFrozen {
 
 /// Fixes the numbers, if nothing can change them any more and the pool account holds exactly what
 /// the rows say: all fees, the guarantee and the carry; or so many coins more, below zero less, as an
-/// operator has `accepted`. The pool is then split from the smaller of the two.
+/// operator has `accepted`: the pool is then split from the smaller of the two. Where fees are on their way
+/// back, all of them must still be there, which they are where they are parked.
 ///
 /// # Errors
 /// [`NotFrozen`], in the order in which it is checked.
@@ -109,6 +114,9 @@ pub fn freeze(
     let explained = i128::from(held.as_i64()) - i128::from(accepted);
     if explained < low.as_i64().into() || explained > high.as_i64().into() {
         return Err(NotFrozen::BooksDiffer { held, low, high });
+    }
+    if explained != i128::from(high.as_i64()) {
+        return Err(NotFrozen::OnTheWay(census.refunding));
     }
     let missing = Coins::try_from(accepted.saturating_neg().max(0))?;
     totals(
@@ -129,15 +137,14 @@ fn books(terms: &Terms, census: &Census) -> Result<(Coins, Coins), CoinsOutOfRan
 }
 
 /// How many coins more than the rows allow a pool holds at the freeze, below zero less; none while signups
-/// are undecided.
+/// are undecided or fees on their way back.
 ///
 /// # Errors
 /// [`CoinsOutOfRange`] when the amounts do not fit.
 pub fn gap(terms: &Terms, census: &Census, held: Coins) -> Result<Option<i64>, CoinsOutOfRange> {
-    let (low, high) = books(terms, census)?;
-    let above = (held.as_i64() - high.as_i64()).max(0);
-    let below = (held.as_i64() - low.as_i64()).min(0);
-    Ok((census.undecided == 0).then_some(above + below))
+    let (low, _) = books(terms, census)?;
+    let is_known = census.undecided == 0 && census.refunding.is_zero();
+    Ok(is_known.then_some(held.as_i64() - low.as_i64()))
 }
 
 /// The numbers, `missing` coins being gone that the rows say are there. They are taken from what is

@@ -231,6 +231,15 @@ impl State {
         }
     }
 
+    /// What goes back or went back, where something does.
+    #[must_use]
+    pub const fn refund(&self) -> Option<Coins> {
+        match self {
+            Self::Refunding(_, amount, _) | Self::Refunded(_, amount, _) => Some(*amount),
+            _ => None,
+        }
+    }
+
     /// The prize, once it was drawn.
     #[must_use]
     pub const fn prize(&self) -> Option<Coins> {
@@ -314,10 +323,7 @@ impl Signup {
     /// else, which goes back.
     #[must_use]
     pub fn fee_content(&self) -> Content {
-        let amount = match self.state {
-            State::Refunding(_, amount, _) | State::Refunded(_, amount, _) => amount,
-            _ => self.fee,
-        };
+        let amount = self.state.refund().unwrap_or(self.fee);
         Content {
             from: Account::User(self.user_id.clone()),
             to: Account::Pool(self.contest_id),

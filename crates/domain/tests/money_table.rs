@@ -125,9 +125,12 @@ fn an_accepted_gap_by_hand() {
         refunding: coins(10),
         ..census(30, 3)
     };
-    for (held, wanted) in [(29, -1), (30, 0), (40, 0), (41, 1)] {
-        assert_eq!(gap(&terms(), &returning, coins(held)), Ok(Some(wanted)));
+    assert_eq!(gap(&terms(), &returning, coins(35)), Ok(None));
+    for (held, accepted) in [(35, 5), (30, -5), (37, 2)] {
+        freeze(&terms(), &returning, coins(held), accepted).expect_err("10 are on their way");
     }
+    let all_there = freeze(&terms(), &returning, coins(45), 5);
+    assert!(all_there.is_ok(), "{all_there:?}");
 }
 
 #[test]
@@ -138,7 +141,6 @@ fn the_freeze_refuses_what_is_undecided_unbalanced_or_too_large() {
         (137, 0, Ok(())),
         (138, 0, Err(())),
         (136, 10, Err(())),
-        (137, 10, Ok(())),
         (147, 10, Ok(())),
         (148, 10, Err(())),
     ] {
@@ -158,6 +160,15 @@ fn the_freeze_refuses_what_is_undecided_unbalanced_or_too_large() {
             wanted.map_err(|()| differ),
             "{held} {refunding}"
         );
+    }
+    // Ten that have left look like ten that are missing.
+    let returning = Census {
+        refunding: coins(10),
+        ..balanced
+    };
+    for held in [137, 140, 146] {
+        let found = freeze(&priced(0, 100, 7), &returning, coins(held), 0);
+        assert_eq!(found, Err(NotFrozen::OnTheWay(coins(10))), "{held}");
     }
     let undecided = Census {
         undecided: 1,

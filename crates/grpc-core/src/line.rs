@@ -212,6 +212,20 @@ impl Line {
         F: Fn(Wire, Duration) -> A,
         A: Future<Output = Result<Response<T>, Status>>,
     {
+        // Nobody waits for a turn while nothing is let through. A turn that comes late leaves time for the
+        // answer, or is none.
+        let at_latest = until.checked_sub(self.deadline / 2).unwrap_or(until);
+        if let Some(pace) = &self.pace
+            && self.breaker.state() != BreakerState::Open
+            && !pace.turn(at_latest).await
+        {
+            self.count(operation, "not_sent");
+            let cause = "its turn did not come in time".to_owned();
+            return Err(Failed {
+                error: CallError::NotSent { operation, cause },
+                is_passing: false,
+            });
+        }
         let Some(admission) = self.breaker.admit() else {
             self.count(operation, "kept");
             return Err(Failed {
@@ -219,16 +233,6 @@ impl Line {
                 is_passing: false,
             });
         };
-        if let Some(pace) = &self.pace
-            && !pace.turn(until).await
-        {
-            self.count(operation, "not_sent");
-            let cause = "its turn did not come before its deadline".to_owned();
-            return Err(Failed {
-                error: CallError::NotSent { operation, cause },
-                is_passing: false,
-            });
-        }
         if is_repeat {
             metrics::counter!(self.names.repeats, "operation" => operation).increment(1);
         } else {

@@ -8,7 +8,10 @@ use governor::{
     state::{InMemoryState, NotKeyed},
 };
 use std::{num::NonZeroU32, time::Duration};
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Mutex,
+    time::{Instant, sleep, timeout_at},
+};
 
 /// The part of a second's calls that may leave at once after a rest.
 const AT_ONCE: u32 = 10;
@@ -17,6 +20,8 @@ const AT_ONCE: u32 = 10;
 #[derive(Debug)]
 pub(crate) struct Pace<C: Clock = DefaultClock> {
     limiter: RateLimiter<NotKeyed, InMemoryState, C, NoOpMiddleware<C::Instant>>,
+    /// Whoever came first goes first.
+    queue: Mutex<()>,
     clock: C,
 }
 
@@ -29,6 +34,7 @@ impl<C: Clock + Clone> Pace<C> {
         let quota = Quota::per_second(rest).allow_burst(at_once);
         Self {
             limiter: RateLimiter::direct_with_clock(quota, clock.clone()),
+            queue: Mutex::default(),
             clock,
         }
     }
@@ -41,6 +47,9 @@ impl<C: Clock + Clone> Pace<C> {
 
     /// Waits for this call's turn; false if it does not come before `until`.
     pub(crate) async fn turn(&self, until: Instant) -> bool {
+        let Ok(_first) = timeout_at(until, self.queue.lock()).await else {
+            return false;
+        };
         while let Some(wait) = self.wait() {
             if Instant::now() + wait >= until {
                 return false;

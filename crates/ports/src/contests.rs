@@ -72,7 +72,7 @@ pub struct StateCount {
     pub state: StateKind,
     /// How many.
     pub signups: u64,
-    /// Their fees, in all.
+    /// Their fees, in all; of what goes back, what really moved.
     pub fees: Coins,
     /// Their prizes, in all.
     pub prizes: Coins,

@@ -36,8 +36,8 @@ fn part(signup: &Signup) -> (ContestId, u8) {
 
 impl Contests {
     /// One pass over the signups whose wake time has come and that no other node is at; how many
-    /// were driven. A row that fails does not stop the others. The leases only divide the work:
-    /// every write is guarded by the row's own version.
+    /// were driven. A row that fails does not stop the others. What is written names the lease of its part,
+    /// and is guarded by the row's own version besides.
     ///
     /// # Errors
     /// [`Failure::Store`] when the rows cannot be listed.
@@ -79,9 +79,17 @@ impl Contests {
         let drives: Vec<_> = ours
             .into_iter()
             .map(|signup| {
-                let lease = holds.get(&part(&signup)).and_then(Option::as_ref);
-                let given = Prefetched::under(lease.map(Hold::lease));
-                self.compensate_one(contests.get(&signup.contest_id), signup, given)
+                let hold = holds.get(&part(&signup)).and_then(Option::as_ref);
+                let given = Prefetched::under(hold.map(Hold::lease));
+                let until = hold.map_or(now, Hold::begin_until);
+                let contest = contests.get(&signup.contest_id);
+                async move {
+                    if self.ports.clock.now() >= until {
+                        // The next pass takes it up, under a lease that lasts.
+                        return None;
+                    }
+                    self.compensate_one(contest, signup, given).await
+                }
             })
             .collect();
         let driven = drives.len();

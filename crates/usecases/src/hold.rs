@@ -38,6 +38,12 @@ impl Hold {
         self.since.plus(LEASE_MS / 3)
     }
 
+    /// Until when work may begin under it, by this node's clock: what begins then is done before it ends, as
+    /// long as a call may take.
+    pub(crate) fn begin_until(&self) -> UnixMillis {
+        self.since.plus(LEASE_MS / 2)
+    }
+
     /// What comes with every write under it.
     pub(crate) const fn lease(&self) -> &Lease {
         &self.lease

@@ -55,7 +55,9 @@ impl Contests {
         }
         match self.ports.signups.find(contest.id, user).await? {
             // Expired, and the fee is there after all; or restored by a process that then died.
-            Some(expired) if expired.state == State::Expired => {
+            Some(expired)
+                if expired.state == State::Expired && expired.fee_content() == transfer.content =>
+            {
                 return self
                     .give_back(contest, expired, transfer)
                     .await

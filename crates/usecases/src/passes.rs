@@ -132,8 +132,8 @@ impl Contests {
                 (_, ContestStep::Rest(until)) => return Ok(Pass::Rests(until)),
                 (_, ContestStep::Sweep(states)) => {
                     match self.sweep_shared(&contest, states).await? {
-                        None => return Ok(Pass::Elsewhere),
-                        Some(Stepped::Stuck) => return Ok(Pass::Waits),
+                        // Whoever is at the rest may be stuck with it.
+                        None | Some(Stepped::Stuck) => return Ok(Pass::Waits),
                         Some(Stepped::On | Stepped::Overtaken) => {
                             self.contest_pace.moved(id);
                             self.waiting.over(id);

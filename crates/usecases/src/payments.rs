@@ -6,6 +6,7 @@ use domain::{
     finding::FindingClass,
     judge::{self, Conflict},
     order::{Leg, OrderId},
+    reconcile,
     signup::{Fact, Signup, State},
     time::UnixMillis,
     transfer::{Content, Position, Refusal, Transfer},
@@ -137,7 +138,7 @@ impl Contests {
             FindingClass::AmountDiffers,
             signup.contest_id,
             subject,
-            conflict.to_string(),
+            reconcile::other_content(signup, &conflict.0),
         )
         .await;
     }

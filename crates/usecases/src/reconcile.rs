@@ -79,6 +79,8 @@ pub struct Pool {
     pub range: PoolRange,
     /// What the differences that were found add to it.
     pub surplus: i128,
+    /// What an operator has accepted beyond all that.
+    pub accepted: i64,
 }
 
 impl Pool {
@@ -88,10 +90,11 @@ impl Pool {
         self.range.plus(self.surplus).gap(self.before, self.after)
     }
 
-    /// Whether rows and differences explain what it holds.
+    /// Whether rows and differences explain what it holds, or an operator has accepted what they do not.
     #[must_use]
     pub fn is_explained(&self) -> bool {
-        self.gap() == 0
+        let gap = self.gap();
+        gap == 0 || gap == i128::from(self.accepted)
     }
 }
 
@@ -166,6 +169,7 @@ impl fmt::Display for Pool {
             after,
             range,
             surplus,
+            accepted,
         } = self;
         write!(
             f,
@@ -173,6 +177,9 @@ impl fmt::Display for Pool {
         )?;
         if *surplus != 0 {
             write!(f, ", the differences add {surplus}")?;
+        }
+        if *accepted != 0 {
+            write!(f, ", an operator has accepted {accepted}")?;
         }
         Ok(())
     }
@@ -232,6 +239,7 @@ impl Contests {
                 after,
                 range,
                 surplus: 0,
+                accepted: contest.stops.accepted,
             },
         };
         let indexes: BTreeSet<usize> = ours.differing(&theirs).into_iter().collect();

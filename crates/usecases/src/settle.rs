@@ -28,8 +28,8 @@ use ports::{
 const PAGE: usize = 512;
 /// What the findings are about that a freeze and a close raise: theirs alone to settle, so that no
 /// comparison of rows and log, which may explain what they cannot, settles them.
-const BOOKS: &str = "books";
-const LEFT: &str = "left";
+pub(crate) const BOOKS: &str = "books";
+pub(crate) const LEFT: &str = "left";
 /// The lines of one page of the sheet.
 const SHEET_PAGE: usize = 1_000;
 
@@ -243,6 +243,8 @@ impl Contests {
                     .await
             }
             Err(NotFrozen::Undecided(_)) => Ok(Stepped::Overtaken),
+            // They are paid by the compensation, or parked, which a person is told.
+            Err(NotFrozen::OnTheWay(_)) => Ok(Stepped::Stuck),
             Err(differs @ NotFrozen::BooksDiffer { .. }) => {
                 if self.adopt_orphans(contest).await? > 0 {
                     return Ok(Stepped::On);

@@ -23,8 +23,8 @@ use uuid::Uuid;
 
 /// The signups of one page.
 const PAGE: usize = 512;
-/// The signups of one range: what one node sweeps under one lease, while others are at the others. A page
-/// of a range that was swept before costs one statement.
+/// The signups of one range: what one node sweeps under one lease, while others are at the others. A range
+/// that was swept before costs two statements.
 const RANGE: usize = 8 * PAGE;
 
 /// What a sweep over a range of signups came to.
@@ -81,9 +81,24 @@ impl Contests {
     ) -> Result<Option<Stepped>, Failure> {
         let (mut moved, mut elsewhere) = (0, false);
         let mut range = Range::default();
+        let signups = &self.ports.signups;
+        // What is left of a large contest is often little: then it is one range.
+        let first = signups.page(contest.id, states, None, PAGE).await?;
+        let is_little = first.next.is_none();
         loop {
-            let signups = &self.ports.signups;
-            range.end = signups.range_end(contest.id, range.after, RANGE).await?;
+            range.end = if is_little {
+                None
+            } else {
+                signups.range_end(contest.id, range.after, RANGE).await?
+            };
+            let next = signups.page(contest.id, states, range.after, 1).await?;
+            let Some(next) = next.items.first() else {
+                break;
+            };
+            if !range.has(next) {
+                range.after = range.end;
+                continue;
+            }
             match self.lease(range.lease(contest.id)).await? {
                 None => elsewhere = true,
                 Some(hold) => {
@@ -137,10 +152,15 @@ impl Contests {
                 .await?;
             let is_last = page.items.last().is_none_or(|last| !range.has(last));
             page.items.retain(|signup| range.has(signup));
+            let until = hold.as_ref().map(Hold::begin_until);
             let under = hold.as_ref().map(Hold::lease);
             let prefetched = self.prefetch(contest, &page.items, under).await?;
             let drives = page.items.into_iter().zip(prefetched).map(
                 |(signup, prefetched)| async move {
+                    if !until.is_none_or(|until| self.ports.clock.now() < until) {
+                        // The next page, or the next sweep, takes it under a lease that lasts.
+                        return 0;
+                    }
                     let id = signup.id;
                     let before = (signup.state.kind(), signup.state.weight());
                     match self

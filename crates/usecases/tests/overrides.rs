@@ -145,7 +145,7 @@ impl Game {
         };
         let asked = self
             .process
-            .override_freeze(self.contest, named, &resolution);
+            .override_freeze(self.contest, named, None, &resolution);
         asked.await.expect("an answer")
     }
 
@@ -212,6 +212,72 @@ async fn what_came_from_elsewhere_is_nobodys_and_leaves_with_the_sweep() {
     assert_eq!((game.prize("bob"), game.prize("cai")), (Some(10), Some(10)));
     let swept = game.world.contest(game.contest).legs[&OwnLeg::Sweep].amount;
     assert_eq!((swept, game.held()), (coins(10), 0));
+    let reconciled = game.process.reconcile(game.contest, later(), None).await;
+    reconciled.expect("both sides");
+    // What was resolved stays so; nobody had compared before, so zed is told of, and nothing else.
+    game.only(FindingClass::OrphanTransfer).await;
+}
+
+/// A fee whose row was lost is its viewer's: it goes back, and is no part of what is accepted.
+#[tokio::test]
+async fn a_lost_fee_is_not_accepted_away() {
+    let game = Game::new().await;
+    game.world.grant("ann", 10);
+    game.world.sign_up(&game.process, game.contest, "ann").await;
+    let lost = game.world.store.delete_signup(game.contest, &user("ann"));
+    lost.expect("a row");
+    game.funds.add_to_balances(-5);
+    let reconciled = game.process.reconcile(game.contest, later(), None).await;
+    reconciled.expect("both sides");
+    game.settle().await;
+    assert!(game.world.contest(game.contest).stops.is_stopped());
+    let open = game.open().await;
+    let of_pool = open
+        .iter()
+        .find(|one| one.class == FindingClass::PoolDiffers);
+    let of_pool = of_pool.expect("the pool").id;
+    let accepted = game.accept(&[of_pool]).await;
+    assert_eq!(
+        accepted.contest.stops.accepted, 0,
+        "not before the fee is back"
+    );
+    game.world.settle_down(&game.process).await;
+    assert_eq!(game.state("ann"), StateKind::Refunded);
+    assert_eq!(game.phase(), PhaseKind::Judging);
+    let open = game.open().await;
+    let books = open
+        .iter()
+        .find(|one| one.class == FindingClass::PoolDiffers);
+    let accepted = game.accept(&[books.expect("the books").id]).await;
+    assert_eq!(accepted.contest.stops.accepted, -5);
+    game.to_the_end().await;
+    assert_eq!(game.phase(), PhaseKind::Closed);
+    assert_eq!((game.prize("bob"), game.prize("cai")), (Some(7), Some(8)));
+    assert_eq!(game.world.held("ann"), 10);
+}
+
+/// A fee that is on its way back hides nothing of what is missing.
+#[tokio::test]
+async fn what_is_missing_is_accepted_once_nothing_is_under_way() {
+    let game = Game::new().await;
+    game.blocked(|fee| fee.content.amount = coins(8)).await;
+    game.funds.add_to_balances(-5);
+    let reconciled = game.process.reconcile(game.contest, later(), None).await;
+    reconciled.expect("both sides");
+    game.settle().await;
+    let open: Vec<_> = game.open().await.iter().map(|one| one.id).collect();
+    assert_eq!(open.len(), 2, "ann's fee, and the pool");
+    let accepted = game.accept(&open).await;
+    assert_eq!(accepted.contest.stops.accepted, 0);
+    game.world.settle_down(&game.process).await;
+    assert_eq!(game.state("ann"), StateKind::Refunded);
+    assert_eq!(game.phase(), PhaseKind::Judging, "five are missing");
+    let books = game.only(FindingClass::PoolDiffers).await;
+    let accepted = game.accept(&[books]).await;
+    assert_eq!(accepted.contest.stops.accepted, -5);
+    game.to_the_end().await;
+    assert_eq!(game.phase(), PhaseKind::Closed);
+    assert_eq!((game.prize("bob"), game.prize("cai")), (Some(7), Some(8)));
 }
 
 #[tokio::test]
@@ -252,11 +318,8 @@ async fn what_was_accepted_is_what_it_was_then_and_nothing_else() {
     assert_eq!(game.phase(), PhaseKind::Judging);
     let another = game.only(FindingClass::PoolDiffers).await;
     assert_ne!(another, finding);
-    assert!(matches!(
-        game.ask(&[finding, another]).await,
-        Overridden::Settled(_)
-    ));
-    game.accept(&[another]).await;
+    // What a person has resolved before may be named again.
+    game.accept(&[finding, another]).await;
     game.to_the_end().await;
     assert_eq!(game.phase(), PhaseKind::Closed);
     assert_eq!((game.prize("bob"), game.prize("cai")), (Some(7), Some(7)));
@@ -320,7 +383,7 @@ async fn nothing_else_can_be_overridden() {
     };
     let missing = game
         .process
-        .override_freeze(ContestId(none), &[none], &by)
+        .override_freeze(ContestId(none), &[none], None, &by)
         .await;
     assert!(matches!(missing, Ok(Overridden::NoContest)));
     game.funds.add_to_balances(7);

@@ -213,7 +213,7 @@ impl ContestRepository for MemoryStore {
                 .filter(|signup| signup.state.kind() == state)
             {
                 count.signups += 1;
-                count.fees = plus(id, count.fees, signup.fee)?;
+                count.fees = plus(id, count.fees, signup.fee_content().amount)?;
                 let prize = signup.state.prize().unwrap_or(Coins::ZERO);
                 count.prizes = plus(id, count.prizes, prize)?;
             }

@@ -167,8 +167,8 @@ codes! {
             "No call can repair what the finding tells: both sides are final, or the coins moved under an order that is nobody's.",
             "`detail` says what to mend; then resolve the finding with a note.";
         NotOverridable = "not_overridable", 409, Operator,
-            "Only a contest that is being settled, or whose cancel cannot end, can be overridden: nothing is decided before, and what is decided stands.",
-            "`detail` says the phase; wait for it, or resolve the findings.";
+            "Only a contest that is being settled, or whose cancel cannot end, can be overridden, and only by the gap that was expected, where one was.",
+            "`detail` says the phase, or the gap; look again.";
         NotFrozenYet = "not_frozen_yet", 409, Client,
             "There is no settlement before the contest is frozen, and no sheet before its last line is written.",
             "Repeat when the phase is `claimable`.";

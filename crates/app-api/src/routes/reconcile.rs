@@ -257,7 +257,7 @@ pub(crate) async fn resolve(
 /// For a contest whose books do not balance, or with signups that nothing can decide: the findings named are
 /// resolved with the reason, the signups that they block are decided (what really moved goes back), and,
 /// where a finding says that the pool differs, the contest is settled from the smaller of books and
-/// balance; what is too much leaves with the sweep. A repeat after it fails with `already_settled`.
+/// balance; what is too much leaves with the sweep. A repeat changes nothing.
 #[utoipa::path(
     post,
     path = "/v1/admin/contests/{id}/override",
@@ -274,11 +274,15 @@ pub(crate) async fn override_freeze(
     Id(id): Id<ContestId>,
     Body(body): Body<NewOverride>,
 ) -> Result<Json<OverrideView>, Problem> {
-    let (named, note) = body.parse()?;
+    let (named, expected, note) = body.parse()?;
     let resolution = Resolution { by, note };
     let asked = named.clone();
     match app
-        .run(|contests| async move { contests.override_freeze(id, &named, &resolution).await })
+        .run(|contests| async move {
+            contests
+                .override_freeze(id, &named, expected, &resolution)
+                .await
+        })
         .await?
     {
         Overridden::Yes(accepted) => {
@@ -299,6 +303,10 @@ pub(crate) async fn override_freeze(
             ))
         }
         Overridden::Settled(finding) => Err(settled_before(&finding)),
+        Overridden::GapIs(gap) => Err(Problem::new(
+            Code::NotOverridable,
+            format!("the gap between pool and rows is {gap} coins now"),
+        )),
     }
 }
 

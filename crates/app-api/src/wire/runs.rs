@@ -73,14 +73,18 @@ pub(crate) struct NewOverride {
     /// The open findings of the contest that are overridden.
     #[schema(value_type = Vec<vocabulary::FindingId>, min_items = 1, max_items = 1_000)]
     finding_ids: Vec<String>,
+    /// What the pool is expected to hold more than the rows allow, below zero less: where it is something
+    /// else by then, nothing is overridden. Without it, whatever it is at that moment is accepted.
+    #[schema(minimum = -9_007_199_254_740_991_i64, maximum = 9_007_199_254_740_991_i64)]
+    accepted_gap: Option<i64>,
     /// Why, for whoever looks later.
     #[schema(value_type = vocabulary::Note)]
     reason: String,
 }
 
 impl NewOverride {
-    /// The findings and the reason.
-    pub(crate) fn parse(self) -> Result<(Vec<Uuid>, String), Problem> {
+    /// The findings, the expected gap and the reason.
+    pub(crate) fn parse(self) -> Result<(Vec<Uuid>, Option<i64>, String), Problem> {
         if !(1..=FINDINGS_MAX).contains(&self.finding_ids.len()) {
             return Err(Problem::fault(
                 "/finding_ids",
@@ -99,7 +103,7 @@ impl NewOverride {
         if !is_note(&self.reason, NOTE_MAX) {
             return Err(Problem::fault("/reason", FaultCode::OutOfRange, NOTE_RULE));
         }
-        Ok((ids, self.reason))
+        Ok((ids, self.accepted_gap, self.reason))
     }
 }
 
@@ -114,7 +118,8 @@ pub(crate) struct OverrideView {
     accepted_gap: i64,
     /// The signups that were blocked and are decided now.
     signups: Vec<SignupView>,
-    /// The findings, resolved.
+    /// The findings, resolved; one that a freeze or a close raised stays open while fees are on their way
+    /// back: repeat the call when they are there.
     findings: Vec<FindingView>,
 }
 

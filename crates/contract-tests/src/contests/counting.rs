@@ -93,7 +93,7 @@ fn model_counts(signups: &[Signup]) -> Vec<StateCount> {
         };
         let count = by_state.entry(state).or_insert(none);
         count.signups += 1;
-        count.fees = count.fees.plus(signup.fee).expect("a sum");
+        count.fees = count.fees.plus(signup.fee_content().amount).expect("a sum");
         let prize = signup.state.prize().unwrap_or(Coins::ZERO);
         count.prizes = count.prizes.plus(prize).expect("a sum");
     }
