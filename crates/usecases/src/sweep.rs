@@ -157,7 +157,7 @@ impl Contests {
             let prefetched = self.prefetch(contest, &page.items, under).await?;
             let drives = page.items.into_iter().zip(prefetched).map(
                 |(signup, prefetched)| async move {
-                    if !until.is_none_or(|until| self.ports.clock.now() < until) {
+                    if until.is_some_and(|until| self.ports.clock.now() >= until) {
                         // The next page, or the next sweep, takes it under a lease that lasts.
                         return 0;
                     }
