@@ -75,7 +75,7 @@ async fn settle(point: Option<(&'static str, u32)>) -> (bool, Settled) {
     let node = bed.node().await;
     let dir = TempDir::new().expect("a directory");
     let config = support::configured(&bed, dir.path(), "guafen", "", "");
-    let mut terms = terms(now(&node).await, [3_000, 3_200, 3_400]);
+    let mut terms = terms(now(&node).await, [5_000, 5_200, 5_400]);
     terms.claim_mode = ClaimMode::Automatic;
     terms.rule = Rule::Equal;
     // 50 coins of fees less 5, and 3 finishers of the 47 that are guaranteed: nothing divides evenly.

@@ -180,7 +180,7 @@ async fn after_an_outage_everything_ends_by_itself_and_nobody_is_met_by_a_herd()
     support::accounts(&bed, &all).await;
 
     let from = now(&node).await;
-    let signup_s = 12;
+    let signup_s = 20;
     let payouts = contest(&node, from, signup_s, signup_s).await;
     let settling = contest(&node, from, signup_s + 3, signup_s + 3).await;
     // A row that has found no answer for long comes back after twice as long at most, or a minute.

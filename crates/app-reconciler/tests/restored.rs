@@ -100,7 +100,7 @@ async fn a_database_from_before_the_funds_system_is_brought_up_to_it() {
         Claimed::Yes(_)
     ));
     let from = now(&node).await;
-    let open = create(&node, terms(from, [40_000, 41_000, 42_000]), None).await;
+    let open = create(&node, terms(from, [50_000, 51_000, 52_000]), None).await;
     sign_up(&node, open.id, "ann").await;
     bed.funds.set(Mode::CutAnswers);
     let unknown = node.sign_up(open.id, &user("cai"), None).await;
