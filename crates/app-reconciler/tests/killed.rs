@@ -3,7 +3,7 @@
 //!
 //! A point is passed once, twice, … until the contest is over before the reconciler gets there, so no
 //! write of the whole settling is left out. By default the points are those around the store's commits
-//! and around calls of the funds system, at every sixteenth of their passes; with `GUAFEN_TEST_KILLED=all` every
+//! and around calls of the funds system, at every thirty-second of their passes; with `GUAFEN_TEST_KILLED=all` every
 //! pass of every point of the code.
 
 #![allow(clippy::expect_used, reason = "these are tests")]
@@ -40,7 +40,7 @@ const AT_ONCE: usize = 5;
 /// More passes of one point than a settling has.
 const PASSES_MAX: u32 = 200;
 /// Of so many passes one is taken by default.
-const SOME: usize = 16;
+const SOME: usize = 32;
 const SIGABRT: i32 = 6;
 
 /// What must be the same, whatever was killed.
