@@ -154,8 +154,8 @@ impl Leases for MysqlStore {
     }
 }
 
-// Leases that are over stay as rows: a deployment has as many as it ever had contests at work. It is a
-// person who asks.
+// Leases that are over stay as rows, some of each contest and one of each range of a large one, and this
+// looks at all of them. It is a person who asks.
 pub(crate) static HELD: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT name, owner, fence, ends_at FROM lease WHERE ends_at > {NOW_MS} ORDER BY name LIMIT ?"

@@ -38,8 +38,8 @@ impl Hold {
         self.since.plus(LEASE_MS / 3)
     }
 
-    /// Until when work may begin under it, by this node's clock: what begins then is done before it ends, as
-    /// long as a call may take.
+    /// Until when work may begin under it, by this node's clock: the answer to one call comes before it ends.
+    /// What takes several that are slow may come too late, is refused, and is looked up again.
     pub(crate) fn begin_until(&self) -> UnixMillis {
         self.since.plus(LEASE_MS / 2)
     }
