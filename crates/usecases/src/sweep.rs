@@ -33,8 +33,8 @@ enum Swept {
     Moved(usize),
     /// The contest is not what it was.
     Changed,
-    /// Another has the lease now.
-    Lost,
+    /// Another has the lease now; so many moved before.
+    Lost(usize),
 }
 
 /// The signups after one id, up to another.
@@ -66,8 +66,8 @@ impl Contests {
     ) -> Result<Stepped, Failure> {
         let swept = self.sweep(contest, states, Range::default(), hold).await?;
         Ok(match swept {
-            Swept::Changed | Swept::Moved(1..) => Stepped::On,
-            Swept::Lost | Swept::Moved(0) => Stepped::Stuck,
+            Swept::Changed | Swept::Moved(1..) | Swept::Lost(1..) => Stepped::On,
+            Swept::Moved(0) | Swept::Lost(0) => Stepped::Stuck,
         })
     }
 
@@ -91,39 +91,54 @@ impl Contests {
             } else {
                 signups.range_end(contest.id, range.after, RANGE).await?
             };
-            let next = signups.page(contest.id, states, range.after, 1).await?;
-            let Some(next) = next.items.first() else {
-                break;
-            };
-            if !range.has(next) {
-                range.after = range.end;
-                continue;
-            }
-            match self.lease(range.lease(contest.id)).await? {
-                None => elsewhere = true,
-                Some(hold) => {
-                    let mut hold = Some(hold);
-                    let swept = self.sweep(contest, states, range, &mut hold).await;
-                    if let Some(hold) = hold {
-                        self.let_go(hold).await;
+            if !is_little {
+                let next = signups.page(contest.id, states, range.after, 1).await?;
+                match next.items.first() {
+                    None => break,
+                    Some(next) if !range.has(next) => {
+                        range.after = range.end;
+                        continue;
                     }
-                    match swept? {
-                        Swept::Moved(more) => moved += more,
-                        Swept::Changed => return Ok(Some(Stepped::On)),
-                        Swept::Lost => elsewhere = true,
-                    }
+                    Some(_) => {}
                 }
             }
-            match range.end {
-                Some(end) => range.after = Some(end),
-                None => break,
+            match self.sweep_range(contest, states, range).await? {
+                Some(Swept::Changed) => return Ok(Some(Stepped::On)),
+                Some(Swept::Moved(more)) => moved += more,
+                Some(Swept::Lost(more)) => {
+                    moved += more;
+                    elsewhere = true;
+                }
+                None => elsewhere = true,
             }
+            if range.end.is_none() {
+                break;
+            }
+            range.after = range.end;
         }
         Ok(match (moved, elsewhere) {
             (1.., _) => Some(Stepped::On),
             (0, true) => None,
             (0, false) => Some(Stepped::Stuck),
         })
+    }
+
+    /// Sweeps one range under its lease; none while another node is at it.
+    async fn sweep_range(
+        &self,
+        contest: &Contest,
+        states: &[StateKind],
+        range: Range,
+    ) -> Result<Option<Swept>, Failure> {
+        let Some(hold) = self.lease(range.lease(contest.id)).await? else {
+            return Ok(None);
+        };
+        let mut hold = Some(hold);
+        let swept = self.sweep(contest, states, range, &mut hold).await;
+        if let Some(hold) = hold {
+            self.let_go(hold).await;
+        }
+        swept.map(Some)
     }
 
     /// Drives every signup in `states` of a range, page by page, many at once, in flat memory.
@@ -138,7 +153,7 @@ impl Contests {
         let mut moved = 0;
         loop {
             if !self.keep(hold).await? {
-                return Ok(Swept::Lost);
+                return Ok(Swept::Lost(moved));
             }
             // Payouts may have been stopped, or it may have been cancelled.
             let now = self.ports.contests.get(contest.id).await?;
