@@ -343,6 +343,12 @@ impl Tallies for MemoryShown {
         let built = state.tallies.entry(contest.id).or_default();
         Ok(built.finish(epoch, |book| book.epoch, until))
     }
+
+    async fn forget(&self, contest: &Contest) -> Result<(), ShownError> {
+        let (mut state, _) = self.state()?;
+        state.tallies.remove(&contest.id);
+        Ok(())
+    }
 }
 
 #[async_trait]

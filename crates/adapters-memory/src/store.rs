@@ -13,6 +13,7 @@ mod notices;
 mod outbox;
 mod reconciliations;
 mod signups;
+mod switches;
 mod tasks;
 mod tickets;
 
@@ -25,6 +26,7 @@ use domain::{
     ids::{ContestId, EventId, SenderId, SignupId, UserId},
     settlement::SheetLine,
     signup::{Signup, StateKind},
+    switch::Change,
     time::UnixMillis,
 };
 use ports::leases::Fence;
@@ -77,6 +79,7 @@ struct Tables {
     /// By sequence.
     notices: BTreeMap<u64, notices::Kept>,
     last_notice: u64,
+    switch_changes: Vec<Change>,
     /// By sequence.
     outbox: BTreeMap<u64, Saved>,
     last_sequence: u64,

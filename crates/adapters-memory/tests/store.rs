@@ -26,6 +26,7 @@ use ports::{
     reconciliations::Reconciliations,
     signups::{Enrolled, SignupCommit, SignupRepository},
     store::{Committed, StoreError},
+    switches::SwitchSettings,
     tasks::{Assigned, TaskEvents, Tasks},
     tickets::{Given, OWN_TICKETS_MAX, TICKETS_OF_USER_MAX, TicketHash, Tickets},
 };
@@ -83,6 +84,10 @@ impl StoreFixture for Memory {
     }
 
     fn notices(&self) -> Arc<dyn Notices> {
+        Arc::clone(&self.store) as _
+    }
+
+    fn switches(&self) -> Arc<dyn SwitchSettings> {
         Arc::clone(&self.store) as _
     }
 
@@ -145,6 +150,10 @@ mod without_faults {
         }
 
         fn notices(&self) -> Arc<dyn Notices> {
+            Arc::clone(&self.1) as _
+        }
+
+        fn switches(&self) -> Arc<dyn SwitchSettings> {
             Arc::clone(&self.1) as _
         }
 

@@ -7,7 +7,7 @@ use sql_core::{
 use std::sync::LazyLock;
 
 /// The columns that a commit may change, in the order in which they are bound.
-pub(crate) const CHANGING: [&str; 23] = [
+pub(crate) const CHANGING: [&str; 25] = [
     "title",
     "updated_at",
     "phase",
@@ -28,6 +28,8 @@ pub(crate) const CHANGING: [&str; 23] = [
     "claimable_at",
     "stopped_since",
     "stopped_ms",
+    "claims_off_since",
+    "stops_counted_until",
     "accepted_gap",
     "wake_at",
     "version",

@@ -99,6 +99,8 @@ pub(crate) async fn insert(
         claimable_at,
         stopped_since,
         stopped_ms,
+        claims_off_since,
+        stops_counted_until,
         accepted_gap,
         version,
         created_at,
@@ -222,6 +224,8 @@ pub(crate) async fn commit(
         claimable_at,
         stopped_since,
         stopped_ms,
+        claims_off_since,
+        stops_counted_until,
         accepted_gap,
     )
     .execute(&mut *connection)

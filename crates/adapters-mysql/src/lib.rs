@@ -27,6 +27,7 @@ mod sheet;
 mod signup_sql;
 mod signups;
 mod slow;
+mod switches;
 mod tickets;
 mod writer;
 
@@ -154,6 +155,17 @@ const STEPS: &[Step] = &[
         25,
         "signup_moved",
         include_str!("../migrations/0025_signup_moved.sql"),
+    ),
+    (26, "switch", include_str!("../migrations/0026_switch.sql")),
+    (
+        27,
+        "change_number",
+        include_str!("../migrations/0027_change_number.sql"),
+    ),
+    (
+        28,
+        "claims_off",
+        include_str!("../migrations/0028_claims_off.sql"),
     ),
 ];
 

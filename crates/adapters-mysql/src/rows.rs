@@ -126,6 +126,8 @@ pub(crate) fn contest(row: &MySqlRow) -> Result<(ContestRecord, Option<LegRecord
         claimable_at,
         stopped_since,
         stopped_ms,
+        claims_off_since,
+        stops_counted_until,
         accepted_gap,
         version,
         created_at,

@@ -5,14 +5,18 @@ use crate::{
     contests, findings, notices,
     reconciliations::{self, Note},
     session::{Purpose, Session, Work},
+    switches,
 };
-use domain::{contest::Contest, finding::FindingClass, ids::ContestId, notice::NoticeKind};
+use domain::{
+    contest::Contest, finding::FindingClass, ids::ContestId, notice::NoticeKind, switch::Change,
+};
 use ports::{
     contests::{ContestCommit, CreationKey, Inserted},
     failpoint::{self, Failpoint},
     findings::{Finding, Raised, Resolution},
     leases::Lease,
     store::Committed,
+    switches::Said,
 };
 use sql_core::{group::Executor, mysql::is_judgement};
 use sqlx::{MySqlConnection, mysql::MySqlConnectOptions};
@@ -29,6 +33,7 @@ pub(crate) enum Command {
     Resolve(Uuid, Resolution),
     Note(Box<Note>),
     Tell(notices::Tell),
+    Switch(Said),
     TakeLease(String, Uuid, i64),
     ReleaseLease(Lease),
 }
@@ -43,6 +48,7 @@ pub(crate) enum Reply {
     InsertedOnce(Inserted),
     Committed(Committed),
     Lease(Option<Lease>),
+    Switched(Change),
     Done,
 }
 
@@ -160,6 +166,10 @@ impl Work for One<'_> {
                 let is_kept = self.notices || !matches!(tell, notices::Tell::Add(..));
                 let wrote = is_kept && notices::write(connection, *tell).await?;
                 Ok((Reply::Done, wrote))
+            }
+            Command::Switch(said) => {
+                let change = switches::set(connection, said).await?;
+                Ok((Reply::Switched(change), true))
             }
             Command::Note(note) => reconciliations::write(connection, note).await,
             Command::TakeLease(name, owner, for_ms) => {

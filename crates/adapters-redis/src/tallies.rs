@@ -8,7 +8,7 @@ use crate::{
 };
 use async_trait::async_trait;
 use domain::{contest::Contest, money::Coins, settlement::Advisory, time::UnixMillis};
-use fred::interfaces::HashesInterface;
+use fred::interfaces::{HashesInterface, KeysInterface};
 use futures_util::future::join_all;
 use ports::shown::{Count, Counted, Epoch, ShownError, Tallies, Tally};
 use std::{
@@ -246,5 +246,13 @@ impl Tallies for RedisShown {
             }
         }
         Ok(true)
+    }
+    async fn forget(&self, contest: &Contest) -> Result<(), ShownError> {
+        for shard in 0..self.shards {
+            let keys = keys::tally(contest.id, self.shards, shard);
+            let client = self.pool.next();
+            let _: i64 = self.call("forget", client.unlink(keys)).await?;
+        }
+        Ok(())
     }
 }

@@ -49,7 +49,7 @@ static INSERT: LazyLock<String> = LazyLock::new(|| {
 });
 
 /// The columns that a commit may change.
-const CHANGING: [&str; 22] = [
+const CHANGING: [&str; 24] = [
     "title",
     "updated_at",
     "phase",
@@ -70,6 +70,8 @@ const CHANGING: [&str; 22] = [
     "claimable_at",
     "stopped_since",
     "stopped_ms",
+    "claims_off_since",
+    "stops_counted_until",
     "accepted_gap",
     "wake_at",
 ];

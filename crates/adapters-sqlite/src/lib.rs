@@ -18,6 +18,7 @@ mod rows;
 mod sheet;
 mod signup_sql;
 mod signups;
+mod switches;
 mod writer;
 
 use domain::effects::Effect;
@@ -48,6 +49,11 @@ const MIGRATIONS: &[sqlite::Step] = &[
         5,
         "override",
         include_str!("../migrations/0005_override.sql"),
+    ),
+    (
+        6,
+        "switches",
+        include_str!("../migrations/0006_switches.sql"),
     ),
 ];
 

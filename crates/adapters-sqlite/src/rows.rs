@@ -91,6 +91,8 @@ pub(crate) fn contest(row: &SqliteRow) -> Result<ContestRecord, sqlx::Error> {
             claimable_at,
             stopped_since,
             stopped_ms,
+            claims_off_since,
+            stops_counted_until,
             accepted_gap,
             version,
             created_at,

@@ -1,13 +1,14 @@
 //! The one writer. Commands that wait together are one transaction; those of a kind are one
 //! statement with many rows. A transaction that changed nothing is not synced.
 
-use crate::{contests, events, findings, notices, outbox, reconciliations, signups};
+use crate::{contests, events, findings, notices, outbox, reconciliations, signups, switches};
 use domain::{
     contest::Contest,
     effects::Effect,
     finding::FindingClass,
     ids::{ContestId, SenderId},
     signup::Signup,
+    switch::Change,
     time::UnixMillis,
 };
 use ports::{
@@ -16,6 +17,7 @@ use ports::{
     findings::{Finding, Raised, Resolution},
     signups::{Enrolled, SignupCommit},
     store::{Committed, StoreError},
+    switches::Said,
     tasks::{EventOutcome, TaskEvent},
 };
 use sql_core::{
@@ -40,6 +42,7 @@ pub(crate) enum Command {
     Resolve(Uuid, Resolution),
     Note(Box<reconciliations::Note>),
     Tell(notices::Tell),
+    Switch(Said),
     Done(Vec<u64>),
     /// Writes what means nothing.
     Probe,
@@ -56,6 +59,7 @@ pub(crate) enum Reply {
     Raised(Raised),
     /// Whether anything was settled.
     Resolved(bool),
+    Switched(Change),
     Done,
     Failed(StoreError),
 }
@@ -204,6 +208,7 @@ async fn run_one(
         Command::Tell(tell) => notices::write(transaction, *tell)
             .await
             .map(|()| Reply::Done),
+        Command::Switch(said) => switches::set(transaction, said).await.map(Reply::Switched),
         Command::Note(note) => reconciliations::write(transaction, note).await,
         Command::Done(sequences) => outbox::done(transaction, sequences)
             .await

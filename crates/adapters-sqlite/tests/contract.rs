@@ -12,6 +12,7 @@ use ports::{
     outbox::Outbox,
     reconciliations::Reconciliations,
     signups::SignupRepository,
+    switches::SwitchSettings,
     tasks::{TaskEvents, Tasks},
 };
 use std::sync::Arc;
@@ -80,6 +81,10 @@ impl StoreFixture for Sqlite {
     }
 
     fn notices(&self) -> Arc<dyn Notices> {
+        Arc::clone(&self.store) as _
+    }
+
+    fn switches(&self) -> Arc<dyn SwitchSettings> {
         Arc::clone(&self.store) as _
     }
 

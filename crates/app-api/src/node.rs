@@ -27,7 +27,7 @@ use tokio::{
     task::{JoinHandle, JoinSet},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use usecases::Contests;
+use usecases::{Contests, background};
 
 /// How long a stop waits for flows that were begun; what is left is finished after the next start.
 const DRAIN: Duration = Duration::from_secs(10);
@@ -81,8 +81,14 @@ impl Node {
             None => None,
         };
         let address = listener.local_addr()?;
+        // What was stopped must not begin again because a node was started.
+        contests
+            .read_switches()
+            .await
+            .context("the switches cannot be read")?;
         let (stop_loops, stop) = watch::channel(false);
-        let loops = loops(&contests, &stop);
+        let mut loops = loops(&contests, &stop);
+        loops.push(background::keep_switches(&contests, &stop));
         let edge = Edge::new(
             settings.limits,
             metrics_listener.is_none(),

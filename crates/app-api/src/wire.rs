@@ -19,6 +19,7 @@ mod report;
 mod runs;
 mod sandbox;
 mod settlement;
+mod switches;
 mod text;
 
 pub(crate) use create::NewContest;
@@ -29,6 +30,7 @@ pub(crate) use runs::{
 };
 pub(crate) use sandbox::{GrantBody, SandboxAccount};
 pub(crate) use settlement::{LeaderboardView, OwnPlaceView, SheetView};
+pub(crate) use switches::{NewSetting, SettingView, SwitchView};
 pub(crate) use usecases::sheet::rfc3339;
 
 /// A contest.
@@ -358,12 +360,12 @@ impl From<Pool> for PoolView {
             finishers,
             estimated_prize,
             as_of,
-            is_past,
+            is_from_funds,
         }: Pool,
     ) -> Self {
         Self {
             amount: amount.get(),
-            source: if is_past { "cache" } else { "funds" },
+            source: if is_from_funds { "funds" } else { "cache" },
             as_of: rfc3339(as_of),
             finishers,
             estimated_prize: estimated_prize.get(),

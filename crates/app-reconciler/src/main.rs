@@ -192,6 +192,11 @@ async fn open_all(stack: &Stack) -> anyhow::Result<(Contests, Needs)> {
         funds: opened.funds,
     };
     let contests = contests.reconciled(settings.reconcile.reconciling());
+    // What was stopped must not begin again because a process was started.
+    contests
+        .read_switches()
+        .await
+        .context("the switches cannot be read")?;
     Ok((contests, needs))
 }
 
@@ -200,14 +205,16 @@ async fn serve(stack: &Stack, metrics_listen: Option<SocketAddr>) -> anyhow::Res
         runtime::telemetry::install()?;
     }
     let (contests, needs) = open_all(stack).await?;
+    let contests = Arc::new(contests);
     let (stop_loops, stop) = watch::channel(false);
     if let Some(address) = metrics_listen {
-        let address = numbers::listen(address, needs, stop.clone())
+        let address = numbers::listen(address, needs, Arc::clone(&contests), stop.clone())
             .await
             .with_context(|| format!("--metrics-listen {address}"))?;
         println!("metrics on http://{address}/metrics");
     }
-    let loops = background::start(&Arc::new(contests), &stop);
+    let mut loops = background::start(&contests, &stop);
+    loops.push(background::keep_switches(&contests, &stop));
     tracing::info!("running");
     println!("app-reconciler runs");
     runtime::stop::signal().await?;

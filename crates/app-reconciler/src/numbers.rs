@@ -10,6 +10,7 @@ use axum::{
 use production::{GrpcFunds, Store};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{net::TcpListener, sync::watch, time::timeout};
+use usecases::Contests;
 
 /// How often what was counted is folded into its classes.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -46,22 +47,30 @@ impl Needs {
 pub(crate) async fn listen(
     address: SocketAddr,
     needs: Needs,
+    contests: Arc<Contests>,
     stop: watch::Receiver<bool>,
 ) -> anyhow::Result<SocketAddr> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
+    let looked_at = Arc::clone(&contests);
     let ready = move || {
-        let needs = needs.clone();
+        let (needs, contests) = (needs.clone(), Arc::clone(&looked_at));
         async move {
-            let outcome = needs.check().await;
-            outcome.map_or_else(
-                |why| (StatusCode::SERVICE_UNAVAILABLE, why),
-                |()| (StatusCode::OK, "ready"),
-            )
+            match needs.check().await {
+                Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why.to_owned()),
+                Ok(()) => (StatusCode::OK, contests.readiness()),
+            }
+        }
+    };
+    let counted = move || {
+        let (known, now) = (contests.switches(), contests.ports().clock.now());
+        async move {
+            runtime::telemetry::switches(&known.switches(), known.age_ms(now));
+            numbers()
         }
     };
     let router = Router::new()
-        .route("/metrics", get(|| async { numbers() }))
+        .route("/metrics", get(counted))
         .route("/healthz", get(|| async { "ok" }))
         .route("/readyz", get(ready));
     tokio::spawn(async move {

@@ -18,6 +18,7 @@ use ports::{
     reconciliations::Reconciliations,
     signups::{Enrolled, SignupCommit, SignupRepository},
     store::{Committed, Page},
+    switches::SwitchSettings,
     tasks::{TaskEvents, Tasks},
 };
 use std::{future::Future, sync::Arc, time::Duration};
@@ -64,6 +65,8 @@ pub trait StoreFixture: Sized + Send + Sync + 'static {
     fn reconciliations(&self) -> Arc<dyn Reconciliations>;
     /// What somebody outside is to be told; the store keeps it.
     fn notices(&self) -> Arc<dyn Notices>;
+    /// What operators have switched off.
+    fn switches(&self) -> Arc<dyn SwitchSettings>;
     /// The outbox.
     fn outbox(&self) -> Arc<dyn Outbox>;
 }

@@ -11,6 +11,7 @@ pub mod outbox;
 pub mod reconciliations;
 pub mod shown;
 pub mod signups;
+pub mod switches;
 pub mod tickets;
 
 pub mod fixture;

@@ -314,7 +314,9 @@ pub fn all_contests(now: UnixMillis) -> Vec<Contest> {
         legs: legs[number % legs.len()].clone(),
         stops: Stops {
             since: number.is_multiple_of(3).then(|| now.plus(-5)),
+            claims_off_since: number.is_multiple_of(4).then(|| now.plus(-9)),
             total_ms: number as i64,
+            counted_until: UnixMillis(number as i64 * 7),
             accepted: [0, 7, -7][number % 3],
         },
         version: 1,

@@ -83,6 +83,7 @@ shown_cases! {
     amounts_keep_every_digit,
     a_rebuild_misses_nothing,
     only_the_last_attempt_counts,
+    a_tally_that_is_forgotten_is_built_anew,
     without_a_ranking_there_are_no_places,
     places_stand_in_order,
     the_better_of_two_places_is_kept,
@@ -303,6 +304,23 @@ async fn read(tallies: &Arc<dyn Tallies>, contest: &Contest) -> Option<Tally> {
 
 async fn count(tallies: &Arc<dyn Tallies>, contest: &Contest, counts: &[Count]) -> Counted {
     tallies.count(contest, counts).await.expect("an answer")
+}
+
+// clause 6
+async fn a_tally_that_is_forgotten_is_built_anew<F: ShownFixture>(shown: F) {
+    let (tallies, contest) = (shown.tallies(), contest());
+    tallies.forget(&contest).await.expect("nothing is there");
+    build(&tallies, &contest, &finishers(3)).await;
+    let voided = tallies.begin(&contest).await.expect("begun");
+    tallies.forget(&contest).await.expect("forgotten");
+    assert_eq!(read(&tallies, &contest).await, None);
+    let counted = count(&tallies, &contest, &finishers(1)).await;
+    assert_eq!(counted, Counted::Rebuild);
+    let finished = tallies.finish(&contest, voided).await.expect("an answer");
+    assert!(!finished, "the attempt is void");
+    assert_eq!(read(&tallies, &contest).await, None);
+    build(&tallies, &contest, &finishers(2)).await;
+    assert_eq!(read(&tallies, &contest).await, Some(sum(&finishers(2))));
 }
 
 // clause 2

@@ -13,6 +13,7 @@ use crate::{
     payout::Rule,
     settlement::{Frozen, Leftover, SheetCursor, Totals},
     stops::Stops,
+    switch::Stretch,
     terms::{NoWinner, Terms},
     time::UnixMillis,
     transfer::{Content, CreditsClosed, ProofOfAbsence, Receipt},
@@ -199,6 +200,8 @@ pub enum ContestFact {
     PayoutsStopped,
     /// Payouts go on.
     PayoutsResumed,
+    /// Claims are switched off, or were.
+    ClaimsOff(Stretch),
     /// An operator has overridden that the pool holds so many coins more than the rows allow, below zero
     /// less.
     GapAccepted(i64),
@@ -322,6 +325,7 @@ impl ContestFact {
             Self::CancelAsked => "cancel_asked",
             Self::PayoutsStopped => "payouts_stopped",
             Self::PayoutsResumed => "payouts_resumed",
+            Self::ClaimsOff(_) => "claims_off",
             Self::GapAccepted(_) => "gap_accepted",
         }
     }
@@ -416,6 +420,7 @@ impl Contest {
         };
         if let ContestFact::PayoutsStopped
         | ContestFact::PayoutsResumed
+        | ContestFact::ClaimsOff(_)
         | ContestFact::GapAccepted(_) = fact
         {
             return self.stopped(fact, now).ok_or(impossible);

@@ -7,7 +7,7 @@
 //! [`contest::Contest::apply`] are the same pair for the contest itself.
 //!
 //! Reading order: [`money`], [`ids`], [`order`], [`terms`], [`contest`], [`signup`], [`due`],
-//! [`payout`], [`draw`], [`settlement`], [`stops`], [`lifecycle`], [`invariant`],
+//! [`payout`], [`draw`], [`settlement`], [`stops`], [`switch`], [`lifecycle`], [`invariant`],
 //! [`reconcile`], [`notice`].
 
 pub mod contest;
@@ -28,6 +28,7 @@ pub mod reconcile;
 pub mod settlement;
 pub mod signup;
 pub mod stops;
+pub mod switch;
 pub mod terms;
 pub mod time;
 pub mod transfer;

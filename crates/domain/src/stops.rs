@@ -1,19 +1,25 @@
 //! When payouts of a contest are stopped, and until when prizes can be claimed.
 
 use crate::{
-    contest::{Contest, ContestFact, Phase},
+    contest::{Contest, ContestFact, Phase, Settlement},
     money::Coins,
+    switch::Stretch,
     time::UnixMillis,
 };
 
-/// When payouts were stopped: while the books of a contest differ, nothing leaves its pool.
+/// When payouts were stopped: while the books of a contest differ, nothing leaves its pool. And when claims
+/// were switched off, which lets nobody begin to claim. Either makes the time to claim longer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stops {
-    /// Since when they are stopped; none while they go on.
+    /// Since when payouts are stopped; none while they go on.
     pub since: Option<UnixMillis>,
-    /// For how long they were stopped while prizes could be claimed, in milliseconds, the stop that
-    /// goes on not counted.
+    /// Since when claims are switched off, as far as it is known here; none while they are on.
+    pub claims_off_since: Option<UnixMillis>,
+    /// For how long nobody could claim while there were prizes to claim, in milliseconds; what goes on is
+    /// not counted.
     pub total_ms: i64,
+    /// Up to when stops are counted in it: none counts twice where two overlap.
+    pub counted_until: UnixMillis,
     /// How many coins more than the rows allow the pool may hold, below zero less, because an operator
     /// has overridden by name that it does; 0 where the books must balance.
     pub accepted: i64,
@@ -34,7 +40,8 @@ impl Stops {
 }
 
 impl Contest {
-    /// Stops payouts, lets them go on, or goes by what an operator has accepted.
+    /// Stops payouts, lets them go on, takes account of claims that are or were switched off, or goes by what
+    /// an operator has accepted.
     pub(crate) fn stopped(self, fact: ContestFact, now: UnixMillis) -> Option<Self> {
         let stops = match (fact, self.stops.since) {
             (ContestFact::PayoutsStopped, None) if !self.phase.kind().is_terminal() => Stops {
@@ -43,9 +50,22 @@ impl Contest {
             },
             (ContestFact::PayoutsResumed, Some(since)) => Stops {
                 since: None,
-                total_ms: self.stops.total_ms + self.kept_from_claiming(since, now),
-                ..self.stops
+                ..self.counted(since, now)
             },
+            (ContestFact::ClaimsOff(Stretch { from, to }), _)
+                if matches!(self.phase, Phase::Claimable(_)) =>
+            {
+                match to {
+                    None => Stops {
+                        claims_off_since: Some(from),
+                        ..self.stops
+                    },
+                    Some(to) => Stops {
+                        claims_off_since: None,
+                        ..self.counted(from, to)
+                    },
+                }
+            }
             // Before the freeze, or where nothing is frozen: afterwards the numbers stand.
             (ContestFact::GapAccepted(gap), _)
                 if matches!(
@@ -67,33 +87,65 @@ impl Contest {
         })
     }
 
+    /// The first time during which claims were or are switched off that has not been taken account of.
+    #[must_use]
+    pub fn claims_off(&self, stretches: &[Stretch]) -> Option<ContestFact> {
+        let Phase::Claimable(settlement) = &self.phase else {
+            return None;
+        };
+        let is_news = |stretch: &&Stretch| match stretch.to {
+            None => self.stops.claims_off_since != Some(stretch.from),
+            Some(to) => to > self.stops.counted_until.max(settlement.claimable_at),
+        };
+        let news = stretches.iter().find(is_news);
+        news.map(|stretch| ContestFact::ClaimsOff(*stretch))
+    }
+
     /// The end of the claim window: `claim_closes_at`, or later if claims opened late, so that a
-    /// late settling never eats it, and later by as long as payouts were stopped. None before claims
-    /// open, and while payouts are stopped that had not ended before.
+    /// late settling never eats it, and later by as long as payouts were stopped or claims switched off. None
+    /// before claims open, and while something is stopped that had not ended before.
     #[must_use]
     pub fn claims_end_at(&self) -> Option<UnixMillis> {
         match &self.phase {
             Phase::Claimable(settlement) | Phase::Closed(settlement) => {
-                let length = self.terms.claim_closes_at.since(self.terms.tasks_end_at);
-                let end = self
-                    .terms
-                    .claim_closes_at
-                    .max(settlement.claimable_at.plus(length))
-                    .plus(self.stops.total_ms);
-                Some(end).filter(|end| self.stops.since.is_none_or(|since| since >= *end))
+                let end = self.end_so_far(settlement);
+                let open = [self.stops.since, self.stops.claims_off_since];
+                let is_over = open.iter().flatten().all(|since| *since >= end);
+                is_over.then_some(end)
             }
             _ => None,
         }
     }
 
-    /// How long a stop that began at `since` has kept people from their prizes until `now`, in
-    /// milliseconds: a stop before claims open, or after they have ended, keeps nobody.
-    fn kept_from_claiming(&self, since: UnixMillis, now: UnixMillis) -> i64 {
-        match (&self.phase, self.claims_end_at()) {
-            (Phase::Claimable(settlement), None) => {
-                now.since(since.max(settlement.claimable_at)).max(0)
-            }
-            _ => 0,
+    fn end_so_far(&self, settlement: &Settlement) -> UnixMillis {
+        let length = self.terms.claim_closes_at.since(self.terms.tasks_end_at);
+        self.terms
+            .claim_closes_at
+            .max(settlement.claimable_at.plus(length))
+            .plus(self.stops.total_ms)
+    }
+
+    /// The stops with one of them counted: as long as it has kept people from their prizes. Before claims
+    /// open, or after they have ended, it keeps nobody.
+    fn counted(&self, from: UnixMillis, to: UnixMillis) -> Stops {
+        let Phase::Claimable(settlement) = &self.phase else {
+            return self.stops;
+        };
+        // What began before it and goes on is counted up to its end too: the two are one.
+        let open = [self.stops.since, self.stops.claims_off_since];
+        let from = open.into_iter().flatten().fold(from, UnixMillis::min);
+        let kept = if from < self.end_so_far(settlement) {
+            let uncounted = from
+                .max(settlement.claimable_at)
+                .max(self.stops.counted_until);
+            to.since(uncounted).max(0)
+        } else {
+            0
+        };
+        Stops {
+            total_ms: self.stops.total_ms + kept,
+            counted_until: self.stops.counted_until.max(to),
+            ..self.stops
         }
     }
 }

@@ -12,6 +12,7 @@ use domain::{
     money::Coins,
     order::OwnLeg,
     settlement::Leftover,
+    switch::Stretch,
     terms::{NoWinner, Terms},
     time::{UnixMillis, Window},
     transfer::{CreditsClosed, Position},
@@ -40,6 +41,8 @@ fn label(fact: &ContestFact) -> String {
         // They change no phase: see `payouts_stop_in_every_phase_that_has_something_to_pay`.
         ContestFact::PayoutsStopped => "payouts_stopped".to_owned(),
         ContestFact::PayoutsResumed => "payouts_resumed".to_owned(),
+        // Nor this: see `the_time_to_claim_is_longer_by_what_claims_were_switched_off`.
+        ContestFact::ClaimsOff(_) => "claims_off".to_owned(),
         // Nor this: see `a_gap_is_accepted_before_anything_is_decided_by_it`.
         ContestFact::GapAccepted(_) => "gap_accepted".to_owned(),
     }
@@ -492,6 +495,83 @@ fn the_time_to_claim_is_longer_by_what_payouts_were_stopped() {
         resume(early, open.plus(3)).claims_end_at(),
         Some(CLAIMS_END.plus(3))
     );
+}
+
+#[test]
+fn the_time_to_claim_is_longer_by_what_claims_were_switched_off() {
+    let open = settlement().claimable_at;
+    let off = |from: i64, to: Option<i64>| Stretch {
+        from: open.plus(from),
+        to: to.map(|to| open.plus(to)),
+    };
+    // Takes account of what is news, as often as there is any.
+    let held = |mut contest: Contest, stretches: &[Stretch]| {
+        while let Some(fact) = contest.claims_off(stretches) {
+            contest = contest.apply(fact, NOW).expect("it is claimable");
+        }
+        contest
+    };
+    let longer = |contest: &Contest| contest.claims_end_at().map(|end| end.since(CLAIMS_END));
+    let claimable = || contest(terms(), Phase::Claimable(settlement()));
+    assert_eq!(longer(&held(claimable(), &[])), Some(0));
+    // While it lasts nobody knows the end, and nobody forfeits anything.
+    let lasting = held(claimable(), &[off(10, None)]);
+    assert_eq!(lasting.claims_end_at(), None);
+    assert!(!lasting.stops.is_stopped(), "what has begun is paid");
+    assert_eq!(
+        house_payout(&lasting, CLAIMS_END.plus(1)),
+        HousePayout::Wait
+    );
+    // It counts once, whether it was seen while it lasted or not, and however often it is looked at.
+    let list = [
+        off(-50, Some(-40)),
+        off(-5, Some(3)),
+        off(10, Some(17)),
+        off(30, None),
+    ];
+    assert_eq!(held(lasting, &list).claims_end_at(), None);
+    let list = [list[0], list[1], list[2], off(30, Some(31))];
+    let twice = held(held(claimable(), &list[..3]), &list);
+    assert_eq!(longer(&twice), Some(3 + 7 + 1));
+    assert_eq!(held(twice.clone(), &list), twice);
+    // What overlaps with a stop of payouts counts once.
+    for (stop, resume, from, to, sum) in [
+        (0, 20, 10, 30, 30),
+        (10, 30, 0, 20, 30),
+        (0, 30, 10, 20, 30),
+    ] {
+        let both = |contest: Contest, at: i64| {
+            let contest = match at {
+                at if at == stop => contest.apply(ContestFact::PayoutsStopped, open.plus(at)),
+                at if at == resume => contest.apply(ContestFact::PayoutsResumed, open.plus(at)),
+                _ => Ok(contest),
+            }
+            .expect("it is claimable");
+            let to = (at >= to).then_some(to);
+            let stretches = (at >= from).then(|| off(from, to));
+            held(contest, stretches.as_slice())
+        };
+        let both = (0..=30).fold(claimable(), both);
+        assert_eq!(longer(&both), Some(sum), "{stop} {resume} {from} {to}");
+    }
+    // What began when claims had ended changes nothing.
+    let end = CLAIMS_END.since(open);
+    let late = held(claimable(), &[off(end, None)]);
+    assert_eq!(longer(&late), Some(0));
+    assert_eq!(longer(&held(late, &[off(end, Some(end + 9))])), Some(0));
+    // Nor does it where nobody can claim.
+    for kind in PhaseKind::ALL
+        .iter()
+        .filter(|kind| **kind != PhaseKind::Claimable)
+    {
+        for phase in phases_of(*kind) {
+            let before = contest(terms(), phase);
+            assert_eq!(before.claims_off(&[off(0, None)]), None, "{kind:?}");
+            let fact = ContestFact::ClaimsOff(off(0, None));
+            let refused = before.apply(fact, NOW).expect_err("nobody can claim");
+            assert_eq!(refused.fact, "claims_off");
+        }
+    }
 }
 
 #[test]

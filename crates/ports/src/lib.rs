@@ -15,6 +15,7 @@ pub mod reconciliations;
 pub mod shown;
 pub mod signups;
 pub mod store;
+pub mod switches;
 pub mod system;
 pub mod tasks;
 pub mod tickets;

@@ -154,6 +154,7 @@ pub struct Epoch(pub u64);
 ///    before the unique keys; without unique keys nothing is counted.
 /// 5. `begin` voids earlier attempts; `put` and `finish` of a voided attempt change nothing and say
 ///    so.
+/// 6. After `forget` there is no tally, and an attempt that was under way is void.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Tallies: Send + Sync {
@@ -176,6 +177,9 @@ pub trait Tallies: Send + Sync {
 
     /// Puts the new tally in the old one's place; false if that attempt is void.
     async fn finish(&self, contest: &Contest, epoch: Epoch) -> Result<bool, ShownError>;
+
+    /// Takes the tally away.
+    async fn forget(&self, contest: &Contest) -> Result<(), ShownError>;
 }
 
 /// One viewer's rank and who is around.

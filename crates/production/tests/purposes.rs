@@ -275,7 +275,7 @@ async fn a_past_pool_is_answered_with_the_funds_system_off() {
             // Lost, it is made again from MySQL.
             bed.flush().await;
             let first = pool().await;
-            assert_eq!((first.amount.get(), first.is_past), (amount, true));
+            assert_eq!((first.amount.get(), first.is_from_funds), (amount, false));
             until("it is kept", async || {
                 let kept = shown(&node).past_pools.get(contest).await;
                 kept.expect("an answer").map(drop)

@@ -61,6 +61,8 @@ pub struct ContestRecord {
     pub claimable_at: Option<i64>,
     pub stopped_since: Option<i64>,
     pub stopped_ms: i64,
+    pub claims_off_since: Option<i64>,
+    pub stops_counted_until: i64,
     pub accepted_gap: i64,
     pub version: i64,
     pub created_at: i64,
@@ -160,6 +162,8 @@ impl From<&Contest> for ContestRecord {
         record.draw_secret = secret.map(|secret| secret.reveal().to_string());
         record.stopped_since = stops.since.map(|since| since.0);
         record.stopped_ms = stops.total_ms;
+        record.claims_off_since = stops.claims_off_since.map(|since| since.0);
+        record.stops_counted_until = stops.counted_until.0;
         record.accepted_gap = stops.accepted;
         record.version = column(*version);
         record.created_at = created_at.0;
@@ -175,7 +179,8 @@ impl ContestRecord {
          guaranteed_pool, series_id, carry, claim_mode, no_winner, remainder, unclaimed, grace_ms, \
          signup_opens_at, signup_closes_at, tasks_end_at, claim_closes_at, phase, cancel_reason, \
          close_position, frozen_at, fees, rake, pool, guarantee_return, finishers, weight_sum, sheet_after, \
-         sheet_before, sheet_lines, sheet_prizes, sheet_sha256, claimable_at, stopped_since, stopped_ms, accepted_gap, version, created_at, updated_at";
+         sheet_before, sheet_lines, sheet_prizes, sheet_sha256, claimable_at, stopped_since, stopped_ms, \
+         claims_off_since, stops_counted_until, accepted_gap, version, created_at, updated_at";
 
     fn of_terms(terms: &Terms) -> Self {
         let Terms {
@@ -302,6 +307,8 @@ impl ContestRecord {
             stops: Stops {
                 since: self.stopped_since.map(UnixMillis),
                 total_ms: self.stopped_ms,
+                claims_off_since: self.claims_off_since.map(UnixMillis),
+                counted_until: UnixMillis(self.stops_counted_until),
                 accepted: self.accepted_gap,
             },
             version: context.count("version", self.version)?,

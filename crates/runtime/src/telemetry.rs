@@ -1,11 +1,12 @@
 //! Numbers for Prometheus: the one recorder of a process, and what every process counts.
 
 use anyhow::Context;
+use domain::switch::{Reach, Switch, Switches};
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use std::{
     sync::OnceLock,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 /// What [`render`] answers with.
@@ -54,6 +55,34 @@ fn describe() {
         "When the process started, in seconds since 1970"
     );
     describe_gauge!("process_resident_memory_bytes", "Memory in use");
+    describe_gauge!(
+        "guafen_switch_enabled",
+        "1 where a switch is on for everything"
+    );
+    describe_gauge!(
+        "guafen_switch_narrower_off",
+        "Rooms and contests for which a switch is off by itself"
+    );
+    describe_gauge!(
+        "guafen_switches_age_seconds",
+        "How long ago the switches were last known to be in force; more than some seconds: the store of \
+         switches does not answer, and the last values stay in force"
+    );
+}
+
+/// Tells which switches are off, and how old this is, in milliseconds.
+pub fn switches(switches: &Switches, age_ms: i64) {
+    for switch in Switch::ALL {
+        let is_on = switches.check(*switch).is_ok();
+        gauge!("guafen_switch_enabled", "switch" => switch.name()).set(f64::from(u8::from(is_on)));
+        let narrower = switches.settings().filter(|(of, scope, setting)| {
+            of == switch && scope.reach() != Reach::Everything && !setting.enabled
+        });
+        gauge!("guafen_switch_narrower_off", "switch" => switch.name())
+            .set(narrower.count() as f64);
+    }
+    let age = Duration::from_millis(u64::try_from(age_ms).unwrap_or_default());
+    gauge!("guafen_switches_age_seconds").set(age.as_secs_f64());
 }
 
 /// Folds what was counted into its classes. What is not read grows without it: call it every few

@@ -5,5 +5,6 @@ pub mod group;
 pub mod mysql;
 pub mod snapshot;
 pub mod sqlite;
+pub mod switch_row;
 
 pub use records::{contest_record, reconciliation_record, record, signup_record};

@@ -162,6 +162,9 @@ async fn start_own(engine: Engine, program: &Program, more: &[&str]) -> Result<S
         "--bind-address=127.0.0.1".to_owned(),
         format!("--socket={}", dir.path().join("s.sock").display()),
         format!("--pid-file={}", dir.path().join("server.pid").display()),
+        // One of its own: a MariaDB that starts removes every temporary table that lies in the
+        // directory, those of the servers beside it too.
+        format!("--tmpdir={}", dir.path().display()),
     ]);
     args.extend(durable_arguments(engine, more));
     let server = Server {

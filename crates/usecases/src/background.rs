@@ -13,6 +13,8 @@ use tokio::{
 const IDLE: Duration = Duration::from_millis(100);
 /// The same for those that look at what is rarely there, or never urgent.
 const SLOW: Duration = Duration::from_secs(1);
+/// How often switches are read: a change is in force on every node within a second.
+const SWITCHES: Duration = Duration::from_millis(250);
 /// How long a loop waits after it failed or crashed.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The most contests that are driven at once. One of a million signups takes its time, and the others
@@ -72,6 +74,29 @@ pub fn start(contests: &Arc<Contests>, stop: &watch::Receiver<bool>) -> Vec<Join
         })));
     }
     loops
+}
+
+/// Keeps the switches up to date; it ends soon after `stop` changes. Every node that decides anything runs it.
+/// While the store is away the last values stay in force.
+pub fn keep_switches(contests: &Arc<Contests>, stop: &watch::Receiver<bool>) -> JoinHandle<()> {
+    let (contests, mut stop) = (Arc::clone(contests), stop.clone());
+    tokio::spawn(async move {
+        let mut was_read = true;
+        while !*stop.borrow() {
+            match caught(contests.read_switches()).await {
+                Ok(_) if was_read => {}
+                Ok(_) => tracing::info!("switches can be read again"),
+                // Once, not four times a second.
+                Err(error) if was_read => tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "switches cannot be read: the last values stay in force"
+                ),
+                Err(_) => {}
+            }
+            was_read = contests.switches().stale_ms(contests.ports().clock.now()) == 0;
+            let _ = tokio::time::timeout(SWITCHES, stop.changed()).await;
+        }
+    })
 }
 
 /// Looks for contests whose time has come, and drives each in a task of its own. What is under way

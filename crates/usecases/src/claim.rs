@@ -9,6 +9,7 @@ use domain::{
     contest::PhaseKind,
     ids::{ContestId, UserId},
     signup::{Claimant, State},
+    switch::{Switch, SwitchedOff},
 };
 use futures_util::future::join;
 
@@ -27,6 +28,8 @@ pub enum Claimed {
     Closed,
     /// The viewer has not signed up.
     NotSignedUp,
+    /// Nobody can begin to claim now.
+    SwitchedOff(SwitchedOff),
     /// There is no such contest.
     NoContest,
 }
@@ -37,6 +40,15 @@ impl Contests {
     /// # Errors
     /// [`Failure`]; the outcome is then unknown to the caller and is finished by the compensation.
     pub async fn claim(&self, contest_id: ContestId, user: &UserId) -> Result<Claimed, Failure> {
+        let claimed = self.claim_once(contest_id, user).await?;
+        // The time to claim may have grown since, by what claims were switched off.
+        if matches!(claimed, Claimed::Closed) && self.count_claims_off(contest_id).await? {
+            return self.claim_once(contest_id, user).await;
+        }
+        Ok(claimed)
+    }
+
+    async fn claim_once(&self, contest_id: ContestId, user: &UserId) -> Result<Claimed, Failure> {
         // Asked together, answered together.
         let (contest, found) = join(
             self.visible(contest_id),
@@ -54,6 +66,9 @@ impl Contests {
             .drive(&contest, signup, None, Until::Rest, Prefetched::default())
             .await?;
         if is_claimable && matches!(driven.signup.state, State::Completed(..)) {
+            if let Err(off) = self.is_on_for(Switch::Claims, &contest) {
+                return Ok(Claimed::SwitchedOff(off));
+            }
             let asked = self
                 .draw_prize(&contest, &driven.signup, Claimant::Viewer, line)
                 .await?;

@@ -1,12 +1,16 @@
-//! Finishers that many ask for: each contest is counted once, for everybody who waits, and not again
+//! Numbers of rows that many ask for: each contest is counted once, for everybody who waits, and not again
 //! for a while. For what is only shown.
 //!
 //! Counting reads every signup of a contest. Viewers who poll must not take the store's readers away
 //! from settling.
 
 use crate::count;
-use domain::{ids::ContestId, signup::StateKind, time::UnixMillis};
-use ports::{contests::ContestRepository, store::StoreError, system::Clock};
+use domain::{ids::ContestId, money::Coins, signup::StateKind, time::UnixMillis};
+use ports::{
+    contests::{ContestRepository, StateCount},
+    store::StoreError,
+    system::Clock,
+};
 use std::{
     collections::BTreeMap,
     sync::{
@@ -32,28 +36,53 @@ struct Of {
     /// How many counts have ended.
     ended: AtomicU64,
     /// The last answer, and until when it is good; held while the contest is counted.
-    last: tokio::sync::Mutex<Option<(u64, UnixMillis)>>,
+    last: tokio::sync::Mutex<Option<(Rows, UnixMillis)>>,
+}
+
+/// What the rows of a contest add up to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rows {
+    /// How many have finished and not claimed.
+    pub(crate) finishers: u64,
+    /// The fees that were paid and have not gone back.
+    pub(crate) fees: Coins,
+    /// As of when, by this node's clock.
+    pub(crate) as_of: UnixMillis,
+}
+
+impl Rows {
+    fn of(counts: &[StateCount], as_of: UnixMillis) -> Self {
+        let paid = counts
+            .iter()
+            .filter(|count| count.state.is_paid() && count.state != StateKind::Refunded);
+        Self {
+            finishers: count(counts, &[StateKind::Completed]),
+            // More than there can be is shown as the most there can be.
+            fees: Coins::sum(paid.map(|count| count.fees)).unwrap_or(Coins::MAX),
+            as_of,
+        }
+    }
 }
 
 impl Counted {
-    /// How many have finished and not claimed.
+    /// What the rows of a contest add up to, lately.
     ///
     /// # Errors
     /// [`StoreError`]; whoever waited for a count that failed is told so too, and asks no more.
-    pub(crate) async fn finishers(
+    pub(crate) async fn rows(
         &self,
         contests: &dyn ContestRepository,
         clock: &dyn Clock,
         id: ContestId,
-    ) -> Result<u64, StoreError> {
+    ) -> Result<Rows, StoreError> {
         let of = self.of(id);
         let ended = of.ended.load(Ordering::Acquire);
         let mut last = of.last.lock().await;
         let was_counted_meanwhile = of.ended.load(Ordering::Acquire) != ended;
         let began = clock.now();
         match *last {
-            Some((finishers, until)) if was_counted_meanwhile || began < until => {
-                return Ok(finishers);
+            Some((rows, until)) if was_counted_meanwhile || began < until => {
+                return Ok(rows);
             }
             None if was_counted_meanwhile => {
                 let text = "the count that was waited for failed";
@@ -62,15 +91,12 @@ impl Counted {
             _ => {}
         }
         let counts = contests.counts(id).await;
-        let finishers = counts.map(|counts| count(&counts, &[StateKind::Completed]));
+        let rows = counts.map(|counts| Rows::of(&counts, began));
         let now = clock.now();
         let good_ms = (now.0 - began.0).saturating_mul(REST).clamp(0, GOOD_MS_MAX);
-        *last = finishers
-            .as_ref()
-            .ok()
-            .map(|finishers| (*finishers, now.plus(good_ms)));
+        *last = rows.as_ref().ok().map(|rows| (*rows, now.plus(good_ms)));
         of.ended.fetch_add(1, Ordering::Release);
-        finishers
+        rows
     }
 
     fn of(&self, id: ContestId) -> Arc<Of> {

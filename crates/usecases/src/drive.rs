@@ -14,6 +14,7 @@ use domain::{
     judge::{self, Progress},
     settlement::SheetLine,
     signup::{Claimant, Fact, FeeTry, Signup, State, StateKind},
+    switch::Switch,
     time::Window,
     transfer::{Position, Transfer},
 };
@@ -250,6 +251,7 @@ impl Contests {
                 *seen = progress;
                 progress.map(|progress| judge::progress(contest, signup, progress))
             }
+            Step::DrawPrize if self.is_on_for(Switch::AutomaticPayout, contest).is_err() => None,
             Step::DrawPrize => Some(
                 self.draw_prize(contest, signup, Claimant::House, None)
                     .await?,

@@ -30,6 +30,7 @@ pub mod sheet;
 mod shown;
 mod sign_up;
 mod sweep;
+mod switches;
 pub mod verdict;
 mod watch;
 
@@ -40,6 +41,7 @@ pub use read::{Own, Pool, Report, Seen, count};
 pub use sandbox::Granted;
 pub use shown::{Rebuilt, Shown};
 pub use sign_up::SignedUp;
+pub use switches::{FRESH_MS, Known};
 
 use counted::Counted;
 use domain::{
@@ -60,6 +62,7 @@ use ports::{
     reconciliations::Reconciliations,
     signups::SignupRepository,
     store::StoreError,
+    switches::SwitchSettings,
     system::{Clock, IdSource},
     tasks::{TaskEvents, Tasks},
 };
@@ -69,6 +72,7 @@ use std::{
     sync::{Arc, Mutex},
     time::Duration,
 };
+use switches::Panel;
 use tokio::sync::Semaphore;
 use uuid::Uuid;
 
@@ -86,6 +90,7 @@ pub struct Ports {
     pub findings: Arc<dyn Findings>,
     pub reconciliations: Arc<dyn Reconciliations>,
     pub notices: Arc<dyn Notices>,
+    pub switches: Arc<dyn SwitchSettings>,
     /// None where nobody outside is told anything.
     pub receiver: Option<Arc<dyn Receiver>>,
     pub leaderboard: Arc<dyn Leaderboard>,
@@ -112,6 +117,7 @@ pub struct Contests {
     counted: Counted,
     relay_place: Place,
     reconciling: Reconciling,
+    panel: Panel,
     /// Contests of which a person was called because more is to be repaired than may be.
     alarm_pace: Pace<ContestId>,
     /// What the watch has repaired in this hour.
@@ -189,6 +195,7 @@ impl Contests {
                 counted: Counted::default(),
                 relay_place: Place::default(),
                 reconciling: Reconciling::default(),
+                panel: Panel::default(),
                 alarm_pace: Pace::default(),
                 watched: Mutex::default(),
             }),

@@ -14,6 +14,7 @@ use domain::{
     notice::NoticeKind,
     order::{Account, OrderId},
     reconcile::{Difference, Repair, booked},
+    switch::Switch,
 };
 use ports::{
     findings::{Finding, FindingFilter, Raised},
@@ -314,6 +315,11 @@ impl Contests {
         let Some(contest) = &self.ports.contests.get(id).await? else {
             return Err(Failure::Gone(id.to_string()));
         };
+        // What a person asks for is not by itself.
+        let is_asked_for = behalf.by.is_some();
+        if !is_asked_for && self.is_on_for(Switch::AutomaticRepair, contest).is_err() {
+            return Ok(mended);
+        }
         let may_pay = !contest.stops.is_stopped();
         let repairs: Vec<(&Difference, Uuid, &Repair)> = told
             .iter()

@@ -8,7 +8,7 @@ use crate::{
     settle::{Stepped, Turn},
 };
 use domain::{
-    contest::Contest,
+    contest::{Contest, Phase},
     finding::FindingClass,
     ids::ContestId,
     lifecycle::{ContestStep, due},
@@ -126,6 +126,13 @@ impl Contests {
             return Ok(Pass::Waits);
         }
         let mut contest = contest.clone();
+        let is_claimable = matches!(contest.phase, Phase::Claimable(_));
+        if is_claimable && self.count_claims_off(id).await? {
+            contest = match self.ports.contests.get(id).await? {
+                Some(contest) => contest,
+                None => return Err(Failure::Gone(id.to_string())),
+            };
+        }
         for _ in 0..STEPS_MAX {
             match self.next_step(&contest).await? {
                 // One that only waits costs no lease.
@@ -168,6 +175,7 @@ impl Contests {
     /// # Errors
     /// [`Failure`]; the contest goes on from where it is at the next pass.
     pub async fn run_contest(&self, id: ContestId) -> Result<Pass, Failure> {
+        self.count_claims_off(id).await?;
         // Without a lease nothing is left to be shared.
         Ok(self.run_steps(id, &mut None).await?.unwrap_or(Pass::Waits))
     }
@@ -176,7 +184,8 @@ impl Contests {
     async fn next_step(&self, contest: &Contest) -> Result<(UnixMillis, ContestStep), Failure> {
         let now = self.ports.contests.now().await?;
         let presence = self.ports.contests.presence(contest.id).await?;
-        Ok((now, due(contest, presence, now)))
+        let step = due(contest, presence, now);
+        Ok((now, self.unless_switched_off(contest, step, now)))
     }
 
     /// Takes step after step; none where a sweep is due that others can share: under a lease of the whole

@@ -2,6 +2,7 @@
 
 use crate::{
     Contests, Failure,
+    counted::Rows,
     drive::{Driven, Prefetched, Until},
     payments::within,
     shown::{Look, log},
@@ -15,6 +16,7 @@ use domain::{
     order::OwnLeg,
     settlement::{Advisory, estimate},
     signup::{Signup, State, StateKind},
+    switch::Switch,
     time::UnixMillis,
     transfer::{Position, Transfer},
 };
@@ -82,10 +84,11 @@ pub struct Pool {
     pub finishers: u64,
     /// What one finisher of average weight gets or would get.
     pub estimated_prize: Coins,
-    /// As of when, on the funds system's clock until the freeze.
+    /// As of when: on the funds system's clock if it was asked, on ours if our rows were added up.
     pub as_of: UnixMillis,
-    /// True for a pool of the past that is kept where it need not be asked for again.
-    pub is_past: bool,
+    /// False for a pool of the past that is kept where it need not be asked for again, and while asking is
+    /// switched off.
+    pub is_from_funds: bool,
 }
 
 impl From<PastPool> for Pool {
@@ -101,7 +104,7 @@ impl From<PastPool> for Pool {
             finishers,
             estimated_prize: prize,
             as_of,
-            is_past: true,
+            is_from_funds: false,
         }
     }
 }
@@ -268,7 +271,8 @@ impl Contests {
     /// # Errors
     /// [`Failure`].
     pub async fn own(&self, contest_id: ContestId, user: &UserId) -> Result<Own, Failure> {
-        let Some(shown) = &self.ports.shown else {
+        let shown = self.ports.shown.as_ref();
+        let Some(shown) = shown.filter(|_| self.is_on(Switch::RecordCache)) else {
             return self.own_in_store(contest_id, user).await;
         };
         let flight = match self.look_up_record(shown, contest_id, user).await? {
@@ -394,7 +398,8 @@ impl Contests {
         }
     }
 
-    /// The pool: from the funds system's live balance until the freeze, then as it was frozen.
+    /// The pool: from the funds system's live balance until the freeze, then as it was frozen. While asking
+    /// for the balance is switched off, from the fees that our rows say were paid.
     ///
     /// # Errors
     /// [`Failure`].
@@ -402,33 +407,40 @@ impl Contests {
         if let Some(past) = past_pool(contest) {
             self.keep_pool(contest, past);
             return Ok(Pool {
-                is_past: self.ports.shown.is_some(),
+                is_from_funds: self.ports.shown.is_none(),
                 ..past.into()
             });
         }
-        let held = within(self.ports.funds.balance(&contest.pool_account())).await?;
+        let (fees, as_of, is_from_funds) = if self.is_on_for(Switch::LivePool, contest).is_ok() {
+            let held = within(self.ports.funds.balance(&contest.pool_account())).await?;
+            let brought = Coins::sum(
+                [OwnLeg::Guarantee, OwnLeg::Carry].map(|leg| applied_amount(&contest.legs, leg)),
+            );
+            let fees = brought
+                .ok()
+                .and_then(|brought| funds::coins(&held)?.minus(brought).ok());
+            (fees.unwrap_or(Coins::ZERO), held.at, true)
+        } else {
+            let rows = self.count_rows(contest.id).await?;
+            (rows.fees, rows.as_of, false)
+        };
         let finishers = match self.tally(contest).await {
             Some(Advisory(tally)) => tally.finishers,
-            None => {
-                let (contests, clock) = (&*self.ports.contests, &*self.ports.clock);
-                self.counted.finishers(contests, clock, contest.id).await?
-            }
+            None => self.count_rows(contest.id).await?.finishers,
         };
-        let brought = Coins::sum(
-            [OwnLeg::Guarantee, OwnLeg::Carry].map(|leg| applied_amount(&contest.legs, leg)),
-        );
-        let fees = brought
-            .ok()
-            .and_then(|brought| funds::coins(&held)?.minus(brought).ok())
-            .unwrap_or(Coins::ZERO);
         let Advisory((amount, estimated_prize)) = estimate(&contest.terms, fees, finishers);
         Ok(Pool {
             amount,
             finishers,
             estimated_prize,
-            as_of: held.at,
-            is_past: false,
+            as_of,
+            is_from_funds,
         })
+    }
+
+    async fn count_rows(&self, id: ContestId) -> Result<Rows, Failure> {
+        let (contests, clock) = (&*self.ports.contests, &*self.ports.clock);
+        Ok(self.counted.rows(contests, clock, id).await?)
     }
 
     /// Keeps a pool of the past, beside the answer. It may be lost without harm: who asks next

@@ -12,6 +12,7 @@ use domain::{
     finding::FindingClass,
     ids::{ContestId, UserId},
     settlement::Advisory,
+    switch::Switch,
 };
 use futures_util::{StreamExt, stream};
 use ports::{
@@ -165,6 +166,12 @@ impl Contests {
         entries: &[&OutboxEntry],
     ) -> Result<(), Kept> {
         match effect {
+            Effect::DropCachedAgain if !self.is_on(Switch::DelayedSecondDelete) => Ok(()),
+            // What is not counted leaves no tally behind that would lack it: it is built anew when somebody
+            // looks for it again.
+            Effect::CountFinisher | Effect::CountPrize if !self.is_on(Switch::RedisTally) => {
+                Ok(shown.tallies.forget(contest).await?)
+            }
             Effect::DropCached | Effect::DropCachedAgain => {
                 // The newest version of each viewer says all.
                 let mut newest: BTreeMap<&UserId, u64> = BTreeMap::new();

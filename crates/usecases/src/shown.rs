@@ -10,6 +10,7 @@ use domain::{
     payout,
     settlement::Advisory,
     signup::{Signup, StateKind},
+    switch::Switch,
     time::UnixMillis,
 };
 use ports::{
@@ -225,6 +226,9 @@ impl Contests {
     /// The live tally, if it is there; else it is rebuilt in the background.
     pub(crate) async fn tally(&self, contest: &Contest) -> Option<Advisory<Tally>> {
         let shown = self.ports.shown.as_ref()?;
+        if !self.is_on(Switch::RedisTally) {
+            return None;
+        }
         match shown.tallies.read(contest).await {
             Ok(Some(tally)) => Some(tally),
             Ok(None) => {

@@ -12,7 +12,9 @@ use domain::{
     money::Coins,
     order::{Account, Leg},
     signup::{Fact, FeeTry, Signup, State, StateKind},
+    switch::{Switch, SwitchedOff},
     terms::TierError,
+    time::UnixMillis,
     transfer::{Refusal, Transfer},
 };
 use ports::{
@@ -37,6 +39,8 @@ pub enum SignedUp {
     TierFixed(Coins),
     /// What was chosen is not among the terms.
     NoTier(TierError),
+    /// Nobody new can sign up now.
+    SwitchedOff(SwitchedOff),
     /// There is no such contest.
     NoContest,
 }
@@ -61,6 +65,9 @@ impl Contests {
             Ok(fee) => fee,
             Err(error) => return Ok(SignedUp::NoTier(error)),
         };
+        if let Err(off) = self.is_on_for(Switch::Signups, &contest) {
+            return self.finish_begun(contest, user, fee, off).await;
+        }
         let id = SignupId(self.ports.ids.next());
         // Where the fee is a choice, a lost row's fee may have been another one. What was paid
         // fixes it, as the row would have.
@@ -86,9 +93,8 @@ impl Contests {
                 return Ok(SignedUp::TierFixed(existing.fee));
             }
             Enrolled::Existing(existing) => {
-                let asks = existing.state.kind() == StateKind::Initialized
-                    && contest.phase.kind() == PhaseKind::Draft
-                    && now < contest.terms.signup_closes_at;
+                let asks =
+                    existing.state.kind() == StateKind::Initialized && is_open(&contest, now);
                 let asked = asks.then_some(Fact::SignUpAsked);
                 self.drive(
                     &contest,
@@ -105,31 +111,33 @@ impl Contests {
         if let Some(paid) = paid.filter(|paid| *paid != fee) {
             return Ok(SignedUp::TierFixed(paid));
         }
-        let is_over =
-            contest.phase.kind() != PhaseKind::Draft || now >= contest.terms.signup_closes_at;
-        let seen = Seen::new(contest, driven);
-        Ok(match &seen.signup.state {
-            State::Initialized(FeeTry::Refused(reason)) if !is_over => match reason {
-                Refusal::InsufficientBalance | Refusal::UnknownAccount | Refusal::AccountClosed => {
-                    SignedUp::InsufficientFunds(seen)
-                }
-                Refusal::BalanceLimit => SignedUp::PoolFull(seen),
-                Refusal::ClosedToCredits | Refusal::PastNotAfter => SignedUp::Closed,
-            },
-            // Until credits are closed no "not found" is final, and after that the row says how
-            // it ended.
-            State::Initialized(_) => SignedUp::Pending(seen),
-            State::Expired => SignedUp::Closed,
-            State::Paid(_)
-            | State::InProgress(_)
-            | State::Completed(..)
-            | State::Claiming(..)
-            | State::Shared(..)
-            | State::Missed(..)
-            | State::Forfeited(..)
-            | State::Refunding(..)
-            | State::Refunded(..) => SignedUp::Yes(seen),
-        })
+        Ok(signed_up(Seen::new(contest, driven), now))
+    }
+
+    /// What becomes of a call while nobody new can sign up: whoever has begun is gone on with, and whoever has
+    /// not, or was refused and asks again, does not begin.
+    async fn finish_begun(
+        &self,
+        contest: Contest,
+        user: &UserId,
+        fee: Coins,
+        off: SwitchedOff,
+    ) -> Result<SignedUp, Failure> {
+        let Some(begun) = self.ports.signups.find(contest.id, user).await? else {
+            return Ok(SignedUp::SwitchedOff(off));
+        };
+        if begun.fee != fee {
+            return Ok(SignedUp::TierFixed(begun.fee));
+        }
+        let now = self.ports.clock.now();
+        let (until, given) = (Until::Rest, Prefetched::default());
+        let driven = self.drive(&contest, begun, None, until, given).await?;
+        if matches!(driven.signup.state, State::Initialized(FeeTry::Refused(_)))
+            && is_open(&contest, now)
+        {
+            return Ok(SignedUp::SwitchedOff(off));
+        }
+        Ok(signed_up(Seen::new(contest, driven), now))
     }
 
     /// The fee that a viewer without a row has paid all the same: the row was lost.
@@ -148,5 +156,37 @@ impl Contests {
             content.from == Account::User(user.clone()) && content.to == contest.pool_account()
         };
         Ok(found.filter(is_fee).map(|transfer| transfer.content.amount))
+    }
+}
+
+/// True while a viewer may still ask to be charged.
+fn is_open(contest: &Contest, now: UnixMillis) -> bool {
+    contest.phase.kind() == PhaseKind::Draft && now < contest.terms.signup_closes_at
+}
+
+/// What a signup that was driven means to who asked for it.
+fn signed_up(seen: Seen, now: UnixMillis) -> SignedUp {
+    let is_over = !is_open(&seen.contest, now);
+    match &seen.signup.state {
+        State::Initialized(FeeTry::Refused(reason)) if !is_over => match reason {
+            Refusal::InsufficientBalance | Refusal::UnknownAccount | Refusal::AccountClosed => {
+                SignedUp::InsufficientFunds(seen)
+            }
+            Refusal::BalanceLimit => SignedUp::PoolFull(seen),
+            Refusal::ClosedToCredits | Refusal::PastNotAfter => SignedUp::Closed,
+        },
+        // Until credits are closed no "not found" is final, and after that the row says how
+        // it ended.
+        State::Initialized(_) => SignedUp::Pending(seen),
+        State::Expired => SignedUp::Closed,
+        State::Paid(_)
+        | State::InProgress(_)
+        | State::Completed(..)
+        | State::Claiming(..)
+        | State::Shared(..)
+        | State::Missed(..)
+        | State::Forfeited(..)
+        | State::Refunding(..)
+        | State::Refunded(..) => SignedUp::Yes(seen),
     }
 }

@@ -160,6 +160,9 @@ impl Contests {
             if now.is_none_or(|now| now.version != contest.version) {
                 return Ok(Swept::Changed);
             }
+            if self.is_payout_off(contest, self.ports.clock.now()) {
+                return Ok(Swept::Changed);
+            }
             let mut page = self
                 .ports
                 .signups

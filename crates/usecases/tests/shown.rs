@@ -196,7 +196,7 @@ fn pool(pool: &Pool) -> String {
         estimated_prize,
         as_of,
         // Says only where the answer may be kept.
-        is_past: _,
+        is_from_funds: _,
     } = pool;
     format!("{amount} among {finishers}, {estimated_prize} each, as of {as_of:?}")
 }
@@ -438,7 +438,7 @@ async fn a_past_pool_is_answered_without_the_funds_system() {
         };
         // From the store, where it is frozen; and kept.
         let first = pool().await;
-        assert_eq!((first.amount, first.is_past), (coins(amount), true));
+        assert_eq!((first.amount, first.is_from_funds), (coins(amount), false));
         others_go_on().await;
         let reads = node.watch.calls("ContestRepository::");
         for _ in 0..100 {
@@ -471,7 +471,10 @@ async fn an_open_pool_is_never_kept_and_always_the_funds_systems_own() {
         let name = format!("viewer-{number}");
         let before = node.watch.calls("Funds::balance");
         let open = pool().await.expect("an answer").expect("a pool");
-        assert_eq!((open.amount, open.is_past), (coins(number * 10), false));
+        assert_eq!(
+            (open.amount, open.is_from_funds),
+            (coins(number * 10), true)
+        );
         assert_eq!(
             node.watch.calls("Funds::balance"),
             before + 1,

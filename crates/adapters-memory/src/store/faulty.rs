@@ -13,6 +13,7 @@ use domain::{
     notice::NoticeKind,
     settlement::{Census, Finisher, SheetLine},
     signup::{Signup, StateKind},
+    switch::{Change, Scope, Switch},
     time::UnixMillis,
 };
 use ports::{
@@ -25,6 +26,7 @@ use ports::{
     reconciliations::{LoggedRepair, Reconciliations, Run, Watch},
     signups::{Enrolled, SignupCommit, SignupRepository},
     store::{Committed, Page, StoreError},
+    switches::{InForce, Said, SwitchSettings},
     tasks::{Assigned, EventOutcome, TaskEvent, TaskEvents, Tasks},
 };
 use std::sync::Arc;
@@ -212,6 +214,22 @@ faulty! { Findings {
         limit: usize
     ) -> Result<Page<Finding, Uuid>, StoreError> => failed;
     async fn open(&self) -> Result<Vec<OpenFindings>, StoreError> => failed;
+} }
+
+faulty! { SwitchSettings {
+    async fn set(&self, said: &Said) -> Result<Change, StoreError> => failed;
+    async fn in_force(&self, known: Option<u64>) -> Result<Option<InForce>, StoreError> => failed;
+    async fn history(
+        &self,
+        switch: Switch,
+        after: Option<u64>,
+        limit: usize
+    ) -> Result<Page<Change, u64>, StoreError> => failed;
+    async fn changes_in(
+        &self,
+        switch: Switch,
+        scopes: &[Scope]
+    ) -> Result<Vec<Change>, StoreError> => failed;
 } }
 
 faulty! { Notices {

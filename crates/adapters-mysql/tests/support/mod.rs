@@ -19,6 +19,7 @@ use ports::{
     outbox::Outbox,
     reconciliations::Reconciliations,
     signups::{SignupCommit, SignupRepository},
+    switches::SwitchSettings,
     tasks::{TaskEvent, TaskEvents, Tasks},
 };
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection};
@@ -140,6 +141,10 @@ impl<E: Engine> StoreFixture for Fixture<E> {
     }
 
     fn notices(&self) -> Arc<dyn Notices> {
+        Arc::clone(&self.store) as _
+    }
+
+    fn switches(&self) -> Arc<dyn SwitchSettings> {
         Arc::clone(&self.store) as _
     }
 

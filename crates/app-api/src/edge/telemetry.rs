@@ -90,6 +90,10 @@ fn describe() {
         "guafen_contest_due_age_seconds",
         "How long the contest that waits longest for a step that is due has waited for it"
     );
+    describe_counter!(
+        "guafen_switched_off_total",
+        "Requests answered 503 because an operator has switched off what they ask for"
+    );
     describe_gauge!("guafen_findings_open", "Findings that are open, by class");
     describe_gauge!(
         "guafen_finding_age_seconds",
@@ -138,6 +142,9 @@ pub(crate) async fn render(app: &App) -> Response {
     gauge!("guafen_http_requests_waiting").set(waiting as f64);
     gauge!("guafen_http_streams").set(app.edge.open_streams() as f64);
     gauge!("guafen_flows").set(app.flows.len() as f64);
+    let known = app.contests.switches();
+    let age = known.age_ms(app.contests.ports().clock.now());
+    runtime::telemetry::switches(&known.switches(), age);
     if let Err(error) = count_contests(app).await {
         tracing::warn!(
             error = &error as &dyn std::error::Error,

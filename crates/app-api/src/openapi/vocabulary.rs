@@ -10,6 +10,7 @@ use domain::{
     order::OwnLeg,
     payout::Rule as DomainRule,
     signup::StateKind,
+    switch::{Reach, Switch},
     terms::{
         ClaimMode as DomainClaimMode, NoWinner as DomainNoWinner, Remainder as DomainRemainder,
         Unclaimed as DomainUnclaimed,
@@ -139,6 +140,31 @@ word! {
             .min_length(Some(1))
             .max_length(Some(1_000))
             .examples([json!("agreed with finance, ticket 4711")])
+    }
+}
+word! {
+    /// Why an operator has changed something: 1 to 500 characters, at least one of them visible.
+    Reason = |description| {
+        text(description)
+            .min_length(Some(1))
+            .max_length(Some(ports::switches::REASON_MAX))
+            .examples([json!("the bank is slow, ticket 4711")])
+    }
+}
+one_of! {
+    /// Something that operators can stop.
+    SwitchName = Switch::ALL
+}
+one_of! {
+    /// How far a setting of a switch reaches.
+    SwitchReach = Reach::ALL
+}
+word! {
+    /// What a setting of a switch is for: `everything`, `room/<id>` or `contest/<id>`.
+    SwitchScope = |description| {
+        text(description)
+            .pattern(Some("^(everything|room/.+|contest/.+)$"))
+            .examples([json!("everything")])
     }
 }
 one_of! {

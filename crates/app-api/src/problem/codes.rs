@@ -208,6 +208,9 @@ codes! {
         Unavailable = "unavailable", 503, Client,
             "A system behind this one did not answer in time, so the outcome may not be known yet.",
             "Repeat after `Retry-After` where it is given: nothing happens twice. Where it is not, look first, as `detail` says.";
+        SwitchedOff = "switched_off", 503, Operator,
+            "An operator has switched this off; `detail` says for what and why. Nothing was begun, and what had begun goes on.",
+            "Tell the viewer that it goes on later; repeat after `Retry-After`.";
         Overloaded = "overloaded", 503, Client,
             "There is more to do than can be done in time, so this was refused before it began. Nothing was done.",
             "Repeat after `Retry-After`, with a longer wait each time.";
@@ -240,6 +243,8 @@ codes! {
             "Two times stand in the wrong order.", "Send them in the order that `detail` says.";
         DuplicateValue = "duplicate_value", 422, Client,
             "A list names the same value twice.", "Name it once.";
+        Conflicting = "conflicting", 422, Client,
+            "The field cannot be sent together with another one, or for what is asked.", "Leave out what `detail` says.";
         NotATier = "not_a_tier", 422, Client,
             "The contest's `fee` is not one of its `fee_tiers`.", "Send a `fee` that is one of them.";
         UnknownValue = "unknown_value", 422, Client,

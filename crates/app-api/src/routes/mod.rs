@@ -5,6 +5,7 @@ mod player;
 mod reconcile;
 pub(crate) mod service;
 mod sheet;
+mod switches;
 
 use crate::{
     edge,
@@ -50,6 +51,9 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(reconcile::resolve))
         .routes(routes!(reconcile::repair))
         .routes(routes!(reconcile::override_freeze))
+        .routes(routes!(switches::list))
+        .routes(routes!(switches::set))
+        .routes(routes!(switches::changes))
         .routes(routes!(admin::parked))
         .routes(routes!(admin::retry))
         .routes(routes!(admin::redirect))

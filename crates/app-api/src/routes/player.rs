@@ -1,6 +1,8 @@
 //! What viewers call.
 
-use super::{PageQuery, cursor, filter, no_contest, page_size, signup_page};
+use super::{
+    PageQuery, cursor, filter, no_contest, page_size, signup_page, switches::switched_off,
+};
 use crate::{
     auth::{Player, Reader, Role},
     extract::{Id, NoBody, OptionalBody, Query},
@@ -166,7 +168,7 @@ pub(crate) async fn pool(
     params(("id" = vocabulary::ContestId, Path, description = "The contest")),
     request_body(content = Option<SignUpBody>, description = "Nothing, or the choice of a fee where the contest has `fee_tiers`"),
     responses((status = 200, body = SignupView, description = "The signup, with its fee paid; on every repeat too"), (status = 202, body = SignupView, description = "The outcome of the charge is not known yet: repeat the request", headers(("Retry-After" = u32, description = "Seconds to wait before the request is repeated")))),
-    extensions(("x-role" = json!([Role::Player])), ("x-problems" = json!([Code::InsufficientFunds, Code::SignupClosed, Code::PoolFull, Code::FeeTierFixed])))
+    extensions(("x-role" = json!([Role::Player])), ("x-problems" = json!([Code::InsufficientFunds, Code::SignupClosed, Code::PoolFull, Code::FeeTierFixed, Code::SwitchedOff])))
 )]
 pub(crate) async fn sign_up(
     State(app): State<App>,
@@ -198,6 +200,7 @@ pub(crate) async fn sign_up(
             format!("the first call chose the tier of {fee} coins, which cannot be changed"),
         )),
         SignedUp::NoTier(error) => Err(no_tier(error)),
+        SignedUp::SwitchedOff(off) => Err(switched_off(&off)),
         SignedUp::Closed => Err(signup_closed(&app, id).await),
         SignedUp::NoContest => Err(no_contest()),
     }
@@ -239,7 +242,7 @@ pub(crate) async fn signup(
     params(("id" = vocabulary::ContestId, Path, description = "The contest")),
     request_body(content = Option<vocabulary::NoFields>, description = "Nothing, or `{}`"),
     responses((status = 200, body = SignupView, description = "The signup, `shared`, with its prize; on every repeat too"), (status = 202, body = SignupView, description = "The outcome of the payment is not known yet: repeat the request", headers(("Retry-After" = u32, description = "Seconds to wait before the request is repeated")))),
-    extensions(("x-role" = json!([Role::Player])), ("x-problems" = json!([Code::NotSignedUp, Code::NotCompleted, Code::NotClaimableYet, Code::ClaimClosed])))
+    extensions(("x-role" = json!([Role::Player])), ("x-problems" = json!([Code::NotSignedUp, Code::NotCompleted, Code::NotClaimableYet, Code::ClaimClosed, Code::SwitchedOff])))
 )]
 pub(crate) async fn claim(
     State(app): State<App>,
@@ -260,6 +263,7 @@ pub(crate) async fn claim(
         Claimed::NotYet => {
             Err(Problem::new(Code::NotClaimableYet, "prizes are not decided yet").retry_after(1))
         }
+        Claimed::SwitchedOff(off) => Err(switched_off(&off)),
         Claimed::Closed => Err(Problem::new(
             Code::ClaimClosed,
             "prizes can no longer be claimed",

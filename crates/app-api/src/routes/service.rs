@@ -143,7 +143,8 @@ pub(crate) async fn alive() -> &'static str {
 
 /// Is it ready?
 ///
-/// Ready when the store can write, the funds system answers, and the server is not about to stop.
+/// Ready when the store can write, the funds system answers, and the server is not about to stop. The text says
+/// whether the switches are older than they should be.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -151,10 +152,10 @@ pub(crate) async fn alive() -> &'static str {
     operation_id = "readyz",
     responses((status = 200, body = String, content_type = "text/plain", description = "Ready")),
 )]
-pub(crate) async fn ready(State(app): State<App>) -> Result<&'static str, Problem> {
+pub(crate) async fn ready(State(app): State<App>) -> Result<String, Problem> {
     if app.edge.stopping.is_cancelled() {
         return Err(Problem::new(Code::Unavailable, "the server stops").retry_after(1));
     }
     app.readiness.check().await?;
-    Ok("ready")
+    Ok(app.contests.readiness())
 }

@@ -7,3 +7,4 @@ mod document;
 mod roles;
 mod rules;
 mod server;
+mod switches;

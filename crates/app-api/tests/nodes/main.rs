@@ -4,6 +4,7 @@
 #[path = "../live/server.rs"]
 #[allow(dead_code, reason = "the tests of streams use the rest")]
 mod server;
+mod switches;
 
 use adapters_ledger::Ledger;
 use serde_json::json;

@@ -390,6 +390,7 @@ watched! { Tallies {
     async fn begin(&self, contest: &Contest) -> Result<Epoch, ShownError> => shown;
     async fn put(&self, contest: &Contest, epoch: Epoch, counts: &[Count]) -> Result<bool, ShownError> => shown;
     async fn finish(&self, contest: &Contest, epoch: Epoch) -> Result<bool, ShownError> => shown;
+    async fn forget(&self, contest: &Contest) -> Result<(), ShownError> => shown;
 } }
 
 watched! { Ranking {
