@@ -5,6 +5,7 @@
 //! replayed. Its clock is a [`ManualClock`].
 
 mod contests;
+mod experiments;
 mod faulty;
 mod findings;
 mod leaderboard;
@@ -23,7 +24,8 @@ use crate::system::ManualClock;
 use domain::{
     contest::{Contest, PhaseKind},
     effects::Effect,
-    ids::{ContestId, EventId, SenderId, SignupId, UserId},
+    experiment::Experiment,
+    ids::{ContestId, EventId, ExperimentName, SenderId, SignupId, UserId},
     settlement::SheetLine,
     signup::{Signup, StateKind},
     switch::Change,
@@ -32,6 +34,7 @@ use domain::{
 use ports::leases::Fence;
 use ports::{
     contests::CreationKey,
+    experiments::{Exposure, OutcomeKey},
     findings::Finding,
     outbox::OutboxEntry,
     reconciliations::{LoggedRepair, Run, Watch},
@@ -80,6 +83,10 @@ struct Tables {
     notices: BTreeMap<u64, notices::Kept>,
     last_notice: u64,
     switch_changes: Vec<Change>,
+    experiments: BTreeMap<ExperimentName, Experiment>,
+    experiment_changes: Vec<(ExperimentName, ports::experiments::Change)>,
+    /// By experiment and key.
+    exposures: BTreeMap<(ExperimentName, OutcomeKey), (Exposure, UnixMillis)>,
     /// By sequence.
     outbox: BTreeMap<u64, Saved>,
     last_sequence: u64,

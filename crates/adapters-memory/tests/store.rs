@@ -19,6 +19,7 @@ use domain::{
 };
 use ports::{
     contests::{ContestCommit, ContestRepository},
+    experiments::Experiments,
     findings::Findings,
     leaderboard::Leaderboard,
     notices::Notices,
@@ -91,6 +92,10 @@ impl StoreFixture for Memory {
         Arc::clone(&self.store) as _
     }
 
+    fn experiments(&self) -> Arc<dyn Experiments> {
+        Arc::clone(&self.store) as _
+    }
+
     fn outbox(&self) -> Arc<dyn Outbox> {
         Arc::clone(&self.store) as _
     }
@@ -154,6 +159,10 @@ mod without_faults {
         }
 
         fn switches(&self) -> Arc<dyn SwitchSettings> {
+            Arc::clone(&self.1) as _
+        }
+
+        fn experiments(&self) -> Arc<dyn Experiments> {
             Arc::clone(&self.1) as _
         }
 

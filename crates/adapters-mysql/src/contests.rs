@@ -102,6 +102,7 @@ pub(crate) async fn insert(
         claims_off_since,
         stops_counted_until,
         accepted_gap,
+        variants,
         version,
         created_at,
         updated_at,

@@ -12,6 +12,8 @@ mod contest_sql;
 mod contests;
 mod enroll;
 mod events;
+mod experiments;
+mod exposures;
 mod findings;
 mod leaderboard;
 mod leases;
@@ -32,6 +34,7 @@ mod tickets;
 mod writer;
 
 use domain::effects::Effect;
+use exposures::Recorder;
 use ports::store::StoreError;
 use reader::{Answer, Question, Reader};
 use rows::failed;
@@ -167,6 +170,31 @@ const STEPS: &[Step] = &[
         "claims_off",
         include_str!("../migrations/0028_claims_off.sql"),
     ),
+    (
+        29,
+        "contest_variants",
+        include_str!("../migrations/0029_contest_variants.sql"),
+    ),
+    (
+        30,
+        "signup_variants",
+        include_str!("../migrations/0030_signup_variants.sql"),
+    ),
+    (
+        31,
+        "experiment",
+        include_str!("../migrations/0031_experiment.sql"),
+    ),
+    (
+        32,
+        "experiment_change",
+        include_str!("../migrations/0032_experiment_change.sql"),
+    ),
+    (
+        33,
+        "exposure",
+        include_str!("../migrations/0033_exposure.sql"),
+    ),
 ];
 
 /// The most commands that share a transaction, and the most questions that share a statement.
@@ -228,6 +256,7 @@ pub struct MysqlStore {
     /// Of their own, so that no contest that is locked makes a node lose its work.
     leases: GroupCommit<Slow>,
     tickets: GroupCommit<Desk>,
+    exposures: GroupCommit<Recorder>,
     questions: GroupCommit<Reader>,
     readers: Readers,
     /// The same for what looks at every row of a contest.
@@ -270,6 +299,7 @@ impl MysqlStore {
             slow: [slow(), slow()].into(),
             leases: slow(),
             tickets: GroupCommit::start(Desk::new(options.clone()), BATCH_MAX, QUEUE_MAX),
+            exposures: GroupCommit::start(Recorder::new(options.clone()), BATCH_MAX, QUEUE_MAX),
             questions: GroupCommit::start(Reader::new(options), BATCH_MAX, QUEUE_MAX),
             counters: reading.within(COUNT),
             readers: reading,

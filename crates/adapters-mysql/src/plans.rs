@@ -2,8 +2,8 @@
 #![allow(clippy::expect_used, reason = "these are tests")]
 
 use crate::{
-    contest_sql, enroll, events, findings, leaderboard, leases, migrate, notices, outbox,
-    reconciliations, sheet, signup_sql, tickets,
+    contest_sql, enroll, events, experiments, exposures, findings, leaderboard, leases, migrate,
+    notices, outbox, reconciliations, sheet, signup_sql, switches, tickets,
 };
 use domain::signup::StateKind;
 use sql_core::mysql as session;
@@ -30,7 +30,7 @@ fn signups() -> usize {
 }
 
 const TABLES: &str = "signup, task_event, task_progress, lease, contest, sheet_line, outbox, finding, \
-     event_ticket, event_ticket_window, reconciliation, reconciliation_finding, repair, watch, notice";
+     event_ticket, event_ticket_window, reconciliation, reconciliation_finding, repair, watch, notice, switch_change, experiment, experiment_change, exposure";
 
 /// With enough rows that a scan would cost more than an index; a tenth of them in one contest. What
 /// the server knows of them is that there are none: so it is while a room fills.
@@ -185,8 +185,36 @@ async fn filled_once(connection: &mut MySqlConnection) {
 type Rows = (&'static str, fn(usize) -> String);
 
 /// What the reconciliation writes down.
-fn notes() -> [Rows; 5] {
+fn notes() -> [Rows; 9] {
     [
+        (
+            "switch_change (sequence, name, scope, enabled, changed_by, reason, changed_at)",
+            |n| {
+                let (name, room) = (["claims", "signups"][n % 2], n % 50);
+                format!("({n} + 1, '{name}', 'room/room-{room}', 0, 'olga', 'r', {n})")
+            },
+        ),
+        (
+            "experiment (name, salt, definition, ramp, status, stopped, version, created_at, updated_at)",
+            |n| {
+                let status = if n % 100 == 0 { "running" } else { "ended" };
+                format!("('e-{n}', 's', '{{}}', 1, '{status}', '{{}}', 1, {n}, {n})")
+            },
+        ),
+        (
+            "experiment_change (name, version, action, reason, ramp, changed_at)",
+            |n| {
+                let name = n % 10;
+                format!("('e-{name}', {n} + 1, 'ramped', 'r', 1, {n})")
+            },
+        ),
+        (
+            "exposure (experiment, unit, contest_id, user_id, variant, met_at)",
+            |n| {
+                let (name, contest) = (n % 10, n % 10 + 1);
+                format!("('e-{name}', 'user-{n}', UNHEX('{contest:032x}'), 'user-{n}', 'a', {n})")
+            },
+        ),
         (
             "notice (kind, contest_id, created_at, tries, due_at)",
             |n| format!("('kind', UNHEX('{n:032x}'), {n}, 0, {n})"),
@@ -333,6 +361,36 @@ fn lists() -> Vec<Case> {
         ),
         case("repairs", reconciliations::REPAIRS.as_str(), &[ID]),
         case("watched", reconciliations::WATCHED.as_str(), &["10"]),
+        case(
+            "switch history",
+            switches::HISTORY.as_str(),
+            &["'claims'", "99999", "10"],
+        ),
+        case(
+            "switch changes",
+            switches::changes_in(2),
+            &["'claims'", "'everything'", "'room/room-5'", "10"],
+        ),
+        case("experiments", experiments::LIST.as_str(), &["'e-5'", "10"]),
+        case("experiments that run", experiments::RUNNING.as_str(), &[]),
+        case(
+            "experiment changes",
+            experiments::CHANGES.as_str(),
+            &["'e-5'", "99999", "10"],
+        ),
+        case(
+            "outcomes",
+            experiments::OUTCOMES.as_str(),
+            &[
+                "'e-5'", "'user-5'", "'user-5'", CONTEST, CONTEST, "'user-5'", "10",
+            ],
+        ),
+        case("exposed", experiments::EXPOSED, &[CONTEST]),
+        case(
+            "counts by variants",
+            experiments::COUNTS_BY_VARIANTS,
+            &[CONTEST],
+        ),
     ]
 }
 
@@ -353,16 +411,21 @@ fn writes() -> Vec<Case> {
         case("PROGRESS_ROWS", events::PROGRESS_ROWS, &[JSON]),
         case(
             "signup INSERT",
-            insert(&signup_sql::INSERT, 26, signup_sql::STAYS),
+            insert(&signup_sql::INSERT, 27, signup_sql::STAYS),
             one,
         ),
         case(
             "CHANGES",
-            insert(&signup_sql::INSERT, 26, &signup_sql::CHANGES),
+            insert(&signup_sql::INSERT, 27, &signup_sql::CHANGES),
             one,
         ),
         case("HISTORY", insert(signup_sql::HISTORY, 5, ""), one),
         case("OUTBOX", insert(signup_sql::OUTBOX, 6, ""), one),
+        case(
+            "exposures INSERT",
+            insert(exposures::INSERT, 6, exposures::STAYS),
+            one,
+        ),
     ]
 }
 

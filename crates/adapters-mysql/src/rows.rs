@@ -49,7 +49,12 @@ impl<'a> Columns<'a> {
 
 /// Reads [`SignupRecord::COLUMNS`].
 pub(crate) fn signup(row: &MySqlRow) -> Result<SignupRecord, sqlx::Error> {
-    let mut columns = Columns::from(row, 0);
+    signup_at(row, 0)
+}
+
+/// Reads [`SignupRecord::COLUMNS`] behind so many others.
+pub(crate) fn signup_at(row: &MySqlRow, first: usize) -> Result<SignupRecord, sqlx::Error> {
+    let mut columns = Columns::from(row, first);
     Ok(SignupRecord {
         contest_id: columns.id()?,
         signup_id: columns.id()?,
@@ -71,6 +76,7 @@ pub(crate) fn signup(row: &MySqlRow) -> Result<SignupRecord, sqlx::Error> {
         payee: columns.get()?,
         payout_position: columns.get()?,
         payout_at: columns.get()?,
+        variants: columns.get()?,
         version: columns.get()?,
         created_at: columns.get()?,
         updated_at: columns.get()?,
@@ -129,6 +135,7 @@ pub(crate) fn contest(row: &MySqlRow) -> Result<(ContestRecord, Option<LegRecord
         claims_off_since,
         stops_counted_until,
         accepted_gap,
+        variants,
         version,
         created_at,
         updated_at,

@@ -113,6 +113,7 @@ impl<'a> SignupRow<'a> {
             .push_bind(&record.payee)
             .push_bind(record.payout_position)
             .push_bind(record.payout_at)
+            .push_bind(&record.variants)
             .push_bind(record.version)
             .push_bind(record.created_at)
             .push_bind(record.updated_at)
@@ -195,7 +196,7 @@ pub(crate) fn find_many(number: usize) -> String {
 }
 
 /// Where the line of the sheet begins in a row of [`find_many_to_claim`].
-pub(crate) const LINE: usize = 23;
+pub(crate) const LINE: usize = 24;
 
 /// The same beside their lines of the settlement sheet, which are null where there is none.
 pub(crate) fn find_many_to_claim(number: usize) -> String {

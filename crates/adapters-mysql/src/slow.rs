@@ -2,7 +2,7 @@
 //! locks one contest at most, so that none of them can be part of a circle.
 
 use crate::{
-    contests, findings, notices,
+    contests, experiments, findings, notices,
     reconciliations::{self, Note},
     session::{Purpose, Session, Work},
     switches,
@@ -34,6 +34,7 @@ pub(crate) enum Command {
     Note(Box<Note>),
     Tell(notices::Tell),
     Switch(Said),
+    Experiment(Box<experiments::Write>),
     TakeLease(String, Uuid, i64),
     ReleaseLease(Lease),
 }
@@ -170,6 +171,11 @@ impl Work for One<'_> {
             Command::Switch(said) => {
                 let change = switches::set(connection, said).await?;
                 Ok((Reply::Switched(change), true))
+            }
+            Command::Experiment(write) => {
+                let committed = experiments::write(connection, write).await?;
+                let wrote = committed == Committed::Applied;
+                Ok((Reply::Committed(committed), wrote))
             }
             Command::Note(note) => reconciliations::write(connection, note).await,
             Command::TakeLease(name, owner, for_ms) => {

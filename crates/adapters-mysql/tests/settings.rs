@@ -167,7 +167,7 @@ async fn a_connection_to_a_server_that_no_longer_leads_is_dropped<E: Engine>() {
 }
 
 /// The steps of the schema.
-const STEPS: i64 = 28;
+const STEPS: i64 = 33;
 
 async fn an_older_schema_is_refused<E: Engine>() {
     let schema = Schema::create::<E>().await;

@@ -6,6 +6,7 @@
 
 mod contests;
 mod events;
+mod experiments;
 mod findings;
 mod leaderboard;
 mod notices;
@@ -54,6 +55,11 @@ const MIGRATIONS: &[sqlite::Step] = &[
         6,
         "switches",
         include_str!("../migrations/0006_switches.sql"),
+    ),
+    (
+        7,
+        "experiments",
+        include_str!("../migrations/0007_experiments.sql"),
     ),
 ];
 

@@ -8,16 +8,22 @@ use sql_core::{
 use sqlx::{Row, sqlite::SqliteRow};
 
 macro_rules! read_columns {
-    ($row:ident, $record:ident { $($column:ident),+ $(,)? }) => {{
-        let mut index = 0..;
+    ($row:ident, $first:expr, $record:ident { $($column:ident),+ $(,)? }) => {{
+        let mut index = $first..;
         $record { $($column: $row.try_get(index.next().unwrap_or_default())?),+ }
     }};
 }
 
 /// Reads [`SignupRecord::COLUMNS`].
 pub(crate) fn signup(row: &SqliteRow) -> Result<SignupRecord, sqlx::Error> {
+    signup_at(row, 0)
+}
+
+/// Reads [`SignupRecord::COLUMNS`] behind so many others.
+pub(crate) fn signup_at(row: &SqliteRow, first: usize) -> Result<SignupRecord, sqlx::Error> {
     Ok(read_columns!(
         row,
+        first,
         SignupRecord {
             contest_id,
             signup_id,
@@ -39,6 +45,7 @@ pub(crate) fn signup(row: &SqliteRow) -> Result<SignupRecord, sqlx::Error> {
             payee,
             payout_position,
             payout_at,
+            variants,
             version,
             created_at,
             updated_at,
@@ -50,6 +57,7 @@ pub(crate) fn signup(row: &SqliteRow) -> Result<SignupRecord, sqlx::Error> {
 pub(crate) fn contest(row: &SqliteRow) -> Result<ContestRecord, sqlx::Error> {
     Ok(read_columns!(
         row,
+        0_usize,
         ContestRecord {
             contest_id,
             title,
@@ -94,6 +102,7 @@ pub(crate) fn contest(row: &SqliteRow) -> Result<ContestRecord, sqlx::Error> {
             claims_off_since,
             stops_counted_until,
             accepted_gap,
+            variants,
             version,
             created_at,
             updated_at,
@@ -105,6 +114,7 @@ pub(crate) fn contest(row: &SqliteRow) -> Result<ContestRecord, sqlx::Error> {
 pub(crate) fn leg(row: &SqliteRow) -> Result<LegRecord, sqlx::Error> {
     Ok(read_columns!(
         row,
+        0_usize,
         LegRecord {
             contest_id,
             leg,

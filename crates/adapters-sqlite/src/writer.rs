@@ -1,7 +1,9 @@
 //! The one writer. Commands that wait together are one transaction; those of a kind are one
 //! statement with many rows. A transaction that changed nothing is not synced.
 
-use crate::{contests, events, findings, notices, outbox, reconciliations, signups, switches};
+use crate::{
+    contests, events, experiments, findings, notices, outbox, reconciliations, signups, switches,
+};
 use domain::{
     contest::Contest,
     effects::Effect,
@@ -13,6 +15,7 @@ use domain::{
 };
 use ports::{
     contests::{ContestCommit, CreationKey, Inserted},
+    experiments::Exposure,
     failpoint::{self, Failpoint},
     findings::{Finding, Raised, Resolution},
     signups::{Enrolled, SignupCommit},
@@ -43,6 +46,8 @@ pub(crate) enum Command {
     Note(Box<reconciliations::Note>),
     Tell(notices::Tell),
     Switch(Said),
+    Experiment(Box<experiments::Write>),
+    Expose(Vec<Exposure>),
     Done(Vec<u64>),
     /// Writes what means nothing.
     Probe,
@@ -209,6 +214,12 @@ async fn run_one(
             .await
             .map(|()| Reply::Done),
         Command::Switch(said) => switches::set(transaction, said).await.map(Reply::Switched),
+        Command::Experiment(write) => experiments::write(transaction, write)
+            .await
+            .map(Reply::Committed),
+        Command::Expose(exposures) => experiments::expose(transaction, exposures)
+            .await
+            .map(|()| Reply::Done),
         Command::Note(note) => reconciliations::write(transaction, note).await,
         Command::Done(sequences) => outbox::done(transaction, sequences)
             .await

@@ -6,6 +6,7 @@ use contract_tests::fixture::StoreFixture;
 use domain::effects::Effect;
 use ports::{
     contests::ContestRepository,
+    experiments::Experiments,
     findings::Findings,
     leaderboard::Leaderboard,
     notices::Notices,
@@ -85,6 +86,10 @@ impl StoreFixture for Sqlite {
     }
 
     fn switches(&self) -> Arc<dyn SwitchSettings> {
+        Arc::clone(&self.store) as _
+    }
+
+    fn experiments(&self) -> Arc<dyn Experiments> {
         Arc::clone(&self.store) as _
     }
 

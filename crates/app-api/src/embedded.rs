@@ -114,6 +114,7 @@ pub(crate) async fn serve(data_dir: &Path, settings: Settings) -> anyhow::Result
         reconciliations: Arc::clone(&store) as _,
         notices: Arc::clone(&store) as _,
         switches: Arc::clone(&store) as _,
+        experiments: Arc::clone(&store) as _,
         receiver: None,
         leaderboard: store as _,
         funds: Arc::new(MeteredFunds(ledger as _)),

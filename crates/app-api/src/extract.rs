@@ -105,7 +105,18 @@ fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
 }
 
 /// The fields that are lists.
-const LISTS: &[&str] = &["/fee_tiers", "/finding_ids"];
+const LISTS: &[&str] = &[
+    "/fee_tiers",
+    "/finding_ids",
+    "/variants",
+    "/rooms",
+    "/task_kinds",
+    "/guardrails",
+    "/definition/variants",
+    "/definition/rooms",
+    "/definition/task_kinds",
+    "/definition/guardrails",
+];
 
 fn misplaced_list(value: &serde_json::Value) -> Option<String> {
     use serde_json::Value;

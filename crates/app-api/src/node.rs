@@ -86,6 +86,10 @@ impl Node {
             .read_switches()
             .await
             .context("the switches cannot be read")?;
+        contests
+            .read_experiments()
+            .await
+            .context("the experiments cannot be read")?;
         let (stop_loops, stop) = watch::channel(false);
         let mut loops = loops(&contests, &stop);
         loops.push(background::keep_switches(&contests, &stop));

@@ -45,6 +45,10 @@ const TAGS: &[(&str, &str)] = &[
         "What operators do: create, cancel and settle contests, look into them.",
     ),
     (
+        "experiments",
+        "A/B experiments: what is varied, for whom, and how long.",
+    ),
+    (
         "events",
         "What viewers did in rooms, told by the systems that saw it.",
     ),

@@ -3,6 +3,7 @@
 
 use crate::openapi::vocabulary;
 use domain::{
+    assignment::Assignments,
     contest::Contest,
     money::Coins,
     order::Leg,
@@ -15,6 +16,7 @@ use utoipa::ToSchema;
 
 mod create;
 mod events;
+mod experiments;
 mod report;
 mod runs;
 mod sandbox;
@@ -24,6 +26,10 @@ mod text;
 
 pub(crate) use create::NewContest;
 pub(crate) use events::{EventBody, Recorded, parse_events};
+pub(crate) use experiments::{
+    ChangeView as ExperimentChangeView, ExperimentView, MeetingView, NewDefinition, NewExperiment,
+    NewRamp, NewStop,
+};
 pub(crate) use report::{FindingView, ReportView};
 pub(crate) use runs::{
     FindingDetail, NewOverride, NewResolution, NewRun, OverrideView, RunDetail, RunView,
@@ -98,6 +104,16 @@ pub(crate) struct ContestView {
     payouts_stopped_at: Option<String>,
     #[schema(value_type = vocabulary::Time)]
     created_at: String,
+    /// The variants of experiments that it got when it was made, `experiment:variant` with commas between;
+    /// what they changed is in its terms. Only where it got any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    variant: Option<String>,
+    /// What a viewer who asks meets here of the experiments that run. Only for who asks for one contest, and
+    /// where there is any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub(crate) experiments: Vec<MeetingView>,
 }
 
 /// The task of a contest.
@@ -192,8 +208,15 @@ impl ContestView {
             claims_end_at: contest.claims_end_at().map(rfc3339),
             payouts_stopped_at: contest.stops.since.map(rfc3339),
             created_at: rfc3339(contest.created_at),
+            variant: written(&contest.variants),
+            experiments: Vec::new(),
         }
     }
+}
+
+/// Variants as they are written; nothing for none.
+fn written(variants: &Assignments) -> Option<String> {
+    (!variants.is_empty()).then(|| variants.to_string())
 }
 
 impl SettlementView {
@@ -266,6 +289,11 @@ pub(crate) struct SignupView {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = vocabulary::OrderId, required = false)]
     claim_order_id: Option<String>,
+    /// The variants of experiments that it got, `experiment:variant` with commas between; only where it got
+    /// any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    variant: Option<String>,
     /// Rises with every change.
     version: u64,
     #[schema(value_type = vocabulary::Time)]
@@ -317,6 +345,7 @@ impl SignupView {
             prize: prize.map(Coins::get),
             refund: signup.state.refund().map(Coins::get),
             claim_order_id: prize.map(|_| claim_order.to_string()),
+            variant: written(&signup.variants),
             version: signup.version,
             created_at: rfc3339(signup.created_at),
             updated_at: rfc3339(signup.updated_at),

@@ -49,6 +49,7 @@ fn assert_same(read: Contest, written: &Contest) {
         id,
         title,
         terms,
+        variants,
         secret,
         phase,
         legs,
@@ -60,6 +61,7 @@ fn assert_same(read: Contest, written: &Contest) {
     assert_eq!(id, written.id);
     assert_eq!(title, written.title, "title of {id}");
     assert_eq!(terms, written.terms, "terms of {id}");
+    assert_eq!(variants, written.variants, "variants of {id}");
     assert_eq!(secret, written.secret, "secret of {id}");
     assert_eq!(phase, written.phase, "phase of {id}");
     assert_eq!(legs, written.legs, "legs of {id}");

@@ -11,6 +11,7 @@ use domain::{
 };
 use ports::{
     contests::{ContestCommit, ContestRepository},
+    experiments::Experiments,
     findings::Findings,
     leaderboard::Leaderboard,
     notices::Notices,
@@ -67,6 +68,8 @@ pub trait StoreFixture: Sized + Send + Sync + 'static {
     fn notices(&self) -> Arc<dyn Notices>;
     /// What operators have switched off.
     fn switches(&self) -> Arc<dyn SwitchSettings>;
+    /// Experiments.
+    fn experiments(&self) -> Arc<dyn Experiments>;
     /// The outbox.
     fn outbox(&self) -> Arc<dyn Outbox>;
 }

@@ -2,6 +2,7 @@
 
 pub mod contests;
 pub mod events;
+pub mod experiments;
 pub mod findings;
 pub mod funds;
 pub mod leaderboard;

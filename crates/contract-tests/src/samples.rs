@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, reason = "these are tests")]
 
 use domain::{
+    assignment::Assignments,
     contest::{CancelReason, Contest, LegOutcome, LegState, Legs, Phase, PhaseKind, Settlement},
     digest::Digest,
     draw::Secret,
@@ -282,6 +283,7 @@ pub fn contest_in(kind: PhaseKind, now: UnixMillis) -> Contest {
         id: contest_id(),
         title: format!("a contest that is {}", kind.name()),
         terms: terms(now),
+        variants: Assignments::NONE,
         secret: None,
         phase: of_kind.expect("a sample of every phase"),
         legs: Legs::new(),
@@ -290,6 +292,18 @@ pub fn contest_in(kind: PhaseKind, now: UnixMillis) -> Contest {
         created_at: now.plus(-2 * HOUR),
         updated_at: now.plus(-2 * HOUR),
     }
+}
+
+/// None, one, and as many and as long as there can be.
+fn variants(number: usize) -> Assignments {
+    let name = |letter: char, number: usize| format!("{letter}{number:031}");
+    let many = (0..Assignments::MAX).map(|n| format!("{}:{}", name('e', n), name('v', n)));
+    let text = match number % 3 {
+        0 => String::new(),
+        1 => "fee:cheap".to_owned(),
+        _ => many.collect::<Vec<_>>().join(","),
+    };
+    text.parse().expect("a form of ours")
 }
 
 /// A secret where the rule needs one.
@@ -310,6 +324,7 @@ pub fn all_contests(now: UnixMillis) -> Vec<Contest> {
         title: titles[number % titles.len()].to_owned(),
         secret: secret_of(&terms[number % terms.len()], number),
         terms: terms[number % terms.len()].clone(),
+        variants: variants(number),
         phase: phases[number % phases.len()].clone(),
         legs: legs[number % legs.len()].clone(),
         stops: Stops {
@@ -395,6 +410,7 @@ pub fn signup_in(state: State, contest: &Contest, user: UserId, now: UnixMillis)
         contest_id: contest.id,
         user_id: user,
         fee: contest.terms.fee,
+        variants: contest.variants.clone(),
         state,
         tries: 0,
         version: 1,

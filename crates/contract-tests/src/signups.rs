@@ -36,6 +36,7 @@ fn assert_same(read: Signup, written: &Signup) {
         contest_id,
         user_id,
         fee,
+        variants,
         state,
         tries,
         version,
@@ -46,6 +47,7 @@ fn assert_same(read: Signup, written: &Signup) {
     assert_eq!(contest_id, written.contest_id, "contest of {id}");
     assert_eq!(user_id, written.user_id, "user of {id}");
     assert_eq!(fee, written.fee, "fee of {id}");
+    assert_eq!(variants, written.variants, "variants of {id}");
     assert_eq!(state, written.state, "state of {id}");
     assert_eq!(tries, written.tries, "tries of {id}");
     assert_eq!(version, written.version, "version of {id}");

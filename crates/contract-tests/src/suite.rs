@@ -98,6 +98,10 @@ macro_rules! store_suite {
             use super::*;
             $crate::notices_suite!($fixture);
         }
+        mod experiments {
+            use super::*;
+            $crate::experiments_suite!($fixture);
+        }
         mod switches {
             use super::*;
             $crate::switches_suite!($fixture);

@@ -5,6 +5,7 @@
 //! compare-and-swap and never goes back.
 
 use crate::{
+    assignment::Assignments,
     digest::Digest,
     draw::{Draw, Secret},
     ids::ContestId,
@@ -29,6 +30,8 @@ pub struct Contest {
     pub title: String,
     /// What was promised.
     pub terms: Terms,
+    /// The variants of experiments that it got; what they change is in the terms already. Never changes.
+    pub variants: Assignments,
     /// The secret of a lucky split; none for the other rules. Never changes.
     pub secret: Option<Secret>,
     /// Where it stands.
@@ -348,6 +351,7 @@ impl Contest {
         Self {
             id,
             title,
+            variants: Assignments::default(),
             secret: (terms.rule == Rule::Lucky).then_some(secret),
             terms,
             phase: Phase::Preparing,

@@ -78,6 +78,10 @@ const fn is_id_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
 }
 
+const fn is_word_byte(byte: u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'
+}
+
 uuid_id! {
     /// One contest (期).
     ContestId, "contest id"
@@ -109,7 +113,7 @@ text_id! {
 text_id! {
     /// What a viewer has to do: `open_chest`, `send_gift`, `watch_minutes`, or any lower-case word.
     TaskKind, "task kind", "must be 1 to 64 characters of a-z 0-9 _",
-    |byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_'
+    is_word_byte
 }
 text_id! {
     /// The id an event's sender gave it; unique per sender.
@@ -122,6 +126,14 @@ text_id! {
 text_id! {
     /// The subject of the token under which events were sent.
     SenderId, "sender id", "must be 1 to 64 characters of A-Z a-z 0-9 . _ -", is_id_byte
+}
+text_id! {
+    /// One experiment.
+    ExperimentName, "experiment name", "must be 1 to 32 characters of a-z 0-9 _", is_word_byte, 32
+}
+text_id! {
+    /// One variant of an experiment.
+    VariantName, "variant name", "must be 1 to 32 characters of a-z 0-9 _", is_word_byte, 32
 }
 text_id! {
     /// What an operator names a creation by, so that a repeat of it makes no second contest.

@@ -8,13 +8,15 @@
 //!
 //! Reading order: [`money`], [`ids`], [`order`], [`terms`], [`contest`], [`signup`], [`due`],
 //! [`payout`], [`draw`], [`settlement`], [`stops`], [`switch`], [`lifecycle`], [`invariant`],
-//! [`reconcile`], [`notice`].
+//! [`reconcile`], [`notice`], [`assignment`], [`experiment`].
 
+pub mod assignment;
 pub mod contest;
 pub mod digest;
 pub mod draw;
 pub mod due;
 pub mod effects;
+pub mod experiment;
 pub mod finding;
 pub mod ids;
 pub mod invariant;

@@ -5,6 +5,7 @@ mod fact;
 pub use fact::{Claimant, Fact};
 
 use crate::{
+    assignment::Assignments,
     ids::{ContestId, SignupId, UserId},
     money::Coins,
     order::{Account, Leg, OrderId, Platform},
@@ -24,6 +25,8 @@ pub struct Signup {
     pub user_id: UserId,
     /// The fee, fixed when the row was inserted; every send uses it.
     pub fee: Coins,
+    /// The variants of experiments that it got, fixed when the row was inserted.
+    pub variants: Assignments,
     /// Where it stands.
     pub state: State,
     /// How often in a row the due step found no answer; spaces out the next tries.
@@ -289,6 +292,7 @@ impl Signup {
             contest_id,
             user_id,
             fee,
+            variants: Assignments::NONE,
             state,
             tries: 0,
             version: 1,

@@ -4,6 +4,7 @@
 //! `contract-tests`, and every adapter passes that suite, the in-memory one first.
 
 pub mod contests;
+pub mod experiments;
 pub mod failpoint;
 pub mod findings;
 pub mod funds;

@@ -83,6 +83,7 @@ pub async fn open(settings: &Settings) -> anyhow::Result<Stack> {
         reconciliations: Arc::clone(&own) as _,
         notices: Arc::clone(&own) as _,
         switches: Arc::clone(&own) as _,
+        experiments: Arc::clone(&own) as _,
         receiver: receiver.map(|receiver| Arc::new(receiver) as _),
         leaderboard: Arc::clone(&own) as _,
         leases: own as _,

@@ -64,6 +64,7 @@ pub struct ContestRecord {
     pub claims_off_since: Option<i64>,
     pub stops_counted_until: i64,
     pub accepted_gap: i64,
+    pub variants: Option<String>,
     pub version: i64,
     pub created_at: i64,
     pub updated_at: i64,
@@ -148,6 +149,7 @@ impl From<&Contest> for ContestRecord {
             id,
             title,
             terms,
+            variants,
             secret,
             phase,
             legs: _,
@@ -165,6 +167,7 @@ impl From<&Contest> for ContestRecord {
         record.claims_off_since = stops.claims_off_since.map(|since| since.0);
         record.stops_counted_until = stops.counted_until.0;
         record.accepted_gap = stops.accepted;
+        record.variants = (!variants.is_empty()).then(|| variants.to_string());
         record.version = column(*version);
         record.created_at = created_at.0;
         record.updated_at = updated_at.0;
@@ -180,7 +183,7 @@ impl ContestRecord {
          signup_opens_at, signup_closes_at, tasks_end_at, claim_closes_at, phase, cancel_reason, \
          close_position, frozen_at, fees, rake, pool, guarantee_return, finishers, weight_sum, sheet_after, \
          sheet_before, sheet_lines, sheet_prizes, sheet_sha256, claimable_at, stopped_since, stopped_ms, \
-         claims_off_since, stops_counted_until, accepted_gap, version, created_at, updated_at";
+         claims_off_since, stops_counted_until, accepted_gap, variants, version, created_at, updated_at";
 
     fn of_terms(terms: &Terms) -> Self {
         let Terms {
@@ -298,6 +301,9 @@ impl ContestRecord {
             id: context.parsed("contest_id", &self.contest_id)?,
             title: self.title.clone(),
             terms: self.parse_terms()?,
+            variants: context
+                .maybe_parsed("variants", self.variants.clone())?
+                .unwrap_or_default(),
             secret: self.parse_secret()?,
             phase: self.parse_phase()?,
             legs: legs

@@ -36,6 +36,7 @@ pub struct SignupRecord {
     pub payee: Option<String>,
     pub payout_position: Option<i64>,
     pub payout_at: Option<i64>,
+    pub variants: Option<String>,
     pub version: i64,
     pub created_at: i64,
     pub updated_at: i64,
@@ -54,6 +55,7 @@ impl From<&Signup> for SignupRecord {
             contest_id,
             user_id,
             fee,
+            variants,
             state,
             tries,
             version,
@@ -68,6 +70,7 @@ impl From<&Signup> for SignupRecord {
             fee_order_id: signup.fee_order().to_string(),
             state: state.kind().name().to_owned(),
             tries: (*tries).into(),
+            variants: (!variants.is_empty()).then(|| variants.to_string()),
             version: column(*version),
             created_at: created_at.0,
             updated_at: updated_at.0,
@@ -99,7 +102,7 @@ impl SignupRecord {
     /// The columns, for SELECT and INSERT.
     pub const COLUMNS: &'static str = "contest_id, signup_id, user_id, fee, fee_order_id, state, last_try, \
          refusal, tries, fee_position, paid_at, quantity, met_at, weight, prize, moved, claim_order_id, payee, \
-         payout_position, payout_at, version, created_at, updated_at";
+         payout_position, payout_at, variants, version, created_at, updated_at";
 
     fn write_tries(&mut self, state: &State) {
         match state {
@@ -152,6 +155,9 @@ impl SignupRecord {
             contest_id: context.parsed("contest_id", &self.contest_id)?,
             user_id: context.parsed("user_id", &self.user_id)?,
             fee: context.coins("fee", self.fee)?,
+            variants: context
+                .maybe_parsed("variants", self.variants.clone())?
+                .unwrap_or_default(),
             state: self.parse_state()?,
             tries: u32::try_from(self.tries)
                 .map_err(|_| context.inconsistent("tries out of range"))?,

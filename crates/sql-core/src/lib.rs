@@ -1,6 +1,7 @@
 //! What the SQL adapters share: the group commit, the flat records of rows, how a database file is
 //! opened and copied, and how a server is met.
 
+pub mod experiment_row;
 pub mod group;
 pub mod mysql;
 pub mod snapshot;

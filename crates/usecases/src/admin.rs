@@ -89,7 +89,10 @@ impl Contests {
             return Ok(Created::TooLong(days));
         }
         let (id, secret) = (ContestId(self.ports.ids.next()), self.ports.ids.secret());
+        let wished = terms;
+        let (variants, terms) = self.assigned(id, wished.clone(), now);
         let mut contest = Contest::new(id, title, terms, secret, now);
+        contest.variants = variants;
         match key {
             None if now >= contest.terms.signup_closes_at => return Ok(Created::TooLate),
             None => {
@@ -102,7 +105,9 @@ impl Contests {
                     let Some(first) = self.ports.contests.get(known).await? else {
                         return Err(Failure::Gone(known.to_string()));
                     };
-                    if (&first.title, &first.terms) != (&contest.title, &contest.terms) {
+                    // As the first call wished it: its variants are its own.
+                    let then = self.as_assigned(&wished, &first.variants).await?;
+                    if first.title != contest.title || then.as_ref() != Some(&first.terms) {
                         return Ok(Created::KeyTaken(known));
                     }
                     contest = first;
@@ -110,6 +115,7 @@ impl Contests {
             },
         }
         failpoint::pass(Failpoint::ContestInserted);
+        self.expose_contest(&contest).await;
         if let Err(error) = self.run_contest(contest.id).await {
             tracing::warn!(
                 contest.id = %contest.id, error = &error as &dyn std::error::Error,

@@ -12,6 +12,7 @@ mod compensate;
 mod counted;
 mod crash;
 mod drive;
+pub mod experiments;
 mod hold;
 pub mod mend;
 mod notify;
@@ -50,10 +51,12 @@ use domain::{
     ids::{ContestId, SignupId, UserId},
     signup::TransitionError,
 };
+use experiments::Lab;
 use mend::Reconciling;
 use pace::{Pace, Waiting};
 use ports::{
     contests::ContestRepository,
+    experiments::Experiments,
     findings::{Finding, Findings, Raised},
     funds::{ANSWER_MS_MAX, Capabilities, Funds, FundsError},
     leaderboard::Leaderboard,
@@ -91,6 +94,7 @@ pub struct Ports {
     pub reconciliations: Arc<dyn Reconciliations>,
     pub notices: Arc<dyn Notices>,
     pub switches: Arc<dyn SwitchSettings>,
+    pub experiments: Arc<dyn Experiments>,
     /// None where nobody outside is told anything.
     pub receiver: Option<Arc<dyn Receiver>>,
     pub leaderboard: Arc<dyn Leaderboard>,
@@ -118,6 +122,7 @@ pub struct Contests {
     relay_place: Place,
     reconciling: Reconciling,
     panel: Panel,
+    lab: Lab,
     /// Contests of which a person was called because more is to be repaired than may be.
     alarm_pace: Pace<ContestId>,
     /// What the watch has repaired in this hour.
@@ -196,6 +201,7 @@ impl Contests {
                 relay_place: Place::default(),
                 reconciling: Reconciling::default(),
                 panel: Panel::default(),
+                lab: Lab::default(),
                 alarm_pace: Pace::default(),
                 watched: Mutex::default(),
             }),

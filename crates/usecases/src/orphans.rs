@@ -82,6 +82,7 @@ impl Contests {
         let now = self.ports.clock.now();
         let lost = Signup::new(id, contest.id, user.clone(), transfer.content.amount, now);
         let lost = Signup {
+            variants: self.assigned_to(contest, user),
             state: State::Expired,
             ..lost
         };

@@ -75,7 +75,9 @@ impl Contests {
             true => None,
             false => self.paid_before(&contest, user).await?,
         };
-        let signup = Signup::new(id, contest_id, user.clone(), paid.unwrap_or(fee), now);
+        let mut signup = Signup::new(id, contest_id, user.clone(), paid.unwrap_or(fee), now);
+        signup.variants = self.assigned_to(&contest, user);
+        self.expose_signup(&contest, &signup).await?;
         let wake = wake_at(&signup, now);
         let driven = match self.ports.signups.enroll(&signup, wake).await? {
             Enrolled::Inserted => {

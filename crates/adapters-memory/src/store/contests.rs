@@ -116,6 +116,7 @@ impl ContestRepository for MemoryStore {
             id,
             title,
             terms: _,
+            variants: _,
             secret: _,
             phase,
             legs,

@@ -6,8 +6,9 @@ use crate::faults::Faults;
 use async_trait::async_trait;
 use domain::{
     contest::Contest,
+    experiment::Experiment,
     finding::{FindingClass, RepairOutcome},
-    ids::{ContestId, SenderId, SignupId, UserId},
+    ids::{ContestId, ExperimentName, SenderId, SignupId, UserId, VariantName},
     judge::Progress,
     lifecycle::Presence,
     notice::NoticeKind,
@@ -19,6 +20,10 @@ use domain::{
 use ports::{
     contests::{
         ContestCommit, ContestFilter, ContestRepository, CreationKey, Inserted, StateCount,
+    },
+    experiments::{
+        Change as ExperimentChange, Experiments, Exposure, Outcome, OutcomeKey, Running,
+        VariantCount,
     },
     findings::{Finding, FindingFilter, Findings, OpenFindings, Raised, Resolution, Resolved},
     leaderboard::{Leaderboard, Place},
@@ -214,6 +219,45 @@ faulty! { Findings {
         limit: usize
     ) -> Result<Page<Finding, Uuid>, StoreError> => failed;
     async fn open(&self) -> Result<Vec<OpenFindings>, StoreError> => failed;
+} }
+
+faulty! { Experiments {
+    async fn insert_experiment(
+        &self,
+        experiment: &Experiment,
+        change: &ExperimentChange
+    ) -> Result<bool, StoreError> => failed;
+    async fn experiment(&self, name: &ExperimentName) -> Result<Option<Experiment>, StoreError> => failed;
+    async fn experiments(
+        &self,
+        after: Option<ExperimentName>,
+        limit: usize
+    ) -> Result<Page<Experiment, ExperimentName>, StoreError> => failed;
+    async fn commit_experiment(
+        &self,
+        expected: u64,
+        experiment: &Experiment,
+        change: &ExperimentChange
+    ) -> Result<Committed, StoreError> => failed;
+    async fn experiment_changes(
+        &self,
+        name: &ExperimentName,
+        after: Option<u64>,
+        limit: usize
+    ) -> Result<Page<ExperimentChange, u64>, StoreError> => failed;
+    async fn running(&self, known: Option<u64>) -> Result<Option<Running>, StoreError> => failed;
+    async fn expose(&self, exposures: &[Exposure]) -> Result<(), StoreError> => failed;
+    async fn outcomes(
+        &self,
+        name: &ExperimentName,
+        after: Option<OutcomeKey>,
+        limit: usize
+    ) -> Result<Page<Outcome, OutcomeKey>, StoreError> => failed;
+    async fn counts_by_variants(&self, contest: ContestId) -> Result<Vec<VariantCount>, StoreError> => failed;
+    async fn exposed(
+        &self,
+        contest: ContestId
+    ) -> Result<Vec<(ExperimentName, VariantName, u64)>, StoreError> => failed;
 } }
 
 faulty! { SwitchSettings {

@@ -105,6 +105,7 @@ impl SignupRepository for MemoryStore {
             id,
             contest_id: _,
             user_id: _,
+            variants: _,
             fee: _,
             state,
             tries,

@@ -13,6 +13,7 @@ use domain::{
 };
 use ports::{
     contests::{ContestCommit, ContestRepository},
+    experiments::Experiments,
     findings::Findings,
     leaderboard::Leaderboard,
     notices::Notices,
@@ -145,6 +146,10 @@ impl<E: Engine> StoreFixture for Fixture<E> {
     }
 
     fn switches(&self) -> Arc<dyn SwitchSettings> {
+        Arc::clone(&self.store) as _
+    }
+
+    fn experiments(&self) -> Arc<dyn Experiments> {
         Arc::clone(&self.store) as _
     }
 

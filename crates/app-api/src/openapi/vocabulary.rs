@@ -4,6 +4,7 @@
 use crate::problem::EventCode;
 use domain::{
     contest::{CancelReason, PublicPhase},
+    experiment::{Action, Metric, Unit},
     finding::{FindingClass, RepairOutcome as DomainRepairOutcome},
     invariant::Invariant,
     money::Coins as DomainCoins,
@@ -150,6 +151,35 @@ word! {
             .max_length(Some(ports::switches::REASON_MAX))
             .examples([json!("the bank is slow, ticket 4711")])
     }
+}
+word! {
+    /// One experiment: 1 to 32 of a–z 0–9 _
+    ExperimentName = |description| {
+        text(description).pattern(Some("^[a-z0-9_]{1,32}$")).max_length(Some(32)).examples([json!("lower_fee")])
+    }
+}
+word! {
+    /// One variant: 1 to 32 of a–z 0–9 _
+    VariantName = |description| {
+        text(description).pattern(Some("^[a-z0-9_]{1,32}$")).max_length(Some(32)).examples([json!("control")])
+    }
+}
+one_of! {
+    /// What gets a variant, and what is counted.
+    ExperimentUnit = Unit::ALL
+}
+one_of! {
+    /// What is measured, for each viewer who met it: how many signed up, paid, finished or got their prize, or
+    /// coins in or out; for a guardrail how many got their fee back or could not be charged.
+    ExperimentMetric = Metric::ALL
+}
+one_of! {
+    /// What was done with an experiment.
+    ExperimentAction = Action::ALL
+}
+word! {
+    /// Where an experiment stands.
+    ExperimentStatus = |description| text(description).enum_values(Some(["draft", "running", "ended"]))
 }
 one_of! {
     /// Something that operators can stop.

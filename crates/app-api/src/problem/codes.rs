@@ -184,6 +184,27 @@ codes! {
         GrantRefused = "grant_refused", 409, Operator,
             "The funds system refused the grant and moved nothing.",
             "Look at the account in the funds system.";
+        ExperimentExists = "experiment_exists", 409, Operator,
+            "There is an experiment of this name. Names are never used again.",
+            "Take another name, or change the draft that is there.";
+        ExperimentStarted = "experiment_started", 409, Operator,
+            "The experiment has started: what it is does not change any more, or its results would mean nothing.",
+            "Let its ramp go up, stop it, or make another one.";
+        ExperimentNotRunning = "experiment_not_running", 409, Operator,
+            "The experiment is a draft, or has ended.",
+            "Look at it; start it if it is a draft.";
+        ExperimentOver = "experiment_over", 409, Operator,
+            "The end of the experiment is past: nobody would meet it.",
+            "Change the draft's `ends_at` first.";
+        ExperimentOverlaps = "experiment_overlaps", 409, Operator,
+            "Another experiment that runs changes the same term of the same contests; `detail` says which.",
+            "Wait for its end, stop it, or take other rooms or task kinds.";
+        TooManyExperiments = "too_many_experiments", 409, Operator,
+            "As many experiments run as may at once.",
+            "Stop one first.";
+        RampNotUp = "ramp_not_up", 409, Operator,
+            "A ramp only goes up: who takes part stays.",
+            "Send a larger one, or stop the experiment.";
         BodyTooLarge = "body_too_large", 413, Client,
             "The body is larger than 1 MiB.",
             "Send less at once: events go in batches of at most 1,000.";
@@ -245,6 +266,14 @@ codes! {
             "A list names the same value twice.", "Name it once.";
         Conflicting = "conflicting", 422, Client,
             "The field cannot be sent together with another one, or for what is asked.", "Leave out what `detail` says.";
+        Shares = "shares", 422, Operator,
+            "The shares of the variants are not all above 0, or do not add up to 10,000.", "Send shares that do.";
+        ControlChanges = "control_changes", 422, Operator,
+            "The first variant is the control, which is what there is without the experiment.", "Put what changes something after it.";
+        NoDifference = "no_difference", 422, Operator,
+            "A variant is the same as the control.", "Change something, or leave it out.";
+        NeedsOtherUnit = "needs_other_unit", 422, Operator,
+            "What changes money inside one pool cannot be assigned by user, because users of one pool influence each other.", "Assign it by `contest` or by `room`.";
         NotATier = "not_a_tier", 422, Client,
             "The contest's `fee` is not one of its `fee_tiers`.", "Send a `fee` that is one of them.";
         UnknownValue = "unknown_value", 422, Client,

@@ -1,6 +1,7 @@
 //! The routes. Each handler parses, calls one flow and maps its outcome.
 
 mod admin;
+mod experiments;
 mod player;
 mod reconcile;
 pub(crate) mod service;
@@ -51,6 +52,12 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(reconcile::resolve))
         .routes(routes!(reconcile::repair))
         .routes(routes!(reconcile::override_freeze))
+        .routes(routes!(experiments::make, experiments::list))
+        .routes(routes!(experiments::look, experiments::redefine))
+        .routes(routes!(experiments::start))
+        .routes(routes!(experiments::ramp))
+        .routes(routes!(experiments::stop))
+        .routes(routes!(experiments::changes))
         .routes(routes!(switches::list))
         .routes(routes!(switches::set))
         .routes(routes!(switches::changes))

@@ -10,8 +10,8 @@ use crate::{
     problem::{Code, FaultCode, Problem},
     state::App,
     wire::{
-        ContestView, Items, LeaderboardView, OwnPlaceView, PoolView, SheetView, SignUpBody,
-        SignupView, rfc3339,
+        ContestView, Items, LeaderboardView, MeetingView, OwnPlaceView, PoolView, SheetView,
+        SignUpBody, SignupView, rfc3339,
     },
 };
 use axum::{
@@ -126,14 +126,16 @@ pub(crate) async fn contests(
 )]
 pub(crate) async fn contest(
     State(app): State<App>,
-    _: Reader,
+    Reader(user, role): Reader,
     Id(id): Id<ContestId>,
 ) -> Result<Json<ContestView>, Problem> {
     let contest = app.contests.visible(id).await?.ok_or_else(no_contest)?;
-    Ok(Json(ContestView::new(
-        &contest,
-        app.contests.ports().clock.now(),
-    )))
+    let mut view = ContestView::new(&contest, app.contests.ports().clock.now());
+    if role == Role::Player {
+        let met = app.contests.meet(&contest, &user);
+        view.experiments = met.iter().map(MeetingView::from).collect();
+    }
+    Ok(Json(view))
 }
 
 /// Show the pool of a contest

@@ -4,6 +4,7 @@ mod bad_bodies;
 mod bad_input;
 mod contest;
 mod document;
+mod experiments;
 mod roles;
 mod rules;
 mod server;

@@ -169,7 +169,7 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
     let end = Instant::now() + BOUND;
     while !is_so() {
         assert!(Instant::now() < end, "not within {BOUND:?}: {what}");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 
@@ -317,7 +317,7 @@ async fn automatic_payout_stops_in_mid_settlement_and_goes_on() {
             scope.spawn(move || {
                 while !is_over.load(Ordering::SeqCst) {
                     settle(node, contest);
-                    std::thread::sleep(Duration::from_millis(20));
+                    std::thread::park_timeout(Duration::from_millis(20));
                 }
             });
         }

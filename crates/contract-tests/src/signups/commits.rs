@@ -191,6 +191,7 @@ async fn a_commit_never_changes_whose_row_it_is_or_its_fee<F: StoreFixture>(stor
         contest_id: signup.contest_id,
         user_id: user("mallory"),
         fee: coins(1_000_000),
+        variants: "forged:yes".parse().expect("variants"),
         state: state(StateKind::InProgress, signup.created_at),
         tries: 3,
         version: 77,
