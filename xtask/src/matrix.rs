@@ -168,6 +168,8 @@ const PORTS: &[(&str, &[&str])] = &[
     ("findings", &["findings"]),
     ("reconciliations", &["reconciliations"]),
     ("notices", &["notices"]),
+    ("switches", &["switches"]),
+    ("experiments", &["experiments"]),
     ("leases", &["leases"]),
     ("tickets", &["tickets"]),
     ("funds", &["funds"]),

@@ -3,6 +3,7 @@
 pub(crate) mod claims;
 mod cut;
 mod disconnects;
+mod experiment;
 pub(crate) mod failpoints;
 pub(crate) mod model;
 pub(crate) mod plan;
@@ -134,6 +135,7 @@ pub(crate) async fn on_stage(stage: &Stage<'_>, setup: &Setup) -> Result<Played>
     let played = match setup.scenario {
         Scenario::Claims => claims::play(stage, setup).await,
         Scenario::Disconnects => disconnects::play(stage, setup).await,
+        Scenario::Experiment => experiment::play(stage, setup).await,
         _ => run::play(stage, setup).await,
     };
     stage.progress.done();

@@ -137,6 +137,17 @@ const TEST: &[Step] = &[
         work: Work::Play(&["--scenario", "claims", "--window", "4"]),
     },
     Step {
+        name: "experiment",
+        work: Work::Play(&[
+            "--scenario",
+            "experiment",
+            "--viewers",
+            "60",
+            "--window",
+            "6",
+        ]),
+    },
+    Step {
         name: "by-fee",
         work: Work::Play(&["--scenario", "by-fee", "--viewers", "150", "--window", "3"]),
     },

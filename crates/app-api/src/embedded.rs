@@ -115,6 +115,9 @@ pub(crate) async fn serve(data_dir: &Path, settings: Settings) -> anyhow::Result
         notices: Arc::clone(&store) as _,
         switches: Arc::clone(&store) as _,
         experiments: Arc::clone(&store) as _,
+        judge: Some(Arc::new(experiments::Statistician::new(
+            Arc::clone(&store) as _
+        ))),
         receiver: None,
         leaderboard: store as _,
         funds: Arc::new(MeteredFunds(ledger as _)),

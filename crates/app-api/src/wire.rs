@@ -18,6 +18,7 @@ mod create;
 mod events;
 mod experiments;
 mod report;
+mod results;
 mod runs;
 mod sandbox;
 mod settlement;
@@ -31,6 +32,7 @@ pub(crate) use experiments::{
     NewRamp, NewStop,
 };
 pub(crate) use report::{FindingView, ReportView};
+pub(crate) use results::ResultsView;
 pub(crate) use runs::{
     FindingDetail, NewOverride, NewResolution, NewRun, OverrideView, RunDetail, RunView,
 };

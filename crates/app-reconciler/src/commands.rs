@@ -6,7 +6,8 @@ use crate::{
 };
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use domain::ids::ContestId;
+use domain::ids::{ContestId, ExperimentName};
+use experiments::{Comparison, Results};
 use ports::{
     findings::Finding,
     reconciliations::{Run, Scope},
@@ -200,6 +201,93 @@ pub(crate) async fn rebuild_tally(contests: &Contests, id: ContestId) -> anyhow:
             bail!("there is no Redis here (redis.url): everything is read from the store")
         }
     }
+}
+
+/// How results are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResultsFormat {
+    /// For people.
+    Table,
+    /// For scripts.
+    Json,
+    /// For spreadsheets: a line for each arm and metric.
+    Csv,
+}
+
+/// Shows the results of an experiment.
+pub(crate) async fn experiment(
+    contests: &Contests,
+    name: &ExperimentName,
+    format: ResultsFormat,
+) -> anyhow::Result<Ended> {
+    let stored = &contests.ports().experiments;
+    let Some(experiment) = stored.experiment(name).await? else {
+        bail!("there is no experiment {name}");
+    };
+    let results = experiments::results(&**stored, experiment).await?;
+    match format {
+        ResultsFormat::Table => print!("{}", experiments::report::table(&results)),
+        ResultsFormat::Json => println!("{}", of_results(&results)),
+        ResultsFormat::Csv => print!("{}", experiments::report::csv(&results)),
+    }
+    let is_harmed = results.treated.iter().any(|one| !one.harms.is_empty());
+    let is_stopped = !results.experiment.stopped.is_empty();
+    Ok(
+        if results.is_uneven() || results.crossed > 0 || is_harmed || is_stopped {
+            Ended::WithDifferences
+        } else {
+            Ended::Well
+        },
+    )
+}
+
+fn of_results(results: &Results) -> Value {
+    let arms = results.arms.iter().map(|arm| {
+        let funnel = &arm.funnel;
+        json!({
+            "variant": arm.variant.to_string(),
+            "units": arm.units,
+            "exposed": funnel.exposed,
+            "signed_up": funnel.signed_up,
+            "paid": funnel.paid,
+            "finished": funnel.finished,
+            "claimed": funnel.claimed,
+            "refunded": funnel.refunded,
+            "charge_failed": funnel.charge_failed,
+            "coins_in": funnel.coins_in,
+            "coins_out": funnel.coins_out,
+        })
+    });
+    let comparisons = results.treated.iter().map(|treated| {
+        let metrics = treated
+            .comparisons
+            .iter()
+            .filter_map(|(metric, found)| match found {
+                Comparison::Interval(found) => Some(json!({
+                    "metric": metric.name(),
+                    "difference": found.difference,
+                    "low": found.low,
+                    "high": found.high,
+                    "p_value": found.p_value,
+                })),
+                Comparison::TooFewUnits { .. } | Comparison::NoInterval => None,
+            });
+        json!({
+            "variant": treated.variant.to_string(),
+            "verdict": experiments::report::verdict(treated.verdict),
+            "harms": treated.harms.iter().map(|one| one.metric.name()).collect::<Vec<_>>(),
+            "metrics": metrics.collect::<Vec<_>>(),
+        })
+    });
+    json!({
+        "experiment": results.experiment.name.to_string(),
+        "status": experiments::report::status(&results.experiment.status),
+        "is_uneven": results.is_uneven(),
+        "sample_ratio_p_value": results.sample_ratio,
+        "crossed_units": results.crossed,
+        "arms": arms.collect::<Vec<_>>(),
+        "comparisons": comparisons.collect::<Vec<_>>(),
+    })
 }
 
 /// Lists the leases.

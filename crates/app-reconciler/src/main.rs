@@ -13,7 +13,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use commands::Ended;
 use config::Settings;
-use domain::ids::ContestId;
+use domain::ids::{ContestId, ExperimentName};
 use numbers::Needs;
 use report::Format;
 use runtime::config::LogFormat;
@@ -109,6 +109,9 @@ enum Command {
         #[command(flatten)]
         stack: Stack,
     },
+    /// Experiments.
+    #[command(subcommand)]
+    Experiment(Experiment),
     /// Who does which work.
     #[command(subcommand)]
     Lease(Lease),
@@ -117,6 +120,21 @@ enum Command {
     Completions {
         /// The shell.
         shell: Shell,
+    },
+}
+
+#[derive(Subcommand)]
+enum Experiment {
+    /// Shows the results of an experiment, as of now. Exit code 3: something is to be looked at, an uneven
+    /// assignment, a broken guardrail or an arm that was stopped.
+    Report {
+        /// The experiment.
+        name: ExperimentName,
+        /// How it is shown.
+        #[arg(long, value_enum, default_value = "table")]
+        format: commands::ResultsFormat,
+        #[command(flatten)]
+        stack: Stack,
     },
 }
 
@@ -163,6 +181,11 @@ async fn run(command: Command) -> anyhow::Result<Ended> {
         Command::RebuildTally { contest, stack } => {
             commands::rebuild_tally(&open(&stack).await?, contest).await
         }
+        Command::Experiment(Experiment::Report {
+            name,
+            format,
+            stack,
+        }) => commands::experiment(&open(&stack).await?, &name, format).await,
         Command::Lease(Lease::List { stack }) => commands::leases(&open(&stack).await?).await,
         Command::Completions { shell } => {
             let mut command = Arguments::command();

@@ -52,11 +52,14 @@
 mod comparison;
 mod counts;
 mod design;
+pub mod report;
+mod results;
 mod sums;
 
 pub use comparison::{Comparison, Interval, Verdict, compare};
 pub use counts::{SAMPLE_RATIO_ALARM, independence, sample_ratio};
 pub use design::{Design, UNITS_MIN};
+pub use results::{Arm, Funnel, Results, Statistician, Treated, results};
 pub use sums::Sums;
 
 /// An argument that breaks a rule.

@@ -95,6 +95,27 @@ impl Outcome {
     }
 }
 
+/// An arm that must not go on, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Harmed {
+    /// The arm.
+    pub variant: VariantName,
+    /// Which guardrail says so, in words.
+    pub reason: String,
+}
+
+/// Who judges by statistics whether an arm does harm. What it answers is which arms to stop, and no number.
+///
+/// 1. `harmed` names an arm only where one of the experiment's guardrails is surely worse than the control by
+///    more than its margin, at a level that holds however often it is asked, and never before each arm has the
+///    units that the experiment says.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Judge: Send + Sync {
+    /// The arms that do harm.
+    async fn harmed(&self, experiment: &Experiment) -> Result<Vec<Harmed>, StoreError>;
+}
+
 /// How many signups have the same variants and are in the same state, and their coins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VariantCount {

@@ -84,6 +84,9 @@ pub async fn open(settings: &Settings) -> anyhow::Result<Stack> {
         notices: Arc::clone(&own) as _,
         switches: Arc::clone(&own) as _,
         experiments: Arc::clone(&own) as _,
+        judge: Some(Arc::new(experiments::Statistician::new(
+            Arc::clone(&own) as _
+        ))),
         receiver: receiver.map(|receiver| Arc::new(receiver) as _),
         leaderboard: Arc::clone(&own) as _,
         leases: own as _,

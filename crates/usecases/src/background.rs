@@ -49,6 +49,16 @@ pub fn start(contests: &Arc<Contests>, stop: &watch::Receiver<bool>) -> Vec<Join
             async move { contests.carry_on_runs().await }
         },
     )));
+    let guarding = Arc::clone(contests);
+    loops.push(tokio::spawn(run(
+        "guardrails",
+        SLOW,
+        stop.clone(),
+        move || {
+            let contests = Arc::clone(&guarding);
+            async move { contests.guard_experiments().await }
+        },
+    )));
     let watching = Arc::clone(contests);
     loops.push(tokio::spawn(run("watch", SLOW, stop.clone(), move || {
         let contests = Arc::clone(&watching);

@@ -20,13 +20,15 @@ use ports::{
     store::Committed,
 };
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 use tokio::sync::Semaphore;
 
 /// Who was recorded lately need not be recorded again.
 const RECENT_MAX: usize = 100_000;
+/// How often the numbers of an experiment are judged, in milliseconds: all who met it are read.
+const JUDGE_MS: i64 = 60_000;
 /// The most exposures that are being recorded beside answers.
 const RECORDING_MAX: usize = 64;
 /// The most times that a change is tried again because the experiment changed meanwhile.
@@ -44,8 +46,10 @@ pub(crate) struct Lab {
     /// Reads go one after the other, so that an older answer never takes the place of a newer one.
     reading: tokio::sync::Mutex<()>,
     /// It may be forgotten without harm: a repeat changes nothing.
-    recent: Mutex<HashSet<Met>>,
+    recent: Arc<Mutex<BTreeSet<Met>>>,
     recording: Arc<Semaphore>,
+    /// When this node has last judged which experiment by its numbers.
+    judged_at: Mutex<BTreeMap<ExperimentName, UnixMillis>>,
 }
 
 impl Default for Lab {
@@ -53,8 +57,9 @@ impl Default for Lab {
         Self {
             running: RwLock::default(),
             reading: tokio::sync::Mutex::default(),
-            recent: Mutex::default(),
+            recent: Arc::default(),
             recording: Arc::new(Semaphore::new(RECORDING_MAX)),
+            judged_at: Mutex::default(),
         }
     }
 }
@@ -65,13 +70,31 @@ impl Lab {
         running.clone()
     }
 
+    /// True if an experiment has not been judged for a while; then it is taken for judged.
+    pub(crate) fn may_judge(&self, name: &ExperimentName, now: UnixMillis) -> bool {
+        let mut judged_at = self
+            .judged_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        judged_at.retain(|_, at| now.since(*at) < JUDGE_MS);
+        if judged_at.contains_key(name) {
+            return false;
+        }
+        judged_at.insert(name.clone(), now);
+        true
+    }
+
     fn is_recent(&self, met: &Met) -> bool {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.contains(met)
     }
 
     fn note(&self, exposures: &[Exposure]) {
-        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::note_in(&self.recent, exposures);
+    }
+
+    fn note_in(recent: &Mutex<BTreeSet<Met>>, exposures: &[Exposure]) {
+        let mut recent = recent.lock().unwrap_or_else(PoisonError::into_inner);
         if recent.len() >= RECENT_MAX {
             recent.clear();
         }
@@ -158,6 +181,11 @@ impl Contests {
             *running = Some(Arc::new(read));
         }
         Ok(has_changed)
+    }
+
+    /// The experiments that run, as this node knows them.
+    pub(crate) fn running_experiments(&self) -> Vec<Experiment> {
+        self.with_experiments(<[Experiment]>::to_vec)
     }
 
     /// Does something with the experiments that run.
@@ -268,15 +296,16 @@ impl Contests {
         if !exposures.is_empty()
             && let Ok(permit) = Arc::clone(&self.lab.recording).try_acquire_owned()
         {
-            self.lab.note(&exposures);
             let experiments = Arc::clone(&self.ports.experiments);
+            let recent = Arc::clone(&self.lab.recent);
             tokio::spawn(async move {
                 let _permit = permit;
-                if let Err(error) = experiments.expose(&exposures).await {
-                    tracing::warn!(
+                match experiments.expose(&exposures).await {
+                    Ok(()) => Lab::note_in(&recent, &exposures),
+                    Err(error) => tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "it could not be recorded who met an experiment"
-                    );
+                    ),
                 }
             });
         }

@@ -13,6 +13,8 @@ mod counted;
 mod crash;
 mod drive;
 pub mod experiments;
+mod funnel;
+mod guard;
 mod hold;
 pub mod mend;
 mod notify;
@@ -37,6 +39,7 @@ mod watch;
 
 pub use admin::{Cancelled, Created, ParkedOutcome, Settled};
 pub use claim::Claimed;
+pub use funnel::VariantFunnel;
 pub use passes::Pass;
 pub use read::{Own, Pool, Report, Seen, count};
 pub use sandbox::Granted;
@@ -56,7 +59,7 @@ use mend::Reconciling;
 use pace::{Pace, Waiting};
 use ports::{
     contests::ContestRepository,
-    experiments::Experiments,
+    experiments::{Experiments, Judge},
     findings::{Finding, Findings, Raised},
     funds::{ANSWER_MS_MAX, Capabilities, Funds, FundsError},
     leaderboard::Leaderboard,
@@ -95,6 +98,8 @@ pub struct Ports {
     pub notices: Arc<dyn Notices>,
     pub switches: Arc<dyn SwitchSettings>,
     pub experiments: Arc<dyn Experiments>,
+    /// None where the numbers of experiments stop nothing by themselves.
+    pub judge: Option<Arc<dyn Judge>>,
     /// None where nobody outside is told anything.
     pub receiver: Option<Arc<dyn Receiver>>,
     pub leaderboard: Arc<dyn Leaderboard>,

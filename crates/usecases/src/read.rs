@@ -1,7 +1,7 @@
 //! Reading, with repair on the way: a signup in progress is asked about at the task system.
 
 use crate::{
-    Contests, Failure,
+    Contests, Failure, VariantFunnel,
     counted::Rows,
     drive::{Driven, Prefetched, Until},
     payments::within,
@@ -143,6 +143,8 @@ pub struct Report {
     pub balance: Option<Coins>,
     /// Findings that are open, at most a page of them.
     pub findings: Vec<Finding>,
+    /// How far those came who met an experiment, by its variants.
+    pub variants: Vec<VariantFunnel>,
     /// What the books of a contest that is over violate. None while something is under way, when
     /// two reads apart would show differences that are none, and for a contest of more than
     /// 20,000 signups: the independent checker reads those.
@@ -484,7 +486,9 @@ impl Contests {
             }
             _ => None,
         };
+        let variants = self.by_variant(id).await?;
         Ok(Some(Report {
+            variants,
             violations,
             contest,
             counts,

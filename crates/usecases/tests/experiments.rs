@@ -9,20 +9,30 @@ use domain::{
     experiment::{
         Changes, Definition, Experiment, ExperimentError, ExperimentFact, Metric, Unit, Variant,
     },
+    finding::FindingClass,
     ids::{ContestId, ExperimentName},
+    order::Account,
     signup::StateKind,
     terms::{BasisPoints, ClaimMode, Terms},
+    transfer::Transfer,
 };
 use ports::{
     contests::{ContestRepository, CreationKey},
-    experiments::{Experiments, Outcome},
+    experiments::{Experiments, Harmed, Judge, Outcome},
+    findings::Finding,
+    reconciliations::Scope as RunScope,
+    store::StoreError,
 };
 use std::collections::BTreeSet;
 use usecases::{
     Contests, Created,
     experiments::{Changed, Made},
+    mend::Reconciling,
+    runs::Asked,
 };
-use world::{START, World, coins, nodes::others_go_on, terms, user};
+use world::{
+    START, World, coins, nodes::others_go_on, played::later, tampered::Tampered, terms, user,
+};
 
 fn share(points: u16) -> BasisPoints {
     BasisPoints::new(points).expect("a share")
@@ -378,6 +388,194 @@ async fn every_change_is_written_down_and_only_what_is_allowed_is_done() {
         ]
     );
     assert!(changes.iter().all(|one| one.by == Some(user("olga"))));
+}
+
+async fn raise(process: &Contests, contest: ContestId, viewer: Option<&str>, class: FindingClass) {
+    let ports = process.ports();
+    let finding = Finding {
+        id: ports.ids.next(),
+        class,
+        contest_id: contest,
+        subject: format!("{contest} {viewer:?}"),
+        user_id: viewer.map(user),
+        evidence: "planted".to_owned(),
+        found_at: ports.clock.now(),
+        settled_at: None,
+        resolution: None,
+    };
+    ports.findings.raise(&finding).await.expect("raised");
+}
+
+async fn stopped(process: &Contests, text: &str) -> Vec<String> {
+    let experiment = process.ports().experiments.experiment(&name(text)).await;
+    let experiment = experiment.expect("read").expect("it is there");
+    experiment.stopped.keys().map(ToString::to_string).collect()
+}
+
+#[tokio::test]
+async fn an_arm_whose_books_do_not_balance_is_stopped_at_once() {
+    let world = World::new();
+    let process = world.process();
+    start(&process, "fee", cheap()).await;
+    start(&process, "button", golden()).await;
+    let [(control, _), (cheap, _)] = of_both(&world, &process).await;
+    world.settle_down(&process).await;
+    assert_eq!(process.guard_experiments().await.expect("a round"), 0);
+    // What says nothing of coins stops nothing, and what was settled neither.
+    raise(&process, cheap, None, FindingClass::Stuck).await;
+    assert_eq!(process.guard_experiments().await.expect("a round"), 0);
+    // A fee that the funds system does not have, in a contest of the cheap ones.
+    raise(&process, cheap, Some("ann"), FindingClass::FeeMissing).await;
+    process.guard_experiments().await.expect("a round");
+    assert_eq!(stopped(&process, "fee").await, ["cheap"]);
+    // Who it is about has no signup, and nobody has met the button there.
+    assert_eq!(stopped(&process, "button").await, Vec::<String>::new());
+    let changes = world.store.experiment_changes(&name("fee"), None, 1).await;
+    let change = changes.expect("read").items.remove(0);
+    assert_eq!((change.by, change.action.name()), (None, "arm_stopped"));
+    assert!(
+        change.reason.contains("FEE_MISSING in contest"),
+        "{}",
+        change.reason
+    );
+    // Of viewers: the arm of the one it is about.
+    world.grant("bob", 20);
+    world.sign_up(&process, control, "bob").await;
+    let signup = world.signup(control, "bob").expect("a signup");
+    let arm = signup
+        .variants
+        .get(&name("button"))
+        .expect("a variant")
+        .to_string();
+    raise(&process, control, Some("bob"), FindingClass::AmountDiffers).await;
+    assert_eq!(process.guard_experiments().await.expect("a round"), 1);
+    assert_eq!(stopped(&process, "button").await, [arm]);
+    assert_eq!(
+        process.guard_experiments().await.expect("a round"),
+        0,
+        "once"
+    );
+}
+
+/// From the log of the funds system to the arm, with nothing raised by hand.
+#[tokio::test]
+async fn transfers_that_are_missing_in_one_arm_stop_that_arm() {
+    let world = World::new();
+    let funds = Tampered::new(&world);
+    let process = world.process_with(std::sync::Arc::clone(&funds) as _);
+    let process = process.reconciled(Reconciling {
+        bounds: later(),
+        ..Reconciling::default()
+    });
+    start(&process, "fee", cheap()).await;
+    let [(control, _), (cheap, _)] = of_both(&world, &process).await;
+    world.settle_down(&process).await;
+    for contest in [control, cheap] {
+        for number in 0..5 {
+            let viewer = format!("viewer-{number}");
+            world.grant(&viewer, 20);
+            world.sign_up(&process, contest, &viewer).await;
+        }
+    }
+    let reconcile = async || {
+        let asked = Asked {
+            scope: RunScope::ALL,
+            by: None,
+            is_dry: false,
+        };
+        let run = process
+            .run_here(asked)
+            .await
+            .expect("a store")
+            .expect("a run");
+        process.guard_experiments().await.expect("a round");
+        run.totals.differences
+    };
+    assert_eq!(reconcile().await, 0);
+    assert_eq!(stopped(&process, "fee").await, Vec::<String>::new());
+    funds.change(move |log| {
+        let is_fee = |one: &Transfer| one.content.to == Account::Pool(cheap);
+        let place = log.iter().position(is_fee).expect("a fee");
+        log.remove(place);
+    });
+    assert!(reconcile().await > 0);
+    assert_eq!(stopped(&process, "fee").await, ["cheap"]);
+}
+
+#[tokio::test]
+async fn a_finding_that_names_nobody_stops_every_arm_that_was_met_there() {
+    let world = World::new();
+    let process = world.process();
+    let contest = world.create(&process, terms()).await;
+    world.settle_down(&process).await;
+    // It was there before: that is none of the experiment's doing.
+    raise(&process, contest, None, FindingClass::PoolDiffers).await;
+    world.clock.advance(1_000);
+    start(&process, "button", golden()).await;
+    for number in 0..10 {
+        let viewer = format!("viewer-{number}");
+        world.grant(&viewer, 10);
+        world.sign_up(&process, contest, &viewer).await;
+    }
+    assert_eq!(process.guard_experiments().await.expect("a round"), 0);
+    raise(
+        &process,
+        contest,
+        Some("nobody"),
+        FindingClass::OrphanTransfer,
+    )
+    .await;
+    process.guard_experiments().await.expect("a round");
+    let over = process
+        .ports()
+        .experiments
+        .experiment(&name("button"))
+        .await;
+    let over = over.expect("read").expect("it is there");
+    assert!(
+        matches!(over.status, domain::experiment::Status::Ended(..)),
+        "{:?}",
+        over.status
+    );
+}
+
+struct Harming(std::sync::atomic::AtomicU32);
+
+#[async_trait::async_trait]
+impl Judge for Harming {
+    async fn harmed(&self, _: &Experiment) -> Result<Vec<Harmed>, StoreError> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Ok(vec![Harmed {
+            variant: "cheap".parse().expect("a name"),
+            reason: "too many fees went back".to_owned(),
+        }])
+    }
+}
+
+#[tokio::test]
+async fn an_arm_that_does_harm_is_stopped_and_judged_once_in_a_while() {
+    let world = World::new();
+    let judge = std::sync::Arc::new(Harming(0.into()));
+    let ports = usecases::Ports {
+        judge: Some(std::sync::Arc::clone(&judge) as _),
+        ..world.process().ports().clone()
+    };
+    let process = Contests::new(ports).expect("a safe funds system");
+    let calls = || judge.0.load(std::sync::atomic::Ordering::SeqCst);
+    assert_eq!(process.guard_experiments().await.expect("a round"), 0);
+    assert_eq!(calls(), 0, "nothing runs");
+    start(&process, "fee", cheap()).await;
+    start(&process, "button", golden()).await;
+    process.guard_experiments().await.expect("a round");
+    assert_eq!(stopped(&process, "fee").await, ["cheap"]);
+    assert_eq!(calls(), 2);
+    for _ in 0..3 {
+        process.guard_experiments().await.expect("a round");
+    }
+    assert_eq!(calls(), 2, "not each second");
+    world.clock.advance(60_000);
+    process.guard_experiments().await.expect("a round");
+    assert_eq!(calls(), 3, "the one that still runs");
 }
 
 /// Another process sees what runs once it has read it, and assigns the same.

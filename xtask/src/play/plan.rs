@@ -33,6 +33,8 @@ pub(crate) enum Scenario {
     Lucky,
     /// Clients that break off in the middle of every call that moves money.
     Disconnects,
+    /// Several contests under two experiments, whose results must be what the viewers did.
+    Experiment,
 }
 
 impl Scenario {

@@ -178,6 +178,17 @@ one_of! {
     ExperimentAction = Action::ALL
 }
 word! {
+    /// What the primary metric says of a variant: the whole interval lies above 0, below it, or holds it; or it
+    /// is too early to say.
+    ExperimentVerdict = |description| {
+        text(description).enum_values(Some(["better", "worse", "undecided", "too_few_units"]))
+    }
+}
+word! {
+    /// How results are answered.
+    ResultsFormat = |description| text(description).enum_values(Some(["json", "csv"]))
+}
+word! {
     /// Where an experiment stands.
     ExperimentStatus = |description| text(description).enum_values(Some(["draft", "running", "ended"]))
 }

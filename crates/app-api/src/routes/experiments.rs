@@ -8,16 +8,24 @@ use crate::{
     problem::{Code, FaultCode, Problem},
     state::App,
     wire::{
-        ExperimentChangeView, ExperimentView, Items, NewDefinition, NewExperiment, NewRamp, NewStop,
+        ExperimentChangeView, ExperimentView, Items, NewDefinition, NewExperiment, NewRamp,
+        NewStop, ResultsView,
     },
 };
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{
+    Json,
+    extract::State,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
 use domain::{
     assignment::Assignments,
     experiment::{ExperimentError, ExperimentFact},
     ids::{ExperimentName, UserId},
 };
+use serde::Deserialize;
 use usecases::experiments::{Changed, Made};
+use utoipa::IntoParams;
 
 /// Make an experiment
 ///
@@ -225,6 +233,55 @@ pub(crate) async fn changes(
         items: page.items.iter().map(ExperimentChangeView::from).collect(),
         next_cursor: page.next.map(|version| version.to_string()),
     }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResultsQuery {
+    /// JSON where it is left out.
+    #[param(inline, value_type = Option<vocabulary::ResultsFormat>)]
+    format: Option<String>,
+}
+
+/// Show the results of an experiment
+///
+/// Everybody who met it, up to now; verdicts hold however often they are looked at. Counted anew at each call:
+/// it takes time where many have met it.
+#[utoipa::path(
+    get,
+    path = "/v1/admin/experiments/{name}/results",
+    tag = "experiments",
+    operation_id = "experiment_results",
+    params(("name" = vocabulary::ExperimentName, Path, description = "The experiment"), ResultsQuery),
+    responses((status = 200, description = "The results", content((ResultsView = "application/json"), (String = "text/csv")))),
+    extensions(("x-role" = json!([Role::Operator])))
+)]
+pub(crate) async fn results(
+    State(app): State<App>,
+    _: Operator,
+    Id(name): Id<ExperimentName>,
+    Query(query): Query<ResultsQuery>,
+) -> Result<Response, Problem> {
+    let is_csv = match query.format.as_deref() {
+        None | Some("json") => false,
+        Some("csv") => true,
+        Some(_) => {
+            return Err(Problem::fault(
+                "/format",
+                FaultCode::UnknownValue,
+                "must be json or csv",
+            ));
+        }
+    };
+    let stored = &app.contests.ports().experiments;
+    let experiment = stored.experiment(&name).await?.ok_or_else(no_experiment)?;
+    let results = experiments::results(&**stored, experiment).await?;
+    if is_csv {
+        let kind = [(header::CONTENT_TYPE, "text/csv; charset=utf-8")];
+        return Ok((kind, experiments::report::csv(&results)).into_response());
+    }
+    Ok(Json(ResultsView::from(&results)).into_response())
 }
 
 async fn change(

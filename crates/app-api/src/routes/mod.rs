@@ -58,6 +58,7 @@ pub(crate) fn api() -> OpenApiRouter<App> {
         .routes(routes!(experiments::ramp))
         .routes(routes!(experiments::stop))
         .routes(routes!(experiments::changes))
+        .routes(routes!(experiments::results))
         .routes(routes!(switches::list))
         .routes(routes!(switches::set))
         .routes(routes!(switches::changes))

@@ -5,7 +5,7 @@ use crate::openapi::vocabulary;
 use domain::{money::Coins, time::UnixMillis};
 use ports::findings::Finding;
 use serde::Serialize;
-use usecases::Report;
+use usecases::{Report, VariantFunnel};
 use utoipa::ToSchema;
 
 /// The signups of one state.
@@ -100,6 +100,60 @@ pub(crate) struct ReportView {
     money: Money,
     invariants: Vec<InvariantView>,
     findings: Vec<FindingView>,
+    /// How far those came who met an experiment, by its variants; empty where nobody did.
+    variants: Vec<VariantFunnelView>,
+}
+
+/// How far those came who met a variant.
+#[derive(Serialize, ToSchema)]
+#[schema(as = VariantFunnel)]
+struct VariantFunnelView {
+    #[schema(value_type = vocabulary::ExperimentName)]
+    experiment: String,
+    #[schema(value_type = vocabulary::VariantName)]
+    variant: String,
+    /// Who met it.
+    exposed: u64,
+    signed_up: u64,
+    paid: u64,
+    finished: u64,
+    claimed: u64,
+    refunded: u64,
+    /// Who asked to sign up and did not pay: refused, not known yet, or never paid.
+    charge_failed: u64,
+    #[schema(value_type = vocabulary::Coins)]
+    coins_in: u64,
+    #[schema(value_type = vocabulary::Coins)]
+    coins_out: u64,
+}
+
+impl From<&VariantFunnel> for VariantFunnelView {
+    fn from(funnel: &VariantFunnel) -> Self {
+        use domain::signup::StateKind;
+        let is_back = |kind: StateKind| matches!(kind, StateKind::Refunding | StateKind::Refunded);
+        let is_finished = |kind: StateKind| {
+            matches!(
+                kind,
+                StateKind::Completed
+                    | StateKind::Claiming
+                    | StateKind::Shared
+                    | StateKind::Forfeited
+            )
+        };
+        Self {
+            experiment: funnel.experiment.to_string(),
+            variant: funnel.variant.to_string(),
+            exposed: funnel.exposed,
+            signed_up: funnel.count(|_| true),
+            paid: funnel.count(StateKind::is_paid),
+            finished: funnel.count(is_finished),
+            claimed: funnel.count(|kind| kind == StateKind::Shared),
+            refunded: funnel.count(is_back),
+            charge_failed: funnel.count(|kind| !kind.is_paid()),
+            coins_in: funnel.coins(|kind| kind.is_paid() && !is_back(kind), |one| one.fees),
+            coins_out: funnel.coins(|kind| kind == StateKind::Shared, |one| one.prizes),
+        }
+    }
 }
 
 /// One invariant and whether it holds.
@@ -156,6 +210,7 @@ impl ReportView {
             counts,
             balance,
             findings,
+            variants,
             violations: _,
         } = report;
         let legs = contest.legs.iter().map(|(leg, state)| LegView {
@@ -197,6 +252,7 @@ impl ReportView {
                 })
                 .collect(),
             findings: findings.iter().map(FindingView::from).collect(),
+            variants: variants.iter().map(VariantFunnelView::from).collect(),
         }
     }
 }

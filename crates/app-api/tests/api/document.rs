@@ -126,7 +126,7 @@ impl Document {
         };
         let strict = &self.strict["paths"][&template][&known]["responses"][number.to_string()];
         let schema = &strict["content"][kind]["schema"];
-        let id = format!("{known} {template} {number}");
+        let id = format!("{known} {template} {number} {kind}");
         self.validate(&id, schema, &value)
     }
 

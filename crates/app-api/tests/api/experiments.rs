@@ -147,6 +147,31 @@ async fn an_experiment_is_made_started_met_and_stopped() {
     let button = text(&met[0]["variant"]);
     assert_eq!(signup["variant"], format!("button:{button},fee:cheap"));
     assert_eq!(signup["fee"], 6);
+    // What was recorded is what is told.
+    let path = format!("{PATH}/fee/results");
+    let results = server.send(call("GET", &path).operator()).await.expect(200);
+    assert_eq!(results["warnings"], json!([]));
+    let cheap = &results["arms"][1];
+    assert_eq!(
+        (&cheap["variant"], &cheap["paid"], &cheap["coins_in"]),
+        (&json!("cheap"), &json!(1), &json!(6))
+    );
+    assert_eq!(results["comparisons"][0]["verdict"], "too_few_units");
+    assert!(
+        results["comparisons"][0]["units_missing"].as_u64() > Some(50),
+        "{results}"
+    );
+    let csv = server
+        .send(call("GET", &format!("{path}?format=csv")).operator())
+        .await;
+    assert_eq!(csv.headers["content-type"], "text/csv; charset=utf-8");
+    assert_eq!(String::from_utf8_lossy(&csv.bytes).lines().count(), 17);
+    server
+        .send(call("GET", &format!("{path}?format=xml")).operator())
+        .await
+        .fault("/format", "unknown_value");
+    let none = call("GET", &format!("{PATH}/nothing/results")).operator();
+    server.send(none).await.problem(404, "not_found");
     // Stopped, by an arm and as a whole.
     post(
         &server,
