@@ -3,7 +3,7 @@
 //! asked and answered; at the end the counts must be the service's results, to the coin.
 
 use super::{
-    plan::{FEE, GRACE_MS, Scenario, Setup, Windows},
+    plan::{FEE, GRACE_MS, Scenario, Setup, TARGET, Windows},
     run::{Played, Prizes, Stage},
 };
 use crate::{clock, rng::Rng};
@@ -85,7 +85,8 @@ struct Act {
     contest: usize,
     user: String,
     signs_up: bool,
-    finishes: bool,
+    /// How much the viewer does, in whichever contests of the room.
+    does: u64,
     claims: bool,
 }
 
@@ -98,6 +99,12 @@ struct Acted {
     has_asked: bool,
     has_paid: bool,
     prize: Option<u64>,
+}
+
+impl Acted {
+    fn finishes(&self, contest: &Made) -> bool {
+        self.has_paid && self.act.does >= contest.target
+    }
 }
 
 fn text<'a>(value: &'a Value, field: &str) -> &'a str {
@@ -121,9 +128,12 @@ pub(crate) async fn play(stage: &Stage<'_>, setup: &Setup) -> Result<Played> {
     (stage.announce)(&contests[0].id);
     let mut rng = Rng::new(setup.seed);
     let users: Vec<_> = (0..setup.viewers.max(2))
-        .map(|number| (format!("{}-{number}", setup.run), rng.chance(92)))
+        .map(|number| {
+            let does = [0, CHEAP.1, TARGET, TARGET][usize::try_from(rng.next() % 4).unwrap_or(0)];
+            (format!("{}-{number}", setup.run), rng.chance(92), does)
+        })
         .collect();
-    for (user, has_coins) in &users {
+    for (user, has_coins, _) in &users {
         let coins = if *has_coins {
             FEE * contests.len() as u64
         } else {
@@ -139,20 +149,21 @@ pub(crate) async fn play(stage: &Stage<'_>, setup: &Setup) -> Result<Played> {
     }
     let mut acts = Vec::new();
     for contest in 0..contests.len() {
-        for (user, _) in &users {
+        for (user, _, does) in &users {
             if rng.chance(70) {
                 acts.push(Act {
                     contest,
                     user: user.clone(),
                     signs_up: rng.chance(75),
-                    finishes: rng.chance(60),
+                    does: *does,
                     claims: rng.chance(80),
                 });
             }
         }
     }
     clock::until(windows.opens + 20).await;
-    let mut acted = act(stage, setup, &contests, acts, &names).await?;
+    let mut acted = act(stage, &contests, acts, &names).await?;
+    tell(stage, setup, &users).await?;
     for contest in contests.iter().filter(|one| one.is_cancelled) {
         let path = format!("/v1/admin/contests/{}/cancel", contest.id);
         let operator = &stage.keys.operator;
@@ -272,7 +283,6 @@ async fn create(
 /// Everybody looks, some sign up, some of them finish.
 async fn act(
     stage: &Stage<'_>,
-    setup: &Setup,
     contests: &[Made],
     acts: Vec<Act>,
     names: &[String; 2],
@@ -282,7 +292,6 @@ async fn act(
         let mine: Vec<_> = acts.iter().skip(worker).step_by(WORKERS).cloned().collect();
         let (api, keys) = (stage.api.clone(), stage.keys.clone());
         let (contests, names) = (contests.to_vec(), names.clone());
-        let room = format!("room-{}", setup.run);
         workers.spawn(async move {
             let mut acted = Vec::new();
             for act in mine {
@@ -298,21 +307,27 @@ async fn act(
                     .map(|one| (text(one, "experiment"), text(one, "variant")))
                     .collect();
                 if met.get(names[0].as_str()) != Some(&contest.variant.as_str()) {
-                    bail!("{} met {met:?} in a contest that is {}", act.user, contest.variant);
+                    bail!(
+                        "{} met {met:?} in a contest that is {}",
+                        act.user,
+                        contest.variant
+                    );
                 }
-                let colour = met.get(names[1].as_str()).copied().unwrap_or_default().to_owned();
-                let mut one = Acted { act, colour, has_asked: false, has_paid: false, prize: None };
+                let colour = met
+                    .get(names[1].as_str())
+                    .copied()
+                    .unwrap_or_default()
+                    .to_owned();
+                let mut one = Acted {
+                    act,
+                    colour,
+                    has_asked: false,
+                    has_paid: false,
+                    prize: None,
+                };
                 if one.act.signs_up {
                     one.has_asked = true;
                     one.has_paid = sign_up(&api, &token, contest).await?;
-                }
-                if one.has_paid && one.act.finishes {
-                    let event = json!([{
-                        "event_id": format!("{}-{}", one.act.user, one.act.contest), "user_id": one.act.user,
-                        "room_id": room, "kind": "open_chest", "quantity": contest.target,
-                        "occurred_at": clock::rfc3339(clock::now_ms())?,
-                    }]);
-                    api.insist(Method::POST, "/v1/task-events", &keys.service, Some(&event)).await?;
                 }
                 acted.push(one);
             }
@@ -324,6 +339,26 @@ async fn act(
         acted.extend(worker??);
     }
     Ok(acted)
+}
+
+/// What everybody did, once they have signed up: it counts in all contests of the room.
+async fn tell(stage: &Stage<'_>, setup: &Setup, users: &[(String, bool, u64)]) -> Result<()> {
+    let occurred_at = clock::rfc3339(clock::now_ms())?;
+    let events = users.iter().filter(|(.., does)| *does > 0).map(|(user, _, does)| {
+        json!({
+            "event_id": format!("{user}-does"), "user_id": user, "room_id": format!("room-{}", setup.run),
+            "kind": "open_chest", "quantity": does, "occurred_at": occurred_at,
+        })
+    });
+    let events: Vec<_> = events.collect();
+    for batch in events.chunks(500) {
+        let (path, service) = ("/v1/task-events", &stage.keys.service);
+        stage
+            .api
+            .insist(Method::POST, path, service, Some(&json!(batch)))
+            .await?;
+    }
+    Ok(())
 }
 
 /// True if the fee was paid, false if the viewer has too few coins.
@@ -347,7 +382,7 @@ async fn sign_up(api: &crate::api::Api, token: &str, contest: &Made) -> Result<b
 async fn claim(stage: &Stage<'_>, contests: &[Made], acted: &mut [Acted]) -> Result<()> {
     for one in acted {
         let contest = &contests[one.act.contest];
-        let claims = one.has_paid && one.act.finishes && one.act.claims && !contest.is_cancelled;
+        let claims = one.finishes(contest) && one.act.claims && !contest.is_cancelled;
         if !claims {
             continue;
         }
@@ -396,13 +431,13 @@ fn count(contests: &[Made], acted: &[Acted]) -> Counted {
     for (place, contest) in contests.iter().enumerate() {
         let here = || acted.iter().filter(move |one| one.act.contest == place);
         // Without anybody who finished every fee goes back.
-        let is_back = contest.is_cancelled || !here().any(|one| one.has_paid && one.act.finishes);
+        let is_back = contest.is_cancelled || !here().any(|one| one.finishes(contest));
         let contest_units = counted.units[0].entry(contest.variant.clone()).or_default();
         contest_units.insert(contest.id.clone());
         let key = (contest.id.clone(), contest.variant.clone());
         counted.by_contest.entry(key.clone()).or_default();
         for one in here() {
-            let is_finished = one.has_paid && one.act.finishes && !is_back;
+            let is_finished = one.finishes(contest) && !is_back;
             let funnel = Funnel {
                 exposed: 1,
                 signed_up: u64::from(one.has_asked),
