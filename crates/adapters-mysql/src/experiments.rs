@@ -64,8 +64,8 @@ pub(crate) static OUTCOMES: LazyLock<String> = LazyLock::new(|| {
         "SELECT {EXPOSURE}, {} FROM exposure AS e FORCE INDEX (PRIMARY) \
          LEFT JOIN signup AS s FORCE INDEX (signup_viewer) \
          ON s.contest_id = e.contest_id AND s.user_id = e.user_id \
-         WHERE e.experiment = ? AND e.unit >= ? AND (e.unit > ? OR e.contest_id > ? \
-         OR (e.contest_id = ? AND e.user_id > ?)) \
+         WHERE e.experiment = ? AND ((e.unit = ? AND e.contest_id = ? AND e.user_id > ?) \
+         OR (e.unit = ? AND e.contest_id > ?) OR e.unit > ?) \
          ORDER BY e.experiment, e.unit, e.contest_id, e.user_id LIMIT ?",
         columns.join(", ")
     )
@@ -298,10 +298,11 @@ impl Experiments for MysqlStore {
         let query = sqlx::query(AssertSqlSafe(OUTCOMES.as_str()))
             .bind(name.as_str())
             .bind(&after.unit)
-            .bind(&after.unit)
-            .bind(after.contest_id.0)
             .bind(after.contest_id.0)
             .bind(&after.user)
+            .bind(&after.unit)
+            .bind(after.contest_id.0)
+            .bind(&after.unit)
             .bind(limit(items + 1));
         let rows = self.counted(query).await?;
         let read = rows

@@ -382,7 +382,7 @@ fn lists() -> Vec<Case> {
             "outcomes",
             experiments::OUTCOMES.as_str(),
             &[
-                "'e-5'", "'user-5'", "'user-5'", CONTEST, CONTEST, "'user-5'", "10",
+                "'e-5'", "'user-5'", CONTEST, "'user-5'", "'user-5'", CONTEST, "'user-5'", "10",
             ],
         ),
         case("exposed", experiments::EXPOSED, &[CONTEST]),

@@ -18,7 +18,7 @@ use std::{
     pin::Pin,
     time::{Duration, Instant},
 };
-use support::{Engine, Nodes, at_once, open_at, phase, until};
+use support::{Engine, Nodes, at_once, connections, open_at, phase, until};
 use test_support::Proxy;
 
 /// In what time something must come.
@@ -187,14 +187,8 @@ async fn connections_that_were_ended_are_replaced<E: Engine>() {
         }
         let name = nodes.schema.name();
         let mut connection = nodes.schema.connect().await;
-        let of = format!(
-            "SELECT CAST(id AS SIGNED) FROM information_schema.processlist \
-             WHERE db = '{name}' AND id <> CONNECTION_ID()"
-        );
-        let ids: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(of))
-            .fetch_all(&mut connection)
-            .await
-            .expect("the connections");
+        let others = format!("db = '{name}' AND id <> CONNECTION_ID()");
+        let ids = connections(&mut connection, &others).await;
         assert!(!ids.is_empty());
         for id in ids {
             // One that has ended by itself meanwhile is as good.

@@ -115,13 +115,7 @@ async fn connections(database: &test_support::Database, user: &str) -> BTreeSet<
     let mut connection = sqlx::MySqlConnection::connect(database.url())
         .await
         .expect("a connection");
-    let of = format!(
-        "SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE user = '{user}'"
-    );
-    let ids: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(of))
-        .fetch_all(&mut connection)
-        .await
-        .expect("an answer");
+    let ids = support::connections(&mut connection, &format!("user = '{user}'")).await;
     ids.into_iter().collect()
 }
 

@@ -93,6 +93,7 @@ impl Node {
         let (stop_loops, stop) = watch::channel(false);
         let mut loops = loops(&contests, &stop);
         loops.push(background::keep_switches(&contests, &stop));
+        loops.push(background::keep_experiments(&contests, &stop));
         let edge = Edge::new(
             settings.limits,
             metrics_listener.is_none(),

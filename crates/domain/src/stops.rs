@@ -93,12 +93,23 @@ impl Contest {
         let Phase::Claimable(settlement) = &self.phase else {
             return None;
         };
+        let known = self.stops.claims_off_since;
         let is_news = |stretch: &&Stretch| match stretch.to {
-            None => self.stops.claims_off_since != Some(stretch.from),
-            Some(to) => to > self.stops.counted_until.max(settlement.claimable_at),
+            None => known != Some(stretch.from),
+            // One that is known as going on ends here, also where its time is counted already.
+            Some(to) => {
+                known == Some(stretch.from)
+                    || to > self.stops.counted_until.max(settlement.claimable_at)
+            }
         };
-        let news = stretches.iter().find(is_news);
-        news.map(|stretch| ContestFact::ClaimsOff(*stretch))
+        // What is known as going on and is not in the history any more has ended.
+        let vanished = known.filter(|from| stretches.iter().all(|one| one.from != *from));
+        let news = stretches.iter().find(is_news).copied();
+        news.or(vanished.map(|from| Stretch {
+            from,
+            to: Some(from),
+        }))
+        .map(ContestFact::ClaimsOff)
     }
 
     /// The end of the claim window: `claim_closes_at`, or later if claims opened late, so that a

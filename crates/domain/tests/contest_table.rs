@@ -554,6 +554,20 @@ fn the_time_to_claim_is_longer_by_what_claims_were_switched_off() {
         let both = (0..=30).fold(claimable(), both);
         assert_eq!(longer(&both), Some(sum), "{stop} {resume} {from} {to}");
     }
+    // Seen as it began, and its end only after payouts that were stopped meanwhile went on: it has ended.
+    let began = held(claimable(), &[off(0, None)]);
+    let stop = began
+        .apply(ContestFact::PayoutsStopped, open.plus(5))
+        .expect("stopped");
+    let resume = stop
+        .apply(ContestFact::PayoutsResumed, open.plus(30))
+        .expect("resumed");
+    assert_eq!(resume.claims_end_at(), None);
+    let over = held(resume.clone(), &[off(0, Some(20))]);
+    assert_eq!(longer(&over), Some(30));
+    assert_eq!(held(over.clone(), &[off(0, Some(20))]), over);
+    // Nor does one last for ever whose beginning has left the history.
+    assert_eq!(longer(&held(resume, &[])), Some(30));
     // What began when claims had ended changes nothing.
     let end = CLAIMS_END.since(open);
     let late = held(claimable(), &[off(end, None)]);

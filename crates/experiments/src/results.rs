@@ -197,7 +197,11 @@ impl Tally {
         if outcome.exposure.user_id.is_none() {
             return;
         }
-        let done = Funnel::of(outcome.signup.as_ref());
+        // What a viewer had done before they met it is none of its doing.
+        let exposure = &outcome.exposure;
+        let got =
+            |signup: &&Signup| signup.variants.get(&exposure.experiment) == Some(&exposure.variant);
+        let done = Funnel::of(outcome.signup.as_ref().filter(got));
         self.viewers.add(&done);
         self.once.add(&done);
     }

@@ -167,7 +167,17 @@ impl World {
     }
 
     async fn sign_up(&self, contest: &Contest, viewer: &str, state: State) {
-        let signup = samples::signup_in(state, contest, user(viewer), NOW);
+        let mut signup = samples::signup_in(state, contest, user(viewer), NOW);
+        let met = self
+            .store
+            .outcomes(&self.experiment.name, None, 1_000)
+            .await
+            .expect("read");
+        let met = met.items.into_iter().map(|one| one.exposure);
+        let met = met.filter(|one| one.user_id.as_ref() == Some(&signup.user_id));
+        for exposure in met.filter(|one| one.contest_id == contest.id) {
+            signup.variants.add(exposure.experiment, exposure.variant);
+        }
         self.store.restore(&signup).await.expect("restored");
     }
 

@@ -86,21 +86,35 @@ pub fn start(contests: &Arc<Contests>, stop: &watch::Receiver<bool>) -> Vec<Join
     loops
 }
 
-/// Keeps switches and experiments up to date; it ends soon after `stop` changes. Every node that decides anything runs it.
+/// Keeps the experiments up to date; it ends soon after `stop` changes. While the store is away those that ran
+/// last run on. Apart from the switches, which must wait for nothing.
+pub fn keep_experiments(contests: &Arc<Contests>, stop: &watch::Receiver<bool>) -> JoinHandle<()> {
+    let (contests, mut stop) = (Arc::clone(contests), stop.clone());
+    tokio::spawn(async move {
+        let mut was_read = true;
+        while !*stop.borrow() {
+            let read = caught(contests.read_experiments()).await;
+            if let Err(error) = &read
+                && was_read
+            {
+                tracing::warn!(
+                    error = error as &dyn std::error::Error,
+                    "experiments cannot be read: those that ran last run on"
+                );
+            }
+            was_read = read.is_ok();
+            let _ = tokio::time::timeout(SWITCHES, stop.changed()).await;
+        }
+    })
+}
+
+/// Keeps the switches up to date; it ends soon after `stop` changes. Every node that decides anything runs it.
 /// While the store is away the last values stay in force.
 pub fn keep_switches(contests: &Arc<Contests>, stop: &watch::Receiver<bool>) -> JoinHandle<()> {
     let (contests, mut stop) = (Arc::clone(contests), stop.clone());
     tokio::spawn(async move {
         let mut was_read = true;
         while !*stop.borrow() {
-            if let Err(error) = caught(contests.read_experiments()).await
-                && was_read
-            {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "experiments cannot be read: those that ran last run on"
-                );
-            }
             match caught(contests.read_switches()).await {
                 Ok(_) if was_read => {}
                 Ok(_) => tracing::info!("switches can be read again"),

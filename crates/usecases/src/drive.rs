@@ -233,6 +233,8 @@ impl Contests {
         }
         let fact = match step {
             Step::Rest => None,
+            // A prize is forfeited by a pass alone, which has counted how long claims were switched off.
+            Step::Decide(Fact::ClaimsEnded) if prefetched.under.is_none() => None,
             Step::Decide(fact) => Some(fact),
             Step::ChargeFee => Some(self.charge(contest, signup).await),
             Step::LookUpFee => Some(match prefetched.fee.take() {

@@ -5,7 +5,7 @@
 use crate::{Contests, Failure};
 use domain::{
     assignment::Assignments,
-    contest::Contest,
+    contest::{Contest, PhaseKind},
     experiment::{
         Action, Definition, Experiment, ExperimentError, ExperimentFact, Status, Unit,
         assign_contest, assign_viewer,
@@ -20,10 +20,11 @@ use ports::{
     store::Committed,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 use tokio::sync::Semaphore;
+use uuid::Uuid;
 
 /// Who was recorded lately need not be recorded again.
 const RECENT_MAX: usize = 100_000;
@@ -50,6 +51,19 @@ pub(crate) struct Lab {
     recording: Arc<Semaphore>,
     /// When this node has last judged which experiment by its numbers.
     judged_at: Mutex<BTreeMap<ExperimentName, UnixMillis>>,
+    /// One change at a time in this process; a lease holds back the others' starts.
+    starting: tokio::sync::Mutex<()>,
+    /// What the guardrails have looked at.
+    pub(crate) guarded: Mutex<Guarded>,
+}
+
+/// How far the guardrails have looked.
+#[derive(Debug, Default)]
+pub(crate) struct Guarded {
+    /// When findings were looked at, and which was the last one then.
+    pub(crate) looks: VecDeque<(UnixMillis, Option<Uuid>)>,
+    /// Those of the last minutes that were.
+    pub(crate) seen: BTreeSet<Uuid>,
 }
 
 impl Default for Lab {
@@ -60,6 +74,8 @@ impl Default for Lab {
             recent: Arc::default(),
             recording: Arc::new(Semaphore::new(RECORDING_MAX)),
             judged_at: Mutex::default(),
+            starting: tokio::sync::Mutex::default(),
+            guarded: Mutex::default(),
         }
     }
 }
@@ -254,21 +270,20 @@ impl Contests {
     }
 
     /// Records that the viewer of a signup has met the experiments of its variants, before there is a signup
-    /// whose viewer would be missing among those who met them.
-    ///
-    /// # Errors
-    /// [`Failure::Store`].
-    pub(crate) async fn expose_signup(
-        &self,
-        contest: &Contest,
-        signup: &Signup,
-    ) -> Result<(), Failure> {
+    /// whose viewer would be missing among those who met them. Where that fails the signup goes on: numbers
+    /// that are shown stop nobody from paying.
+    pub(crate) async fn expose_signup(&self, contest: &Contest, signup: &Signup) {
         let exposures = self.exposures(contest, Some(&signup.user_id), &signup.variants);
-        if !exposures.is_empty() {
-            self.ports.experiments.expose(&exposures).await?;
-            self.lab.note(&exposures);
+        if exposures.is_empty() {
+            return;
         }
-        Ok(())
+        match self.ports.experiments.expose(&exposures).await {
+            Ok(()) => self.lab.note(&exposures),
+            Err(error) => tracing::warn!(
+                contest.id = %contest.id, error = &error as &dyn std::error::Error,
+                "it could not be recorded who met an experiment"
+            ),
+        }
     }
 
     /// What a viewer who looks at a contest meets there; that they did is recorded beside the answer. A record
@@ -292,8 +307,12 @@ impl Contests {
             };
             running.iter().filter_map(of).collect::<Vec<_>>()
         });
+        // Who comes when nobody can sign up any more would count where a variant makes people look again.
+        let is_open =
+            contest.phase.kind() == PhaseKind::Draft && now < contest.terms.signup_closes_at;
         let exposures = self.exposures(contest, Some(user), &variants);
-        if !exposures.is_empty()
+        if is_open
+            && !exposures.is_empty()
             && let Ok(permit) = Arc::clone(&self.lab.recording).try_acquire_owned()
         {
             let experiments = Arc::clone(&self.ports.experiments);
@@ -384,6 +403,31 @@ impl Contests {
     /// # Errors
     /// [`Failure`].
     pub async fn change_experiment(
+        &self,
+        name: &ExperimentName,
+        fact: ExperimentFact,
+        by: Option<UserId>,
+        reason: String,
+    ) -> Result<Changed, Failure> {
+        // Two that start at once would not see each other.
+        let is_start = fact.action() == Action::Started;
+        let _starting = self.lab.starting.lock().await;
+        let hold = if is_start {
+            self.lease("experiments/start".to_owned()).await?
+        } else {
+            None
+        };
+        if is_start && hold.is_none() {
+            return Err(Failure::Contended(name.to_string()));
+        }
+        let changed = self.change_held(name, fact, by, reason).await;
+        if let Some(hold) = hold {
+            self.let_go(hold).await;
+        }
+        changed
+    }
+
+    async fn change_held(
         &self,
         name: &ExperimentName,
         fact: ExperimentFact,

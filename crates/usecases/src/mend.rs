@@ -189,6 +189,8 @@ impl Contests {
     /// Stops payouts of a contest while its pool is not explained or something was paid twice, and lets
     /// them go on once no finding says so; true if that changed.
     pub(crate) async fn review_stop(&self, id: ContestId) -> Result<bool, Failure> {
+        // Before a stop or its end: up to there is counted then, and nothing before it would be any more.
+        self.count_claims_off(id).await?;
         for _ in 0..TRIES_MAX {
             let Some(contest) = self.ports.contests.get(id).await? else {
                 return Ok(false);

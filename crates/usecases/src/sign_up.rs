@@ -77,7 +77,9 @@ impl Contests {
         };
         let mut signup = Signup::new(id, contest_id, user.clone(), paid.unwrap_or(fee), now);
         signup.variants = self.assigned_to(&contest, user);
-        self.expose_signup(&contest, &signup).await?;
+        if is_open(&contest, now) {
+            self.expose_signup(&contest, &signup).await;
+        }
         let wake = wake_at(&signup, now);
         let driven = match self.ports.signups.enroll(&signup, wake).await? {
             Enrolled::Inserted => {
@@ -126,7 +128,11 @@ impl Contests {
         off: SwitchedOff,
     ) -> Result<SignedUp, Failure> {
         let Some(begun) = self.ports.signups.find(contest.id, user).await? else {
-            return Ok(SignedUp::SwitchedOff(off));
+            return Ok(if is_open(&contest, self.ports.clock.now()) {
+                SignedUp::SwitchedOff(off)
+            } else {
+                SignedUp::Closed
+            });
         };
         if begun.fee != fee {
             return Ok(SignedUp::TierFixed(begun.fee));

@@ -425,10 +425,10 @@ async fn an_arm_whose_books_do_not_balance_is_stopped_at_once() {
     raise(&process, cheap, None, FindingClass::Stuck).await;
     assert_eq!(process.guard_experiments().await.expect("a round"), 0);
     // A fee that the funds system does not have, in a contest of the cheap ones.
-    raise(&process, cheap, Some("ann"), FindingClass::FeeMissing).await;
+    raise(&process, cheap, None, FindingClass::FeeMissing).await;
     process.guard_experiments().await.expect("a round");
     assert_eq!(stopped(&process, "fee").await, ["cheap"]);
-    // Who it is about has no signup, and nobody has met the button there.
+    // It names nobody, and nobody has met the button there.
     assert_eq!(stopped(&process, "button").await, Vec::<String>::new());
     let changes = world.store.experiment_changes(&name("fee"), None, 1).await;
     let change = changes.expect("read").items.remove(0);

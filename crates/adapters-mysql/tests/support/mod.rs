@@ -314,3 +314,26 @@ pub async fn until<T>(bound: Duration, what: &str, mut ask: impl AsyncFnMut() ->
     let waited = tokio::time::timeout(bound, asking).await;
     waited.unwrap_or_else(|_| panic!("{what}: not within {bound:?}"))
 }
+
+/// The connections of which this is true. The server lists every connection's statement with it, and may fail
+/// at one that has bytes in it: another look, soon, finds another statement.
+pub async fn connections(connection: &mut MySqlConnection, of: &str) -> Vec<i64> {
+    /// "Cannot convert string from utf8mb4 to utf8mb3", of the text of somebody's statement.
+    const UNREADABLE: u16 = 3854;
+    let select =
+        format!("SELECT CAST(id AS SIGNED) FROM information_schema.processlist WHERE {of}");
+    for _ in 0..1_000 {
+        let read = sqlx::query_scalar(AssertSqlSafe(select.clone()))
+            .fetch_all(&mut *connection)
+            .await;
+        match read {
+            Ok(ids) => return ids,
+            Err(sqlx::Error::Database(error))
+                if error
+                    .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+                    .is_some_and(|error| error.number() == UNREADABLE) => {}
+            Err(error) => panic!("the connections: {error:?}"),
+        }
+    }
+    panic!("the connections cannot be listed")
+}
