@@ -164,6 +164,8 @@ impl Contests {
             let stops = waits
                 || is_enrolled
                 || step == Step::Rest
+                // A prize is forfeited by a sweep alone: before it was counted how long claims were off.
+                || (until != Until::Swept && step == Step::Decide(Fact::ClaimsEnded))
                 || (until == Until::MoneyMoves && step.moves_money());
             if (stops || entered || step.moves_money()) && journey.is_unsaved() {
                 match self.save(contest, &mut journey, &prefetched).await? {
@@ -233,8 +235,6 @@ impl Contests {
         }
         let fact = match step {
             Step::Rest => None,
-            // A prize is forfeited by a pass alone, which has counted how long claims were switched off.
-            Step::Decide(Fact::ClaimsEnded) if prefetched.under.is_none() => None,
             Step::Decide(fact) => Some(fact),
             Step::ChargeFee => Some(self.charge(contest, signup).await),
             Step::LookUpFee => Some(match prefetched.fee.take() {

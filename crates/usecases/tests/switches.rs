@@ -216,6 +216,35 @@ async fn nobody_begins_to_claim_and_the_time_to_claim_grows() {
     world.check();
 }
 
+/// The viewer is the first to come after the end that there would have been, and nobody has counted yet.
+#[tokio::test]
+async fn a_viewers_own_call_forfeits_nothing() {
+    let world = World::new();
+    let process = world.process();
+    let forfeiting = Terms {
+        unclaimed: Unclaimed::Platform,
+        ..terms()
+    };
+    let names = names(2);
+    let contest = finished(&world, &process, forfeiting, &names).await;
+    world.settle_down(&process).await;
+    let end = world.contest(contest).claims_end_at().expect("an end");
+    off(&process, Switch::Claims).await;
+    world.at(end.plus(1_000));
+    let read = process.read(contest, &user(&names[0])).await;
+    read.expect("an answer").expect("a signup");
+    assert_eq!(world.state(contest, &names[0]), StateKind::Completed);
+    on(&process, Switch::Claims).await;
+    let claimed = world.claim(&process, contest, &names[0]).await;
+    assert!(matches!(claimed, Claimed::Yes(_)), "{claimed:?}");
+    // What an operator asks for has counted, and forfeits what nobody claims.
+    world.at(world.contest(contest).claims_end_at().expect("an end"));
+    process.run_contest(contest).await.expect("a pass");
+    assert_eq!(world.state(contest, &names[1]), StateKind::Forfeited);
+    world.to_the_end(&process).await;
+    world.check();
+}
+
 #[tokio::test]
 async fn automatic_payout_stops_in_the_middle_and_goes_on_where_it_stopped() {
     const VIEWERS: usize = 700;
