@@ -268,9 +268,7 @@ impl Experiments for SqliteStore {
     }
 
     async fn running(&self, known: Option<u64>) -> Result<Option<Running>, StoreError> {
-        // SQLite knows no SIGNED; a sum of whole numbers is one.
-        let number = NUMBER.replace("CAST(", "").replace(" AS SIGNED)", "");
-        let number: i64 = sqlx::query_scalar(AssertSqlSafe(number))
+        let number: i64 = sqlx::query_scalar(NUMBER)
             .fetch_one(&self.readers)
             .await
             .map_err(failed)?;

@@ -31,7 +31,8 @@ pub const UPDATE: &str = "UPDATE experiment SET definition = ?, ramp = ?, status
 /// Inserts a line of history: eight values.
 pub const INSERT_CHANGE: &str = "INSERT INTO experiment_change (name, version, action, changed_by, reason, variant, \
      ramp, changed_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
-/// A number that changes with every change of any of them: few were ever made.
+/// A number that changes with every change of any of them: few were ever made. To MySQL a sum is a decimal; to
+/// SQLite the cast changes nothing.
 pub const NUMBER: &str = "SELECT CAST(COALESCE(SUM(version), 0) AS SIGNED) FROM experiment";
 
 const RUNNING: &str = "running";
