@@ -8,7 +8,10 @@ use crate::{
 };
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser};
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 /// Which steps are run.
 #[derive(Args, Clone, Debug)]
@@ -386,60 +389,34 @@ async fn perform(work: Work, obtained: Obtained<'_>) -> Result<Outcome> {
 }
 
 /// A crate whose tests fail does not hide those of another.
-const TESTS: [&str; 5] = [
-    "test",
-    "--workspace",
-    "--locked",
-    "--all-targets",
-    "--no-fail-fast",
-];
+const TESTS: &[&str] = &["--all-targets", "--no-fail-fast"];
 /// Crashes around commits on MySQL: a build of its own, so that no other has failpoints.
-const CRASHES: [&str; 8] = [
-    "test",
-    "--package",
-    "production",
-    "--locked",
-    "--features",
-    "failpoints",
-    "--test",
-    "failpoints",
-];
-/// A reconciler that is killed, with failpoints likewise.
-const KILLED: [&str; 8] = [
-    "test",
-    "--package",
-    "app-reconciler",
-    "--locked",
-    "--features",
-    "failpoints",
-    "--test",
-    "killed",
-];
+const CRASHES: &[&str] = &["--features=app-reconciler/failpoints", "--test=failpoints"];
+/// A reconciler that is killed, by the same build.
+const KILLED: &[&str] = &["--features=app-reconciler/failpoints", "--test=killed"];
 /// A task system in another language, written from the proto alone.
-const PYTHON: [&str; 8] = [
-    "test",
-    "--package",
-    "adapters-tasks",
-    "--locked",
-    "--features",
-    "python",
-    "--test",
-    "tasks",
-];
+const PYTHON: &[&str] = &["--features=adapters-tasks/python", "--test=tasks"];
 /// What that task system is written with.
 const PYTHON_NEEDS: &str =
     include_str!("../../crates/adapters-tasks/tests/python/requirements.txt");
 /// Two nodes of the API on MySQL: its other tests need no servers, and are run without any.
-const NODES: [&str; 8] = [
-    "test",
-    "--package",
-    "app-api",
-    "--locked",
-    "--features",
-    "servers",
-    "--test",
-    "nodes",
-];
+const NODES: &[&str] = &["--features=app-api/servers", "--test=nodes"];
+
+/// How many tests of one binary run at once.
+const THREADS: &str = "RUST_TEST_THREADS";
+
+/// `cargo test` with these arguments. Always over the whole workspace, whatever is chosen of it: cargo would build
+/// every library again for the features that a part alone asks of it. Most tests wait for servers most of the time, so
+/// twice as many run at once as there are cores, unless `RUST_TEST_THREADS` says otherwise.
+fn cargo_test(args: &[&str]) -> Command {
+    let mut command = cargo();
+    command.args(["test", "--workspace", "--locked"]).args(args);
+    if std::env::var_os(THREADS).is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        command.env(THREADS, (2 * cores).to_string());
+    }
+    command
+}
 
 fn tests(origin: Origin) -> Result<Outcome> {
     let features: &[&str] = match origin {
@@ -448,23 +425,23 @@ fn tests(origin: Origin) -> Result<Outcome> {
     };
     match servers::binaries() {
         Ok(()) => {
-            run(cargo().args(TESTS).args(features))?;
-            run(cargo().args(CRASHES).args(features))?;
-            run(cargo().args(KILLED).args(features))?;
-            run(cargo().args(NODES).args(features))?;
+            run(cargo_test(TESTS).args(features))?;
+            run(cargo_test(CRASHES).args(features))?;
+            run(cargo_test(KILLED).args(features))?;
+            run(cargo_test(NODES).args(features))?;
             task_system()
         }
         Err(why) => {
             let starting = servers::starting(origin)?;
             let outcome = tests_without(&starting, features, &why)?;
             if starting.iter().all(|name| name != "production") {
-                run(cargo().args(CRASHES).args(features))?;
+                run(cargo_test(CRASHES).args(features))?;
             }
             if starting.iter().all(|name| name != "app-reconciler") {
-                run(cargo().args(KILLED).args(features))?;
+                run(cargo_test(KILLED).args(features))?;
             }
             if starting.iter().all(|name| name != "app-api") {
-                run(cargo().args(NODES).args(features))?;
+                run(cargo_test(NODES).args(features))?;
             }
             Ok(outcome)
         }
@@ -476,7 +453,7 @@ fn task_system() -> Result<Outcome> {
     match python::environment("task-system", PYTHON_NEEDS) {
         Ok(home) => {
             let program = home.join("bin/python");
-            run(cargo().args(PYTHON).env("GUAFEN_TEST_PYTHON", program))?;
+            run(cargo_test(PYTHON).env("GUAFEN_TEST_PYTHON", program))?;
             Ok(Outcome::Passed)
         }
         Err(why) => Ok(Outcome::NotRun(format!(
@@ -487,8 +464,8 @@ fn task_system() -> Result<Outcome> {
 
 /// Runs the tests of all but some crates; theirs are not run.
 fn tests_without(crates: &[String], features: &[&str], why: &str) -> Result<Outcome> {
-    let mut command = cargo();
-    command.args(TESTS).args(features);
+    let mut command = cargo_test(TESTS);
+    command.args(features);
     for name in crates {
         command.args(["--exclude", name]);
     }

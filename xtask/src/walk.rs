@@ -1,4 +1,5 @@
-//! The contest that both READMEs play by hand, run as it stands there, on a port of its own.
+//! The contest that both READMEs play by hand, and what the operating pages go on with, run as it stands there, on a
+//! port of its own.
 
 use crate::{
     server::free_port,
@@ -9,8 +10,13 @@ use anyhow::{Context, Result, bail};
 use std::{fs::File, path::Path, process::Stdio, time::Duration};
 use tokio::process::Command;
 
-/// The pages with the walk.
-const PAGES: [&str; 2] = ["README.md", "README.zh-CN.md"];
+/// The pages with the walk, and those that go on with it.
+const PAGES: [(&str, &str); 2] = [
+    ("README.md", "docs/operating.md"),
+    ("README.zh-CN.md", "docs/operating.zh-CN.md"),
+];
+/// How the blocks begin that go on with the walk: with its shell function.
+const GOES_ON: &str = "call ";
 /// What the walk's first line builds; it is built here.
 const BUILD: &str = "cargo build --release -p app-api\n";
 /// Where the pages have the server listen; the walk has a port of its own.
@@ -19,7 +25,7 @@ const ADDRESS: &str = "127.0.0.1:8080";
 const BOUND: Duration = Duration::from_secs(180);
 
 /// What its output must hold, in this order: the coins of a single finisher, to the last one.
-const WANTED: [&str; 9] = [
+const WANTED: [&str; 16] = [
     "\"phase\":\"open\"",
     "\"balance\":100",
     "\"state\":\"in_progress\"",
@@ -29,7 +35,16 @@ const WANTED: [&str; 9] = [
     "\"state\":\"shared\"",
     "\"prize\":10",
     "\"sheet_sha256\":\"",
+    "\"scope\":\"room/room-1\",\"enabled\":false",
+    "\"scope\":\"room/room-1\",\"enabled\":true",
+    "\"status\":\"draft\"",
+    "\"status\":\"running\"",
+    "\"verdict\":\"too_few_units\"",
+    "lower_fee,cheap,0,0",
+    "\"action\":\"stopped\"",
 ];
+/// How a problem tells its status.
+const PROBLEM: [&str; 2] = ["\"status\":4", "\"status\":5"];
 
 /// Plays the walk of each page, and sees that it ends as it must.
 pub(crate) async fn walk() -> Result<Outcome> {
@@ -42,8 +57,8 @@ pub(crate) async fn walk() -> Result<Outcome> {
     }
     build_api()?;
     let mut well = true;
-    for page in PAGES {
-        let faults = walk_through(page).await?;
+    for (page, further) in PAGES {
+        let faults = walk_through(page, further).await?;
         for fault in &faults {
             println!("{page}: {fault}");
         }
@@ -60,9 +75,10 @@ pub(crate) async fn walk() -> Result<Outcome> {
     Ok(well.into())
 }
 
-async fn walk_through(page: &str) -> Result<Vec<String>> {
-    let text = std::fs::read_to_string(root().join(page))?;
-    let script = script(&text).with_context(|| format!("{page} has no walk"))?;
+async fn walk_through(page: &str, further: &str) -> Result<Vec<String>> {
+    let read = |page: &str| std::fs::read_to_string(root().join(page));
+    let first = script(&read(page)?).with_context(|| format!("{page} has no walk"))?;
+    let script = first + &going_on(&read(further)?);
     let dir = fresh_dir("walk")?;
     std::os::unix::fs::symlink(target_dir(), dir.join("target"))?;
     let address = format!("127.0.0.1:{}", free_port()?);
@@ -75,7 +91,7 @@ async fn walk_through(page: &str) -> Result<Vec<String>> {
             None => faults.push(format!("its output has no {wanted} where it should")),
         }
     }
-    if output.contains("\"status\":") {
+    if PROBLEM.iter().any(|status| output.contains(status)) {
         faults.push("a call was answered by a problem".to_owned());
     }
     if faults.is_empty() {
@@ -123,31 +139,48 @@ fn script(page: &str) -> Option<String> {
     })
 }
 
+/// The page's blocks of shell that go on with the walk.
+fn going_on(page: &str) -> String {
+    let blocks = page.split("```sh\n").skip(1);
+    blocks
+        .filter_map(|rest| rest.split_once("```").map(|(block, _)| block))
+        .filter(|block| block.starts_with(GOES_ON))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// The lines of a page without what is in its language: titles, reasons, beliefs and comments.
+    fn bare(script: &str) -> Vec<String> {
+        let told = ["\"title\": \"", "\"reason\": \"", "\"hypothesis\": \""];
+        let mut lines = Vec::new();
+        for line in script.lines() {
+            let mut line = line.split('#').next().unwrap_or("").trim().to_owned();
+            for before in told {
+                let Some((head, rest)) = line.split_once(before) else {
+                    continue;
+                };
+                let (_, tail) = rest.split_once('"').expect("its end");
+                line = format!("{head}{before}…\"{tail}");
+            }
+            lines.push(line);
+        }
+        lines.retain(|line| !line.is_empty());
+        lines
+    }
+
     #[test]
-    fn both_pages_play_the_same_walk() {
-        let bare = |page: &str| {
-            let text = std::fs::read_to_string(root().join(page)).expect("a page");
-            let script = script(&text).expect("a walk");
-            let titled = script
-                .split("\"title\": \"")
-                .nth(1)
-                .and_then(|rest| rest.split('"').next());
-            let script = script.replace(titled.expect("a title"), "a title");
-            // Comments are in the page's language.
-            let lines = script
-                .lines()
-                .map(|line| line.split('#').next().unwrap_or("").trim());
-            let lines: Vec<_> = lines
-                .filter(|line| !line.is_empty())
-                .map(str::to_owned)
-                .collect();
-            lines
-        };
-        assert_eq!(bare(PAGES[0]), bare(PAGES[1]));
-        assert!(bare(PAGES[0]).iter().any(|line| line.contains(ADDRESS)));
+    fn both_languages_play_the_same_walk() {
+        let read = |page: &str| std::fs::read_to_string(root().join(page)).expect("a page");
+        let [ours, theirs] = PAGES.map(|(page, further)| {
+            let script = script(&read(page)).expect("a walk");
+            assert!(script.contains(ADDRESS));
+            let further = going_on(&read(further));
+            assert!(further.lines().count() > 10, "{further}");
+            bare(&(script + &further))
+        });
+        assert_eq!(ours, theirs);
     }
 }

@@ -1,8 +1,6 @@
-//! Leaderboards that many ask for: each is counted once, for everybody, and one at a time.
-//!
-//! Counting reads every event of a contest. Viewers who poll must not take the store's readers
-//! away from settling, so at most one count is under way, and its answer is good for a while.
+//! Leaderboards that many ask for: each is counted once, for everybody. Counting reads every event of a contest.
 
+use crate::kept::Kept;
 use domain::{
     contest::Contest,
     ids::{ContestId, UserId},
@@ -11,29 +9,19 @@ use ports::{
     leaderboard::{Leaderboard, PLACES_MAX, Place},
     store::StoreError,
 };
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
-use tokio::sync::Mutex;
+use std::{sync::Arc, time::Duration};
 
 /// How long an answer is good at least.
 const FRESH: Duration = Duration::from_secs(1);
-/// And how many times as long as the count took: a tenth of one reader at most.
-const REST: u32 = 10;
-/// The most answers that are kept.
-const KEPT_MAX: usize = 1_000;
 
-/// An answer, and until when it is good.
-struct Counted {
-    places: Arc<[Place]>,
-    good_until: Instant,
+/// The leaderboards that were asked for lately: of a contest the first places, or a viewer's.
+pub(crate) struct Leaders(Kept<(ContestId, Option<UserId>), Arc<[Place]>>);
+
+impl Default for Leaders {
+    fn default() -> Self {
+        Self(Kept::new(FRESH))
+    }
 }
-
-/// The leaderboards that were asked for lately. The lock is held while one is counted.
-#[derive(Default)]
-pub(crate) struct Leaders(Mutex<BTreeMap<(ContestId, Option<UserId>), Counted>>);
 
 impl Leaders {
     /// The first [`PLACES_MAX`] places.
@@ -45,8 +33,8 @@ impl Leaders {
         board: &dyn Leaderboard,
         contest: &Contest,
     ) -> Result<Arc<[Place]>, StoreError> {
-        let count = || board.top(contest, PLACES_MAX);
-        self.counted((contest.id, None), count).await
+        let count = async || Ok(board.top(contest, PLACES_MAX).await?.into());
+        self.0.answer((contest.id, None), count).await
     }
 
     /// A viewer's place, if there is one.
@@ -72,40 +60,8 @@ impl Leaders {
             Ok(place.into_iter().collect())
         };
         let key = (contest.id, Some(user.clone()));
-        let own = self.counted(key, count).await?;
+        let own = self.0.answer(key, count).await?;
         Ok(own.first().cloned())
-    }
-
-    async fn counted<F>(
-        &self,
-        key: (ContestId, Option<UserId>),
-        count: impl FnOnce() -> F,
-    ) -> Result<Arc<[Place]>, StoreError>
-    where
-        F: Future<Output = Result<Vec<Place>, StoreError>>,
-    {
-        let mut kept = self.0.lock().await;
-        let began = Instant::now();
-        if let Some(counted) = kept.get(&key)
-            && began < counted.good_until
-        {
-            return Ok(Arc::clone(&counted.places));
-        }
-        let places: Arc<[Place]> = count().await?.into();
-        let now = Instant::now();
-        if kept.len() >= KEPT_MAX {
-            kept.retain(|_, counted| now < counted.good_until);
-        }
-        if kept.len() >= KEPT_MAX {
-            kept.clear();
-        }
-        let good_until = now + FRESH.max(now.duration_since(began) * REST);
-        let counted = Counted {
-            places: Arc::clone(&places),
-            good_until,
-        };
-        kept.insert(key, counted);
-        Ok(places)
     }
 }
 
@@ -203,23 +159,6 @@ mod tests {
         let (id, secret) = (ContestId(uuid::Uuid::now_v7()), [0; 32]);
         let secret = domain::draw::Secret::new(secret);
         Contest::new(id, "a contest".to_owned(), terms, secret, UnixMillis(0))
-    }
-
-    #[tokio::test]
-    async fn a_crowd_costs_one_count() {
-        let (leaders, board) = (Arc::new(Leaders::default()), Arc::new(Counting::default()));
-        let contest = contest();
-        let asked: Vec<_> = (0..64)
-            .map(|_| {
-                let (leaders, board, contest) =
-                    (Arc::clone(&leaders), Arc::clone(&board), contest.clone());
-                tokio::spawn(async move { leaders.top(&*board, &contest).await })
-            })
-            .collect();
-        for asked in asked {
-            assert!(asked.await.expect("a task").expect("an answer").is_empty());
-        }
-        assert_eq!(board.counts.load(Ordering::SeqCst), 1);
     }
 
     #[tokio::test]

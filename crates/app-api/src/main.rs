@@ -8,6 +8,7 @@ mod data_dir;
 mod edge;
 mod embedded;
 mod extract;
+mod kept;
 mod leaders;
 mod live;
 mod meter;

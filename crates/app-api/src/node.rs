@@ -6,6 +6,7 @@ use crate::{
     board,
     config::{LimitSettings, Settings},
     edge::{self, Edge},
+    kept::Kept,
     live::Live,
     ready::Readiness,
     routes,
@@ -107,6 +108,7 @@ impl Node {
             readiness: Arc::new(readiness),
             live: Arc::new(Live::new(stopping.clone(), tickets)),
             leaders: Arc::default(),
+            results: Arc::new(Kept::new(Duration::ZERO)),
             offers,
         };
         let flows = app.flows.clone();

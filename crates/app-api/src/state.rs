@@ -3,15 +3,21 @@
 use crate::{
     auth::Tokens,
     edge::Edge,
+    kept::Kept,
     leaders::Leaders,
     live::Live,
     problem::{Code, Problem},
     ready::Readiness,
 };
+use domain::{ids::ExperimentName, time::UnixMillis};
+use experiments::Results;
 use std::{future::Future, sync::Arc};
 use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use usecases::{Contests, Failure};
+
+/// The results of experiments by name and version, and when they were counted.
+pub(crate) type KeptResults = Kept<(ExperimentName, u64), (Arc<Results>, UnixMillis)>;
 
 /// What every request shares.
 #[derive(Clone)]
@@ -28,6 +34,8 @@ pub(crate) struct App {
     pub(crate) live: Arc<Live>,
     /// Leaderboards that were counted lately.
     pub(crate) leaders: Arc<Leaders>,
+    /// Results of experiments that were counted lately.
+    pub(crate) results: Arc<KeptResults>,
     /// What is served beside contests.
     pub(crate) offers: Offers,
 }

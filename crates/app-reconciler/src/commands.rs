@@ -265,6 +265,8 @@ fn of_results(results: &Results) -> Value {
             .filter_map(|(metric, found)| match found {
                 Comparison::Interval(found) => Some(json!({
                     "metric": metric.name(),
+                    "rate": found.treated,
+                    "control_rate": found.control,
                     "difference": found.difference,
                     "low": found.low,
                     "high": found.high,

@@ -1,5 +1,6 @@
-//! What a large contest costs: the memory of the real program and its time for a comparison, beside reading
-//! both tables once, in order; and how many signups a second two reconcilers judge and pay.
+//! What a large contest costs: the memory of the real program and its time for a comparison, and for the results of
+//! an experiment, beside reading both tables once, in order; and how many signups a second two reconcilers judge
+//! and pay.
 //!
 //! `GUAFEN_TEST_SIGNUPS` says how large (default 20,000, and 2,000 to be settled; with 1,000,000, use a
 //! release build). Memory is asserted; time is told.
@@ -10,9 +11,10 @@ mod support;
 
 use domain::{
     contest::PhaseKind,
+    experiment::{Changes, Definition, Metric, Unit, Variant},
     ids::ContestId,
     order::Leg,
-    terms::{ClaimMode, Terms},
+    terms::{BasisPoints, ClaimMode, Terms},
 };
 use serde_json::Value;
 use std::{
@@ -21,6 +23,7 @@ use std::{
 };
 use support::common::{Bed, HOUR, create, now, terms, user};
 use tempfile::TempDir;
+use usecases::experiments::Made;
 
 /// What a small contest is compared with, in signups.
 const SMALL: usize = 10_000;
@@ -104,18 +107,16 @@ async fn filled(bed: &Bed, name: &str, size: usize, terms: Terms) -> ContestId {
 }
 
 /// What the program said, the most memory that it held, and how long it took.
-async fn compared(config: &TempDir, contest: ContestId) -> (Value, u64, Duration) {
-    let file = config.path().join("guafen.toml");
+async fn told(config: &TempDir, asked: &[&str]) -> (Value, u64, Duration) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_app-reconciler"));
+    command
+        .args(asked)
+        .args(["--format", "json", "--config"])
+        .arg(config.path().join("guafen.toml"))
+        .stdout(Stdio::piped());
     tokio::task::spawn_blocking(move || {
         let begun = Instant::now();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_app-reconciler"))
-            .args(["once", "--dry-run", "--format", "json", "--contest"])
-            .arg(contest.to_string())
-            .arg("--config")
-            .arg(file)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program runs");
+        let mut child = command.spawn().expect("the program runs");
         let status = format!("/proc/{}/status", child.id());
         let mut most = 0;
         while child.try_wait().expect("a child").is_none() {
@@ -135,8 +136,44 @@ async fn compared(config: &TempDir, contest: ContestId) -> (Value, u64, Duration
     .expect("an answer")
 }
 
+/// A store and a funds system, and a directory with the program's configuration for them.
+async fn configured() -> (Bed, TempDir) {
+    let bed = Bed::new().await;
+    let places = bed.places();
+    let config = TempDir::new().expect("a directory");
+    let text = format!(
+        "[store]\nurl = \"{}\"\nprofile = \"test\"\n[funds]\nurl = \"{}\"\n",
+        places.store, places.funds
+    );
+    std::fs::write(config.path().join("guafen.toml"), text).expect("a file");
+    (bed, config)
+}
+
+/// Tells how long something took beside a plain reading of the same rows.
+fn tell(what: &str, took: Duration, plain: Duration, kib: u64) {
+    let hundredths = took.as_micros() * 100 / plain.as_micros().max(1);
+    println!(
+        "{what}: {} ms, {}.{:02} of reading both tables once in order ({} ms); {} MiB",
+        took.as_millis(),
+        hundredths / 100,
+        hundredths % 100,
+        plain.as_millis(),
+        kib / 1_024
+    );
+}
+
+/// Holds the memory for the large one against that for the small one, each in the same number of rounds.
+fn assert_flat(memory: &[u64]) {
+    let most = |rounds: &[u64]| rounds.iter().copied().max().unwrap_or(0);
+    let (small, large) = memory.split_at(ROUNDS);
+    assert!(
+        most(large) <= most(small) + MORE_KIB,
+        "{small:?} and {large:?} KiB"
+    );
+}
+
 /// Both tables once, in the order in which a comparison reads them.
-async fn read_once(bed: &Bed, contest: ContestId) -> Duration {
+async fn read_once(bed: &Bed, contest: &str) -> Duration {
     let begun = Instant::now();
     let rows = format!(
         "SELECT * FROM signup WHERE contest_id = UNHEX(REPLACE('{contest}', '-', '')) ORDER BY signup_id"
@@ -155,44 +192,114 @@ async fn read_once(bed: &Bed, contest: ContestId) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_comparison_streams_in_memory_that_does_not_grow_with_the_contest() {
-    let bed = Bed::new().await;
-    let places = bed.places();
-    let config = TempDir::new().expect("a directory");
-    let text = format!(
-        "[store]\nurl = \"{}\"\nprofile = \"test\"\n[funds]\nurl = \"{}\"\n",
-        places.store, places.funds
-    );
-    std::fs::write(config.path().join("guafen.toml"), text).expect("a file");
+    let (bed, config) = configured().await;
+    let large = signups(20_000);
+    let mut memory = Vec::new();
+    for (name, size) in [("small", SMALL), ("large", large)] {
+        let node = bed.node().await;
+        let terms = hour(now(&node).await);
+        let contest = filled(&bed, name, size, terms).await.to_string();
+        for _ in 0..ROUNDS {
+            let plain = read_once(&bed, &contest).await;
+            let asked = ["once", "--dry-run", "--contest", &contest];
+            let (said, kib, took) = told(&config, &asked).await;
+            assert_eq!(said["totals"]["signups"], size);
+            assert_eq!(said["totals"]["transfers"], size);
+            assert_eq!(said["totals"]["differences"], 0, "{said}");
+            tell(&format!("{size} signups"), took, plain, kib);
+            memory.push(kib);
+        }
+    }
+    assert_flat(&memory);
+}
+
+/// An experiment that half of a contest's viewers met with each variant, and whether they signed up is all that
+/// differs: of the treated every second one is not there.
+async fn met(bed: &Bed, name: &str, contest: ContestId) {
+    let node = bed.node().await;
+    let variant = |name: &str| Variant {
+        name: name.parse().expect("a name"),
+        share: BasisPoints::new(5_000).expect("basis points"),
+        changes: Changes::default(),
+        display: None,
+    };
+    let definition = Definition {
+        hypothesis: "it is large".to_owned(),
+        unit: Unit::User,
+        variants: vec![variant("control"), variant("treated")],
+        rooms: Vec::new(),
+        task_kinds: Vec::new(),
+        starts_at: None,
+        ends_at: now(&node).await.plus(24 * HOUR),
+        primary: Metric::Paid,
+        guardrails: Vec::new(),
+        planned_units: 1_000_000,
+        min_units: 100,
+        alpha: BasisPoints::new(500).expect("basis points"),
+    };
+    let made = node
+        .make_experiment(name.parse().expect("a name"), definition, user("olga"))
+        .await;
+    assert!(matches!(made, Ok(Made::Yes(_))), "{made:?}");
+    let contest = format!("UNHEX(REPLACE('{contest}', '-', ''))");
+    let number = "CAST(SUBSTRING_INDEX(user_id, '-', -1) AS UNSIGNED)";
+    for statement in [
+        format!(
+            "INSERT INTO exposure (experiment, unit, contest_id, user_id, variant, met_at) \
+             SELECT '{name}', user_id, contest_id, user_id, IF({number} % 2 = 0, 'control', 'treated'), 1 \
+             FROM signup WHERE contest_id = {contest}"
+        ),
+        format!(
+            "UPDATE signup SET variants = IF({number} % 2 = 0, '{name}:control', '{name}:treated') \
+             WHERE contest_id = {contest}"
+        ),
+        format!("DELETE FROM signup WHERE contest_id = {contest} AND {number} % 4 = 1"),
+    ] {
+        bed.store.change(&statement).await.expect("a change");
+    }
+}
+
+/// Whoever met an experiment and what they did once, in order.
+async fn read_met_once(bed: &Bed, name: &str, contest: ContestId) -> Duration {
+    let begun = Instant::now();
+    for statement in [
+        format!(
+            "SELECT * FROM exposure WHERE experiment = '{name}' ORDER BY unit, contest_id, user_id"
+        ),
+        format!(
+            "SELECT * FROM signup WHERE contest_id = UNHEX(REPLACE('{contest}', '-', '')) ORDER BY signup_id"
+        ),
+    ] {
+        bed.store.read(&statement).await.expect("rows");
+    }
+    begun.elapsed()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn results_stream_in_memory_that_does_not_grow_with_who_met_the_experiment() {
+    let (bed, config) = configured().await;
     let large = signups(20_000);
     let mut memory = Vec::new();
     for (name, size) in [("small", SMALL), ("large", large)] {
         let node = bed.node().await;
         let terms = hour(now(&node).await);
         let contest = filled(&bed, name, size, terms).await;
+        met(&bed, name, contest).await;
         for _ in 0..ROUNDS {
-            let plain = read_once(&bed, contest).await;
-            let (said, kib, took) = compared(&config, contest).await;
-            assert_eq!(said["totals"]["signups"], size);
-            assert_eq!(said["totals"]["transfers"], size);
-            assert_eq!(said["totals"]["differences"], 0, "{said}");
-            let hundredths = took.as_micros() * 100 / plain.as_micros().max(1);
-            println!(
-                "{size} signups: {} ms, {}.{:02} of reading both tables once in order ({} ms); {} MiB",
-                took.as_millis(),
-                hundredths / 100,
-                hundredths % 100,
-                plain.as_millis(),
-                kib / 1_024
-            );
+            let plain = read_met_once(&bed, name, contest).await;
+            let (said, kib, took) = told(&config, &["experiment", "report", name]).await;
+            let (control, treated) = (&said["arms"][0], &said["arms"][1]);
+            assert_eq!(control["units"], size.div_ceil(2), "{said}");
+            assert_eq!(control["paid"], control["units"]);
+            assert_eq!(treated["units"], size / 2);
+            assert_eq!(treated["paid"], size / 4);
+            assert_eq!(said["crossed_units"], 0);
+            assert_eq!(said["comparisons"][0]["verdict"], "worse");
+            tell(&format!("{size} met it"), took, plain, kib);
             memory.push(kib);
         }
     }
-    let most = |rounds: &[u64]| rounds.iter().copied().max().unwrap_or(0);
-    let (small, large) = memory.split_at(ROUNDS);
-    assert!(
-        most(large) <= most(small) + MORE_KIB,
-        "{small:?} and {large:?} KiB"
-    );
+    assert_flat(&memory);
 }
 
 /// Every second viewer has finished, in SQL.

@@ -20,6 +20,10 @@ pub enum Comparison {
 /// Where the difference of the ratios lies, in the metric's unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Interval {
+    /// The control's ratio.
+    pub control: f64,
+    /// The treated arm's ratio.
+    pub treated: f64,
     /// What was measured, treated − control.
     pub difference: f64,
     /// The lower end.
@@ -67,7 +71,8 @@ pub fn compare(control: &Sums, treated: &Sums, design: &Design) -> Comparison {
 }
 
 fn interval(control: &Sums, treated: &Sums, design: &Design) -> Option<Interval> {
-    let difference = treated.ratio()? - control.ratio()?;
+    let ratios = (control.ratio()?, treated.ratio()?);
+    let difference = ratios.1 - ratios.0;
     let (n0, n1) = (real(control.units()), real(treated.units()));
     let t = n0 * n1 / (n0 + n1);
     let (v0, v1) = (control.variance()?, treated.variance()?);
@@ -78,6 +83,8 @@ fn interval(control: &Sums, treated: &Sums, design: &Design) -> Option<Interval>
     }
     let half = error * design.boundary(t);
     Some(Interval {
+        control: ratios.0,
+        treated: ratios.1,
         difference,
         low: difference - half,
         high: difference + half,

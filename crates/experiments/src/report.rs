@@ -30,6 +30,20 @@ fn short(number: f64) -> String {
     format!("{number:.4}")
 }
 
+/// A number with every digit that it has.
+fn exact(number: f64) -> String {
+    number.to_string()
+}
+
+/// A p value; a very small one is not 0.
+fn p_value(p: f64) -> String {
+    if p < 0.0001 {
+        "p < 0.0001".to_owned()
+    } else {
+        format!("p = {p:.4}")
+    }
+}
+
 /// One line for each arm and metric.
 #[must_use]
 pub fn csv(results: &Results) -> String {
@@ -44,13 +58,13 @@ pub fn csv(results: &Results) -> String {
             .iter()
             .find(|one| one.variant == arm.variant);
         for metric in Metric::ALL {
-            let rate = arm.rate(*metric).map(short).unwrap_or_default();
+            let rate = arm.rate(*metric).map(exact).unwrap_or_default();
             let compared =
                 treated.and_then(|one| one.comparisons.iter().find(|(of, _)| of == metric));
             let interval = match compared {
                 Some((_, Comparison::Interval(found))) => {
                     [found.difference, found.low, found.high, found.p_value]
-                        .map(short)
+                        .map(exact)
                         .join(",")
                 }
                 _ => ",,,".to_owned(),
@@ -104,7 +118,7 @@ pub fn table(results: &Results) -> String {
     );
     let assignment = results
         .sample_ratio
-        .map_or("too few units to say".to_owned(), |p| format!("p = {p:.4}"));
+        .map_or("too few units to say".to_owned(), p_value);
     let _ = writeln!(
         text,
         "assignment   {assignment}, {} units met several variants\n",
@@ -154,16 +168,26 @@ pub fn table(results: &Results) -> String {
             treated.variant,
             verdict(treated.verdict)
         );
+        let has_interval = |(_, one): &(_, Comparison)| matches!(one, Comparison::Interval(_));
+        if treated.comparisons.iter().any(has_interval) {
+            let _ = writeln!(
+                text,
+                "  {:14} {:>10} {:>10} {:>10} {:>10} {:>10}",
+                "per viewer", "control", "variant", "difference", "from", "to"
+            );
+        }
         for (metric, comparison) in &treated.comparisons {
             if let Comparison::Interval(found) = comparison {
                 let _ = writeln!(
                     text,
-                    "  {:14} {:>10} from {:>10} to {:>10}  p = {:.4}",
+                    "  {:14} {:>10} {:>10} {:>10} {:>10} {:>10}  {}",
                     metric.name(),
+                    short(found.control),
+                    short(found.treated),
                     short(found.difference),
                     short(found.low),
                     short(found.high),
-                    found.p_value
+                    p_value(found.p_value)
                 );
             }
         }

@@ -28,8 +28,10 @@ use uuid::Uuid;
 
 /// Who was recorded lately need not be recorded again.
 const RECENT_MAX: usize = 100_000;
-/// How often the numbers of an experiment are judged, in milliseconds: all who met it are read.
+/// How long the numbers of an experiment are not judged again, in milliseconds: all who met it are read.
 const JUDGE_MS: i64 = 60_000;
+/// And how many times as long as that took: a twentieth of one reader at most.
+const JUDGE_REST: i64 = 20;
 /// The most exposures that are being recorded beside answers.
 const RECORDING_MAX: usize = 64;
 /// The most times that a change is tried again because the experiment changed meanwhile.
@@ -49,8 +51,8 @@ pub(crate) struct Lab {
     /// It may be forgotten without harm: a repeat changes nothing.
     recent: Arc<Mutex<BTreeSet<Met>>>,
     recording: Arc<Semaphore>,
-    /// When this node has last judged which experiment by its numbers.
-    judged_at: Mutex<BTreeMap<ExperimentName, UnixMillis>>,
+    /// Until when this node does not judge which experiment by its numbers.
+    judged_until: Mutex<BTreeMap<ExperimentName, UnixMillis>>,
     /// One change at a time in this process; a lease holds back the others' starts.
     starting: tokio::sync::Mutex<()>,
     /// What the guardrails have looked at.
@@ -73,7 +75,7 @@ impl Default for Lab {
             reading: tokio::sync::Mutex::default(),
             recent: Arc::default(),
             recording: Arc::new(Semaphore::new(RECORDING_MAX)),
-            judged_at: Mutex::default(),
+            judged_until: Mutex::default(),
             starting: tokio::sync::Mutex::default(),
             guarded: Mutex::default(),
         }
@@ -88,16 +90,26 @@ impl Lab {
 
     /// True if an experiment has not been judged for a while; then it is taken for judged.
     pub(crate) fn may_judge(&self, name: &ExperimentName, now: UnixMillis) -> bool {
-        let mut judged_at = self
-            .judged_at
+        let mut until = self
+            .judged_until
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        judged_at.retain(|_, at| now.since(*at) < JUDGE_MS);
-        if judged_at.contains_key(name) {
+        until.retain(|_, until| now < *until);
+        if until.contains_key(name) {
             return false;
         }
-        judged_at.insert(name.clone(), now);
+        until.insert(name.clone(), now.plus(JUDGE_MS));
         true
+    }
+
+    /// An experiment was judged in this time: what takes long is done less often.
+    pub(crate) fn judged(&self, name: &ExperimentName, from: UnixMillis, to: UnixMillis) {
+        let rest = to.since(from).saturating_mul(JUDGE_REST).max(JUDGE_MS);
+        let mut until = self
+            .judged_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        until.insert(name.clone(), to.plus(rest));
     }
 
     fn is_recent(&self, met: &Met) -> bool {

@@ -3,13 +3,17 @@
 
 use crate::{Contests, Failure, experiments::Changed};
 use domain::{
+    assignment::Assignments,
     experiment::{Experiment, ExperimentFact, Status, Unit},
     finding::FindingClass,
-    ids::VariantName,
+    ids::{ContestId, ExperimentName, VariantName},
     time::UnixMillis,
 };
 use ports::findings::{Finding, FindingFilter};
-use std::{collections::BTreeSet, sync::PoisonError};
+use std::{
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
+    sync::PoisonError,
+};
 
 /// The findings of one page.
 const PAGE: usize = 1_000;
@@ -48,22 +52,9 @@ impl Contests {
             return Ok(0);
         }
         let now = self.ports.contests.now().await?;
-        let mut stopped = 0;
+        let mut look = Look::new(self, &running);
         for finding in self.new_of_books(now).await? {
-            let mut is_done = true;
-            for experiment in &running {
-                match self.stop_touched(experiment, &finding).await {
-                    Ok(more) => stopped += more,
-                    Err(error) => {
-                        is_done = false;
-                        tracing::warn!(
-                            experiment = %experiment.name, finding.id = %finding.id,
-                            error = &error as &dyn std::error::Error, "a guardrail could not be looked at"
-                        );
-                    }
-                }
-            }
-            if is_done {
+            if look.at(&finding).await {
                 let mut guarded = self
                     .lab
                     .guarded
@@ -72,6 +63,7 @@ impl Contests {
                 guarded.seen.insert(finding.id);
             }
         }
+        let mut stopped = look.stopped;
         for experiment in &running {
             match self.end_or_judge(experiment, now).await {
                 Ok(more) => stopped += more,
@@ -80,20 +72,6 @@ impl Contests {
                     "an experiment could not be judged; it is tried again"
                 ),
             }
-        }
-        Ok(stopped)
-    }
-
-    async fn stop_touched(
-        &self,
-        experiment: &Experiment,
-        finding: &Finding,
-    ) -> Result<usize, Failure> {
-        let mut stopped = 0;
-        for arm in self.arms_touched(experiment, finding).await? {
-            let (class, contest) = (finding.class.name(), finding.contest_id);
-            let reason = format!("finding {}: {class} in contest {contest}", finding.id);
-            stopped += usize::from(self.stop_arm(experiment, arm, reason).await?);
         }
         Ok(stopped)
     }
@@ -162,42 +140,6 @@ impl Contests {
         }
     }
 
-    /// The arms that a finding is about: that of its contest, or that of its viewer, or, where it names nobody,
-    /// every arm that was met in its contest.
-    async fn arms_touched(
-        &self,
-        experiment: &Experiment,
-        finding: &Finding,
-    ) -> Result<BTreeSet<VariantName>, Failure> {
-        let Status::Running(since) = experiment.status else {
-            return Ok(BTreeSet::new());
-        };
-        if finding.found_at < since {
-            return Ok(BTreeSet::new());
-        }
-        let id = finding.contest_id;
-        if experiment.definition.unit != Unit::User {
-            let contest = self.ports.contests.get(id).await?;
-            let variant = contest.and_then(|one| one.variants.get(&experiment.name).cloned());
-            return Ok(variant.into_iter().collect());
-        }
-        if let Some(user) = &finding.user_id {
-            // Whose row is lost has the variant that it had.
-            let variant = match self.ports.signups.find(id, user).await? {
-                Some(signup) => signup.variants.get(&experiment.name).cloned(),
-                None => experiment
-                    .assigned(user.as_str())
-                    .map(|one| one.name.clone()),
-            };
-            return Ok(variant.into_iter().collect());
-        }
-        let met = self.ports.experiments.exposed(id).await?;
-        let of = met
-            .into_iter()
-            .filter(|(name, ..)| *name == experiment.name);
-        Ok(of.map(|(_, variant, _)| variant).collect())
-    }
-
     /// Stops the arms that do harm, by the numbers, once in a while and by one node at a time.
     async fn judge(&self, experiment: &Experiment) -> Result<usize, Failure> {
         let Some(judge) = &self.ports.judge else {
@@ -210,7 +152,10 @@ impl Contests {
         let Some(hold) = self.lease(format!("guard/{}", experiment.name)).await? else {
             return Ok(0);
         };
-        let harmed = self.holding(hold, judge.harmed(experiment)).await?;
+        let harmed = self.holding(hold, judge.harmed(experiment)).await;
+        self.lab
+            .judged(&experiment.name, now, self.ports.clock.now());
+        let harmed = harmed?;
         let mut stopped = 0;
         for one in harmed {
             stopped += usize::from(self.stop_arm(experiment, one.variant, one.reason).await?);
@@ -240,4 +185,154 @@ impl Contests {
         }
         Ok(is_stopped)
     }
+}
+
+/// An arm of an experiment.
+type Arm = (ExperimentName, VariantName);
+
+/// One look at new findings. Where books break they break for many viewers at once, so what is read for a contest is
+/// read once, and an arm that was stopped is left alone.
+struct Look<'a> {
+    contests: &'a Contests,
+    running: &'a [Experiment],
+    /// The variants of contests.
+    given: BTreeMap<ContestId, Assignments>,
+    /// What was met in contests.
+    met: BTreeMap<ContestId, Vec<Arm>>,
+    /// Those that are stopped.
+    done: BTreeSet<Arm>,
+    /// How many this look has stopped.
+    stopped: usize,
+}
+
+impl<'a> Look<'a> {
+    const fn new(contests: &'a Contests, running: &'a [Experiment]) -> Self {
+        Self {
+            contests,
+            running,
+            given: BTreeMap::new(),
+            met: BTreeMap::new(),
+            done: BTreeSet::new(),
+            stopped: 0,
+        }
+    }
+
+    /// Stops the arms that a finding is about; false where it has to be looked at again.
+    async fn at(&mut self, finding: &Finding) -> bool {
+        let warn = |error: &Failure| {
+            tracing::warn!(
+                finding.id = %finding.id, error = error as &dyn std::error::Error,
+                "a guardrail could not look at a finding; it looks again"
+            );
+        };
+        let touched = match self.touched(finding).await {
+            Ok(touched) => touched,
+            Err(error) => {
+                warn(&error);
+                return false;
+            }
+        };
+        let mut is_done = true;
+        for arm in touched {
+            if self.done.contains(&arm) {
+                continue;
+            }
+            let (class, contest) = (finding.class.name(), finding.contest_id);
+            let reason = format!("finding {}: {class} in contest {contest}", finding.id);
+            let experiment = self.running.iter().find(|one| one.name == arm.0);
+            let Some(experiment) = experiment else {
+                continue;
+            };
+            match self
+                .contests
+                .stop_arm(experiment, arm.1.clone(), reason)
+                .await
+            {
+                Ok(is_new) => {
+                    self.stopped += usize::from(is_new);
+                    self.done.insert(arm);
+                }
+                Err(error) => {
+                    is_done = false;
+                    warn(&error);
+                }
+            }
+        }
+        is_done
+    }
+
+    /// The arms that a finding is about, of the experiments that ran when it was found: that of its contest, or that
+    /// of its viewer, or, where it names nobody, every arm that was met in its contest.
+    async fn touched(&mut self, finding: &Finding) -> Result<BTreeSet<Arm>, Failure> {
+        let (ports, id) = (&self.contests.ports, finding.contest_id);
+        let ran = |one: &&Experiment| matches!(one.status, Status::Running(since) if finding.found_at >= since);
+        let (by_viewer, by_place): (Vec<_>, Vec<_>) = self
+            .running
+            .iter()
+            .filter(ran)
+            .partition(|one| one.definition.unit == Unit::User);
+        let mut arms = BTreeSet::new();
+        if !by_place.is_empty() {
+            let given = self.given_to(id).await?;
+            arms.extend(
+                by_place
+                    .iter()
+                    .filter_map(|one| arm(one, given.get(&one.name))),
+            );
+        }
+        if by_viewer.is_empty() {
+            return Ok(arms);
+        }
+        match &finding.user_id {
+            // Whose row is lost has the variant that it had.
+            Some(user) => match ports.signups.find(id, user).await? {
+                Some(signup) => {
+                    let given = |one: &&Experiment| arm(one, signup.variants.get(&one.name));
+                    arms.extend(by_viewer.iter().filter_map(given));
+                }
+                None => {
+                    let assigned = |one: &&Experiment| {
+                        arm(
+                            one,
+                            one.assigned(user.as_str()).map(|variant| &variant.name),
+                        )
+                    };
+                    arms.extend(by_viewer.iter().filter_map(assigned));
+                }
+            },
+            None => {
+                let met = self.met_in(id).await?.iter();
+                let ran = |arm: &&Arm| by_viewer.iter().any(|one| one.name == arm.0);
+                arms.extend(met.filter(ran).cloned());
+            }
+        }
+        Ok(arms)
+    }
+
+    /// The variants of a contest.
+    async fn given_to(&mut self, id: ContestId) -> Result<&Assignments, Failure> {
+        match self.given.entry(id) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => {
+                let contest = self.contests.ports.contests.get(id).await?;
+                Ok(unknown.insert(contest.map(|one| one.variants).unwrap_or_default()))
+            }
+        }
+    }
+
+    /// The arms that were met in a contest.
+    async fn met_in(&mut self, id: ContestId) -> Result<&Vec<Arm>, Failure> {
+        match self.met.entry(id) {
+            Entry::Occupied(known) => Ok(known.into_mut()),
+            Entry::Vacant(unknown) => {
+                let met = self.contests.ports.experiments.exposed(id).await?;
+                let arms = met.into_iter().map(|(name, variant, _)| (name, variant));
+                Ok(unknown.insert(arms.collect()))
+            }
+        }
+    }
+}
+
+fn arm(experiment: &Experiment, variant: Option<&VariantName>) -> Option<Arm> {
+    Some((experiment.name.clone(), variant?.clone()))
 }

@@ -539,12 +539,50 @@ async fn a_finding_that_names_nobody_stops_every_arm_that_was_met_there() {
     );
 }
 
-struct Harming(std::sync::atomic::AtomicU32);
+#[tokio::test]
+async fn books_that_break_for_many_cost_a_read_for_each_and_stop_each_arm_once() {
+    const VIEWERS: u64 = 200;
+    let world = World::new();
+    let process = world.faulty_process();
+    start(&process, "button", golden()).await;
+    let elsewhere = Definition {
+        unit: Unit::Room,
+        ..cheap()
+    };
+    start(&process, "fee", elsewhere).await;
+    let contest = world.create(&process, terms()).await;
+    world.settle_down(&process).await;
+    for number in 0..VIEWERS {
+        let viewer = format!("viewer-{number}");
+        world.grant(&viewer, 10);
+        world.sign_up(&process, contest, &viewer).await;
+        raise(&process, contest, Some(&viewer), FindingClass::FeeMissing).await;
+    }
+    let before = world.faults.calls();
+    // An arm of each; the one that is left of two has nothing to be compared with.
+    assert_eq!(process.guard_experiments().await.expect("a round"), 2);
+    let calls = world.faults.calls() - before;
+    assert!(
+        (VIEWERS..VIEWERS + 40).contains(&calls),
+        "{calls} calls for {VIEWERS} findings"
+    );
+    let before = world.faults.calls();
+    assert_eq!(process.guard_experiments().await.expect("a round"), 0);
+    let calls = world.faults.calls() - before;
+    assert!(calls < 10, "{calls} calls for findings that were looked at");
+}
+
+/// How often it was asked, and the clock by which an answer takes ten seconds.
+struct Harming(
+    std::sync::atomic::AtomicU32,
+    std::sync::Arc<adapters_memory::system::ManualClock>,
+);
 
 #[async_trait::async_trait]
 impl Judge for Harming {
     async fn harmed(&self, _: &Experiment) -> Result<Vec<Harmed>, StoreError> {
         self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        self.1.advance(10_000);
         Ok(vec![Harmed {
             variant: "cheap".parse().expect("a name"),
             reason: "too many fees went back".to_owned(),
@@ -555,7 +593,7 @@ impl Judge for Harming {
 #[tokio::test]
 async fn an_arm_that_does_harm_is_stopped_and_judged_once_in_a_while() {
     let world = World::new();
-    let judge = std::sync::Arc::new(Harming(0.into()));
+    let judge = std::sync::Arc::new(Harming(0.into(), std::sync::Arc::clone(&world.clock)));
     let ports = usecases::Ports {
         judge: Some(std::sync::Arc::clone(&judge) as _),
         ..world.process().ports().clone()
@@ -573,7 +611,10 @@ async fn an_arm_that_does_harm_is_stopped_and_judged_once_in_a_while() {
         process.guard_experiments().await.expect("a round");
     }
     assert_eq!(calls(), 2, "not each second");
-    world.clock.advance(60_000);
+    world.clock.advance(190_000 - 1);
+    process.guard_experiments().await.expect("a round");
+    assert_eq!(calls(), 2, "what takes long rests for long");
+    world.clock.advance(10_001);
     process.guard_experiments().await.expect("a round");
     assert_eq!(calls(), 3, "the one that still runs");
 }

@@ -1,18 +1,21 @@
 //! Results of experiments on the wire.
 
-use super::ExperimentView;
+use super::{ExperimentView, rfc3339};
 use crate::openapi::vocabulary;
-use domain::experiment::Metric;
+use domain::{experiment::Metric, time::UnixMillis};
 use experiments::{Comparison, Results, SAMPLE_RATIO_ALARM, Treated, Verdict, report};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// The results of an experiment, as of now.
+/// The results of an experiment, as they were counted.
 #[derive(Serialize, ToSchema)]
 #[schema(as = ExperimentResults)]
 pub(crate) struct ResultsView {
     /// What must be known before anything else is believed; empty where there is nothing.
     warnings: Vec<String>,
+    /// Who met it later, or did something later, is not in it.
+    #[schema(value_type = vocabulary::Time)]
+    counted_at: String,
     experiment: ExperimentView,
     /// How likely a right assignment is to be as uneven as this one; null while there are too few units to say.
     #[schema(required = true)]
@@ -67,13 +70,15 @@ struct TreatedView {
     metrics: Vec<IntervalView>,
 }
 
-/// Where a difference lies: variant less control, for each viewer who met it. The interval holds however often
-/// it is looked at.
+/// A metric for each viewer who met it, and where the difference lies: variant less control. The interval holds
+/// however often it is looked at.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Interval)]
 struct IntervalView {
     #[schema(value_type = vocabulary::ExperimentMetric)]
     metric: &'static str,
+    rate: f64,
+    control_rate: f64,
     difference: f64,
     low: f64,
     high: f64,
@@ -81,8 +86,8 @@ struct IntervalView {
     p_value: f64,
 }
 
-impl From<&Results> for ResultsView {
-    fn from(results: &Results) -> Self {
+impl ResultsView {
+    pub(crate) fn new(results: &Results, counted_at: UnixMillis) -> Self {
         let mut warnings = Vec::new();
         if let Some(p) = results.sample_ratio.filter(|_| results.is_uneven()) {
             warnings.push(format!(
@@ -113,6 +118,7 @@ impl From<&Results> for ResultsView {
         });
         Self {
             warnings,
+            counted_at: rfc3339(counted_at),
             experiment: (&results.experiment).into(),
             sample_ratio_p_value: results.sample_ratio,
             crossed_units: results.crossed,
@@ -130,6 +136,8 @@ impl From<&Treated> for TreatedView {
             .filter_map(|(metric, found)| match found {
                 Comparison::Interval(found) => Some(IntervalView {
                     metric: metric.name(),
+                    rate: found.treated,
+                    control_rate: found.control,
                     difference: found.difference,
                     low: found.low,
                     high: found.high,
