@@ -1,13 +1,19 @@
 //! Answers that cost a long read: counted once for everybody who asks, and one at a time.
 //!
-//! Who asks again and again must not take the store's readers away from the flows, so an answer is good for a
-//! while: at least as long as its kind says, and ten times as long as the count took.
+//! Who asks again and again must not take the store's readers away from the flows: at most one of these is busy with
+//! answers of a kind. An answer is good for a while: at least as long as its kind says, and ten times as long as the
+//! count took; who asks what is kept waits for nobody.
 
 use ports::store::StoreError;
-use std::{collections::BTreeMap, future::Future, time::Duration};
-use tokio::{sync::Mutex, time::Instant};
+use std::{
+    collections::BTreeMap,
+    future::Future,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
 
-/// How many times as long as its count took an answer is good: a tenth of one reader at most.
+/// How many times as long as its count took an answer is good: one question takes a tenth of a reader at most.
 const REST: u32 = 10;
 /// The most answers that are kept.
 const KEPT_MAX: usize = 1_000;
@@ -22,8 +28,9 @@ struct Counted<A> {
 pub(crate) struct Kept<Q, A> {
     /// How long an answer is good at least.
     fresh: Duration,
-    /// The lock is held while one is counted.
     answers: Mutex<BTreeMap<Q, Counted<A>>>,
+    /// Held while one is counted.
+    counting: tokio::sync::Mutex<()>,
 }
 
 impl<Q: Ord, A: Clone> Kept<Q, A> {
@@ -31,7 +38,8 @@ impl<Q: Ord, A: Clone> Kept<Q, A> {
     pub(crate) const fn new(fresh: Duration) -> Self {
         Self {
             fresh,
-            answers: Mutex::const_new(BTreeMap::new()),
+            answers: Mutex::new(BTreeMap::new()),
+            counting: tokio::sync::Mutex::const_new(()),
         }
     }
 
@@ -47,28 +55,36 @@ impl<Q: Ord, A: Clone> Kept<Q, A> {
     where
         F: Future<Output = Result<A, StoreError>>,
     {
-        let mut kept = self.answers.lock().await;
-        let began = Instant::now();
-        if let Some(counted) = kept.get(&question)
-            && began < counted.good_until
-        {
-            return Ok(counted.answer.clone());
+        if let Some(answer) = self.kept(&question) {
+            return Ok(answer);
         }
+        let _counting = self.counting.lock().await;
+        // Somebody may have counted it meanwhile.
+        if let Some(answer) = self.kept(&question) {
+            return Ok(answer);
+        }
+        let began = Instant::now();
         let answer = count().await?;
         let now = Instant::now();
-        if kept.len() >= KEPT_MAX {
-            kept.retain(|_, counted| now < counted.good_until);
-        }
-        if kept.len() >= KEPT_MAX {
-            kept.clear();
-        }
-        let good_until = now + self.fresh.max(now.duration_since(began) * REST);
         let counted = Counted {
             answer: answer.clone(),
-            good_until,
+            good_until: now + self.fresh.max(now.duration_since(began) * REST),
         };
-        kept.insert(question, counted);
+        let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        if answers.len() >= KEPT_MAX {
+            answers.retain(|_, counted| now < counted.good_until);
+        }
+        if answers.len() >= KEPT_MAX {
+            answers.clear();
+        }
+        answers.insert(question, counted);
         Ok(answer)
+    }
+
+    fn kept(&self, question: &Q) -> Option<A> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = answers.get(question)?;
+        (Instant::now() < counted.good_until).then(|| counted.answer.clone())
     }
 }
 
@@ -131,6 +147,6 @@ mod tests {
             let count = || async { Ok(number) };
             kept.answer(number, count).await.expect("an answer");
         }
-        assert!(kept.answers.lock().await.len() <= KEPT_MAX);
+        assert!(kept.answers.lock().expect("a lock").len() <= KEPT_MAX);
     }
 }

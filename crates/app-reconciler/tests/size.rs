@@ -243,19 +243,22 @@ async fn met(bed: &Bed, name: &str, contest: ContestId) {
     assert!(matches!(made, Ok(Made::Yes(_))), "{made:?}");
     let contest = format!("UNHEX(REPLACE('{contest}', '-', ''))");
     let number = "CAST(SUBSTRING_INDEX(user_id, '-', -1) AS UNSIGNED)";
-    for statement in [
-        format!(
-            "INSERT INTO exposure (experiment, unit, contest_id, user_id, variant, met_at) \
-             SELECT '{name}', user_id, contest_id, user_id, IF({number} % 2 = 0, 'control', 'treated'), 1 \
-             FROM signup WHERE contest_id = {contest}"
-        ),
-        format!(
-            "UPDATE signup SET variants = IF({number} % 2 = 0, '{name}:control', '{name}:treated') \
-             WHERE contest_id = {contest}"
-        ),
-        format!("DELETE FROM signup WHERE contest_id = {contest} AND {number} % 4 = 1"),
-    ] {
-        bed.store.change(&statement).await.expect("a change");
+    // In parts, because a statement has to end in time.
+    for digit in "0123456789ABCDEF".chars() {
+        let part = format!("contest_id = {contest} AND LEFT(HEX(signup_id), 1) = '{digit}'");
+        for statement in [
+            format!(
+                "INSERT INTO exposure (experiment, unit, contest_id, user_id, variant, met_at) \
+                 SELECT '{name}', user_id, contest_id, user_id, IF({number} % 2 = 0, 'control', 'treated'), 1 \
+                 FROM signup WHERE {part}"
+            ),
+            format!(
+                "UPDATE signup SET variants = IF({number} % 2 = 0, '{name}:control', '{name}:treated') WHERE {part}"
+            ),
+            format!("DELETE FROM signup WHERE {part} AND {number} % 4 = 1"),
+        ] {
+            bed.store.change(&statement).await.expect("a change");
+        }
     }
 }
 

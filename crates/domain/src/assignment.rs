@@ -83,7 +83,7 @@ pub struct Assignments(BTreeMap<ExperimentName, VariantName>);
 impl Assignments {
     /// None.
     pub const NONE: Self = Self(BTreeMap::new());
-    /// The most experiments that run at once, so the most variants of one signup.
+    /// The most experiments that run at once, and the most variants of a contest or a signup.
     pub const MAX: usize = 20;
 
     /// The variant of an experiment, if it takes part.

@@ -268,7 +268,8 @@ pub fn assign_contest(
     (assignments, changed)
 }
 
-/// The variants of a viewer in a contest: those of the contest, and those of the viewer.
+/// The variants of a viewer in a contest: those of the contest, and those of the viewer, as long as there is place
+/// for them ([`Assignments::MAX`]): a contest keeps the variants of experiments that have ended meanwhile.
 #[must_use]
 pub fn assign_viewer(
     experiments: &[Experiment],
@@ -280,6 +281,7 @@ pub fn assign_viewer(
     let mut assignments = of_contest.clone();
     for experiment in experiments {
         if experiment.definition.unit == Unit::User
+            && assignments.iter().count() < Assignments::MAX
             && let Some(variant) = experiment.variant_of(user.as_str(), terms, now)
         {
             assignments.add(experiment.name.clone(), variant.name.clone());

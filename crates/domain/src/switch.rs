@@ -264,15 +264,16 @@ impl fmt::Display for SwitchedOff {
 }
 
 impl Switches {
-    /// These settings; the last of each switch and scope counts.
+    /// These settings; the last of each switch and scope counts. What is on for a room or a contest says nothing that
+    /// would not be so without it, and is left out.
     #[must_use]
     pub fn new(settings: impl IntoIterator<Item = (Switch, Scope, Setting)>) -> Self {
         let settings = settings
             .into_iter()
             .map(|(switch, scope, setting)| ((switch, scope), setting));
-        Self {
-            settings: settings.collect(),
-        }
+        let mut settings: BTreeMap<_, _> = settings.collect();
+        settings.retain(|(_, scope), setting| !setting.enabled || *scope == Scope::Everything);
+        Self { settings }
     }
 
     /// The settings, by switch and scope.

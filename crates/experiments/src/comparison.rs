@@ -10,8 +10,8 @@ pub enum Comparison {
         /// How many units the smaller arm lacks.
         missing: u64,
     },
-    /// Nothing can be said: within each arm all units are equal, an arm's denominators add up to
-    /// nothing, or a number was not finite.
+    /// Nothing can be said: all units are equal, an arm's denominators add up to nothing, or a
+    /// number was not finite.
     NoInterval,
     /// The difference lies here.
     Interval(Interval),
@@ -60,7 +60,9 @@ pub enum Verdict {
 ///
 /// V is the sum of the arms' variances, but no less than if all units had the variance of both arms
 /// together. With equal arms that is the same. A much smaller arm that has not yet seen a rare
-/// outcome knows too little of its own variance, and would be believed too soon.
+/// outcome knows too little of its own variance, and would be believed too soon. Where no arm varies
+/// at all but they differ (everybody here, nobody there), V is what all units have together then, if
+/// nothing tells the arms apart: the variance between them.
 #[must_use]
 pub fn compare(control: &Sums, treated: &Sums, design: &Design) -> Comparison {
     let missing = design.missing(control.units().min(treated.units()));
@@ -77,7 +79,11 @@ fn interval(control: &Sums, treated: &Sums, design: &Design) -> Option<Interval>
     let t = n0 * n1 / (n0 + n1);
     let (v0, v1) = (control.variance()?, treated.variance()?);
     let together = (n0 * n0 * v0 + n1 * n1 * v1) / (n0 + n1);
-    let error = (v0 + v1).max(together / t).sqrt();
+    let mut error = (v0 + v1).max(together / t).sqrt();
+    if error == 0.0 {
+        // All of one arm are equal, and all of the other: what varies is between the arms.
+        error = difference.abs() / (n0 + n1).sqrt();
+    }
     if error == 0.0 {
         return None;
     }
@@ -174,10 +180,12 @@ mod tests {
         let early = Verdict::TooFewUnits { missing: 1 };
         assert_eq!(verdict(hundred, users(90, 99)), early);
         assert_eq!(verdict(users(90, 99), hundred), early);
-        // All equal within each arm: nothing says how far units are apart.
-        let all = (users(0, 1_000), users(1_000, 1_000));
-        assert_eq!(compare(&all.0, &all.1, &design()), Comparison::NoInterval);
-        assert_eq!(verdict(all.0, all.1), Verdict::Undecided);
+        // Nobody here, everybody there: what a broken arm looks like.
+        let (nobody, everybody) = (users(0, 100), users(100, 100));
+        assert_eq!(verdict(nobody, everybody), Verdict::Better);
+        assert_eq!(verdict(everybody, users(0, 1_000)), Verdict::Worse);
+        assert!(compare(&nobody, &everybody, &design()).is_harmed(0.5));
+        assert_eq!(compare(&nobody, &nobody, &design()), Comparison::NoInterval);
     }
 
     #[test]

@@ -27,8 +27,11 @@
 //! - The unit of analysis is the unit of assignment. Where contests or rooms are assigned, each is
 //!   one unit, however many viewers it has; who counts viewers then counts far too much.
 //! - Units are independent of each other, and each stays in the arm it was assigned to.
-//! - What a unit adds is settled when it is added; or it still grows, but whether anybody looks has
-//!   nothing to do with it. A unit is added because it was assigned, not because it paid.
+//! - What a unit adds is settled when it is added, as a viewer's soon is. Contests and rooms go on: what is known of
+//!   them grows while they stay as many, which the boundary does not see. A quarter of alpha is spent for them:
+//!   of 400 experiments with rooms that grew 43,200 times, looked at all the while, the whole misled in 40, a
+//!   quarter in QQ.
+//! - A unit is added because it was assigned, not because it paid.
 //! - The shares of the arms stay as they are. Where variances are equal they may change.
 //! - From `min_units` on a mean of units is near enough to normal. [`UNITS_MIN`] is only the floor:
 //!   `min_units` is to be so large that each arm expects 20 of the rarest outcome, above all for a

@@ -48,9 +48,12 @@ fn p_value(p: f64) -> String {
 #[must_use]
 pub fn csv(results: &Results) -> String {
     let mut text = "experiment,variant,units,exposed,signed_up,paid,finished,claimed,refunded,charge_failed,coins_in,\
-         coins_out,metric,rate,difference,low,high,p_value,verdict\n"
+         coins_out,metric,rate,difference,low,high,p_value,verdict,is_stopped,crossed_units,sample_ratio_p_value,\
+         is_uneven\n"
         .to_owned();
-    let name = &results.experiment.name;
+    let experiment = &results.experiment;
+    let name = &experiment.name;
+    let sample_ratio = results.sample_ratio.map(exact).unwrap_or_default();
     for arm in &results.arms {
         let funnel = &arm.funnel;
         let treated = results
@@ -69,13 +72,13 @@ pub fn csv(results: &Results) -> String {
                 }
                 _ => ",,,".to_owned(),
             };
-            let is_primary = results.experiment.definition.primary == *metric;
+            let is_primary = experiment.definition.primary == *metric;
             let said = treated
                 .filter(|_| is_primary)
                 .map_or("", |one| verdict(one.verdict));
             let _ = writeln!(
                 text,
-                "{name},{},{},{},{},{},{},{},{},{},{},{},{},{rate},{interval},{said}",
+                "{name},{},{},{},{},{},{},{},{},{},{},{},{},{rate},{interval},{said},{},{},{sample_ratio},{}",
                 arm.variant,
                 arm.units,
                 funnel.exposed,
@@ -88,6 +91,9 @@ pub fn csv(results: &Results) -> String {
                 funnel.coins_in,
                 funnel.coins_out,
                 metric.name(),
+                experiment.stopped.contains_key(&arm.variant),
+                results.crossed,
+                results.is_uneven(),
             );
         }
     }

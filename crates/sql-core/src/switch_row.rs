@@ -11,10 +11,10 @@ use sqlx::{FromRow, Row};
 /// The columns, in their order.
 pub const COLUMNS: &str = "sequence, name, scope, enabled, changed_by, reason, changed_at";
 
-/// The last change of each switch and scope: what is in force. Few switches were ever set for few scopes.
+/// The last change of each switch and scope, as far as it is in force: what is on for a room or a contest says nothing.
 pub const IN_FORCE: &str = "SELECT c.sequence, c.name, c.scope, c.enabled, c.changed_by, c.reason, c.changed_at \
      FROM (SELECT MAX(sequence) AS sequence FROM switch_change GROUP BY name, scope) AS last \
-     JOIN switch_change AS c ON c.sequence = last.sequence";
+     JOIN switch_change AS c ON c.sequence = last.sequence WHERE c.enabled = 0 OR c.scope = 'everything'";
 
 /// The number of the last change.
 pub const VERSION: &str = "SELECT COALESCE(MAX(sequence), 0) FROM switch_change";

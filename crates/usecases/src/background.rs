@@ -59,6 +59,16 @@ pub fn start(contests: &Arc<Contests>, stop: &watch::Receiver<bool>) -> Vec<Join
             async move { contests.guard_experiments().await }
         },
     )));
+    let judging = Arc::clone(contests);
+    loops.push(tokio::spawn(run(
+        "judging",
+        SLOW,
+        stop.clone(),
+        move || {
+            let contests = Arc::clone(&judging);
+            async move { contests.judge_experiments().await }
+        },
+    )));
     let watching = Arc::clone(contests);
     loops.push(tokio::spawn(run("watch", SLOW, stop.clone(), move || {
         let contests = Arc::clone(&watching);

@@ -20,7 +20,7 @@ use ports::{
     store::Committed,
 };
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex, PoisonError, RwLock},
 };
 use tokio::sync::Semaphore;
@@ -62,9 +62,9 @@ pub(crate) struct Lab {
 /// How far the guardrails have looked.
 #[derive(Debug, Default)]
 pub(crate) struct Guarded {
-    /// When findings were looked at, and which was the last one then.
-    pub(crate) looks: VecDeque<(UnixMillis, Option<Uuid>)>,
-    /// Those of the last minutes that were.
+    /// Up to which finding everything was looked at, and nothing new appears any more.
+    pub(crate) from: Option<Uuid>,
+    /// Those after it that were looked at.
     pub(crate) seen: BTreeSet<Uuid>,
 }
 
@@ -350,15 +350,17 @@ impl Contests {
         user: Option<&UserId>,
         variants: &Assignments,
     ) -> Vec<Exposure> {
-        let units = |name: &ExperimentName| {
+        // Of what has ended, and of an arm that is stopped, there is no unit: nobody meets it any more.
+        let unit = |name: &ExperimentName, variant: &VariantName| {
             self.with_experiments(|running| {
-                let one = running.iter().find(|one| one.name == *name);
-                match one.map(|one| one.definition.unit) {
-                    Some(Unit::User) => user.map(ToString::to_string),
-                    Some(Unit::Room) => Some(contest.terms.room_id.to_string()),
-                    Some(Unit::Contest) => Some(contest.id.to_string()),
-                    // It has ended: nobody meets it any more.
-                    None => None,
+                let one = running.iter().find(|one| one.name == *name)?;
+                if one.stopped.contains_key(variant) {
+                    return None;
+                }
+                match one.definition.unit {
+                    Unit::User => user.map(ToString::to_string),
+                    Unit::Room => Some(contest.terms.room_id.to_string()),
+                    Unit::Contest => Some(contest.id.to_string()),
                 }
             })
         };
@@ -369,7 +371,7 @@ impl Contests {
         new.filter_map(|(name, variant)| {
             Some(Exposure {
                 experiment: name.clone(),
-                unit: units(name)?,
+                unit: unit(name, variant)?,
                 contest_id: contest.id,
                 user_id: user.cloned(),
                 variant: variant.clone(),
@@ -410,7 +412,7 @@ impl Contests {
         })
     }
 
-    /// Asks something of an experiment: an operator with a reason, or a guardrail (nobody).
+    /// Asks something of an experiment: an operator with a reason, or nobody: a guardrail, or its end.
     ///
     /// # Errors
     /// [`Failure`].
@@ -474,7 +476,7 @@ impl Contests {
                 Committed::Applied => {
                     tracing::info!(
                         experiment = %name, action = action.name(), reason,
-                        by = by.as_ref().map_or("a guardrail", |by| by.as_str()), "an experiment was changed"
+                        by = by.as_ref().map_or("nobody", |by| by.as_str()), "an experiment was changed"
                     );
                     if let Err(error) = self.read_experiments().await {
                         // The loop reads it.

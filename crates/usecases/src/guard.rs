@@ -4,7 +4,8 @@
 use crate::{Contests, Failure, experiments::Changed};
 use domain::{
     assignment::Assignments,
-    experiment::{Experiment, ExperimentFact, Status, Unit},
+    contest::Contest,
+    experiment::{Experiment, ExperimentFact, Status, Unit, assign_viewer},
     finding::FindingClass,
     ids::{ContestId, ExperimentName, VariantName},
     time::UnixMillis,
@@ -18,7 +19,8 @@ use std::{
 /// The findings of one page.
 const PAGE: usize = 1_000;
 
-/// Findings are named by their nodes' clocks: so long after it one may still appear, in milliseconds.
+/// Findings are named and dated by their nodes' clocks: so long after it one may still appear, and so far those
+/// may be from the store's, in milliseconds.
 const LATE_MS: i64 = 120_000;
 
 /// True where the finding says that coins are not where the rows say. What only was not recorded yet is
@@ -40,7 +42,7 @@ const fn is_of_books(finding: &Finding) -> bool {
 }
 
 impl Contests {
-    /// Stops the arms of running experiments that must not go on, and the experiments whose end has come; how
+    /// Stops the arms of running experiments that findings are about, and the experiments whose end has come; how
     /// many were stopped. An experiment or a finding that fails is looked at again and does not stop the others.
     ///
     /// # Errors
@@ -52,20 +54,38 @@ impl Contests {
             return Ok(0);
         }
         let now = self.ports.contests.now().await?;
-        let mut look = Look::new(self, &running);
-        for finding in self.new_of_books(now).await? {
-            if look.at(&finding).await {
-                let mut guarded = self
-                    .lab
-                    .guarded
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                guarded.seen.insert(finding.id);
+        let mut stopped = self.look_at_findings(&running, now).await?;
+        for experiment in running.iter().filter(|one| now >= one.definition.ends_at) {
+            let reason = "its end has come".to_owned();
+            let fact = ExperimentFact::Stopped(reason.clone());
+            match self
+                .change_experiment(&experiment.name, fact, None, reason)
+                .await
+            {
+                Ok(changed) => stopped += usize::from(matches!(changed, Changed::Yes(_))),
+                Err(error) => tracing::warn!(
+                    experiment = %experiment.name, error = &error as &dyn std::error::Error,
+                    "an experiment could not be ended; it is tried again"
+                ),
             }
         }
-        let mut stopped = look.stopped;
-        for experiment in &running {
-            match self.end_or_judge(experiment, now).await {
+        Ok(stopped)
+    }
+
+    /// Stops the arms of running experiments that do harm by their numbers; how many. It reads everybody who met
+    /// them, so findings do not wait for it.
+    ///
+    /// # Errors
+    /// [`Failure::Store`] where experiments cannot be read.
+    pub async fn judge_experiments(&self) -> Result<usize, Failure> {
+        self.read_experiments().await?;
+        let now = self.ports.contests.now().await?;
+        let mut stopped = 0;
+        for experiment in self.running_experiments() {
+            if now >= experiment.definition.ends_at {
+                continue;
+            }
+            match self.judge(&experiment).await {
                 Ok(more) => stopped += more,
                 Err(error) => tracing::warn!(
                     experiment = %experiment.name, error = &error as &dyn std::error::Error,
@@ -76,68 +96,49 @@ impl Contests {
         Ok(stopped)
     }
 
-    async fn end_or_judge(
+    /// Looks at the findings that were not looked at, settled meanwhile or not: at first at all there are, then at
+    /// those that came later or may have come late. What failed is looked at again.
+    async fn look_at_findings(
         &self,
-        experiment: &Experiment,
+        running: &[Experiment],
         now: UnixMillis,
     ) -> Result<usize, Failure> {
-        if now < experiment.definition.ends_at {
-            return self.judge(experiment).await;
-        }
-        let reason = "its end has come".to_owned();
-        let fact = ExperimentFact::Stopped(reason.clone());
-        let changed = self
-            .change_experiment(&experiment.name, fact, None, reason)
-            .await?;
-        Ok(usize::from(matches!(changed, Changed::Yes(_))))
-    }
-
-    /// Findings that the guardrails have not looked at, settled meanwhile or not: at first all there are, then
-    /// those that came later or may have come late.
-    async fn new_of_books(&self, now: UnixMillis) -> Result<Vec<Finding>, Failure> {
-        let from = {
-            let mut guarded = self
-                .lab
-                .guarded
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            // Of the looks that are old enough the last one is kept: nothing appears before it any more.
-            while guarded
-                .looks
-                .get(1)
-                .is_some_and(|(at, _)| now.since(*at) >= LATE_MS)
-            {
-                guarded.looks.pop_front();
-            }
-            let first = guarded.looks.front().copied();
-            let from = first.filter(|(at, _)| now.since(*at) >= LATE_MS);
-            let from = from.and_then(|(_, last)| last);
-            guarded.seen.retain(|id| from.is_none_or(|from| *id > from));
-            from
+        let guarded = || {
+            let guarded = self.lab.guarded.lock();
+            guarded.unwrap_or_else(PoisonError::into_inner)
         };
         let filter = FindingFilter {
             contest: None,
             open: None,
         };
-        let (mut found, mut after, mut last) = (Vec::new(), from, from);
+        let mut look = Look::new(self, running);
+        let from = guarded().from;
+        // Nothing appears any more before what is this old; what failed is not passed.
+        let (mut after, mut passed, mut passes) = (from, from, true);
         loop {
             let page = self.ports.findings.list(filter, after, PAGE).await?;
-            last = page.items.last().map(|one| one.id).or(last);
-            let mut guarded = self
-                .lab
-                .guarded
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let is_new = |one: &Finding| is_of_books(one) && !guarded.seen.contains(&one.id);
-            found.extend(page.items.into_iter().filter(is_new));
-            match page.next {
-                Some(next) => after = Some(next),
-                None => {
-                    guarded.looks.push_back((now, last));
-                    return Ok(found);
+            for finding in &page.items {
+                let is_known = !is_of_books(finding) || guarded().seen.contains(&finding.id);
+                let is_done = is_known || look.at(finding).await;
+                if is_done && !is_known {
+                    guarded().seen.insert(finding.id);
+                }
+                passes &= is_done && now.since(finding.found_at) >= LATE_MS;
+                if passes {
+                    passed = Some(finding.id);
                 }
             }
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
         }
+        let mut guarded = guarded();
+        guarded.from = passed;
+        guarded
+            .seen
+            .retain(|id| passed.is_none_or(|passed| *id > passed));
+        Ok(look.stopped)
     }
 
     /// Stops the arms that do harm, by the numbers, once in a while and by one node at a time.
@@ -195,8 +196,8 @@ type Arm = (ExperimentName, VariantName);
 struct Look<'a> {
     contests: &'a Contests,
     running: &'a [Experiment],
-    /// The variants of contests.
-    given: BTreeMap<ContestId, Assignments>,
+    /// Contests that were read.
+    contests_read: BTreeMap<ContestId, Option<Contest>>,
     /// What was met in contests.
     met: BTreeMap<ContestId, Vec<Arm>>,
     /// Those that are stopped.
@@ -210,7 +211,7 @@ impl<'a> Look<'a> {
         Self {
             contests,
             running,
-            given: BTreeMap::new(),
+            contests_read: BTreeMap::new(),
             met: BTreeMap::new(),
             done: BTreeSet::new(),
             stopped: 0,
@@ -261,45 +262,48 @@ impl<'a> Look<'a> {
         is_done
     }
 
-    /// The arms that a finding is about, of the experiments that ran when it was found: that of its contest, or that
-    /// of its viewer, or, where it names nobody, every arm that was met in its contest.
+    /// The arms that a finding is about: that of its contest, or that of its viewer, or, where it names nobody, every
+    /// arm that was met in its contest.
     async fn touched(&mut self, finding: &Finding) -> Result<BTreeSet<Arm>, Failure> {
-        let (ports, id) = (&self.contests.ports, finding.contest_id);
-        let ran = |one: &&Experiment| matches!(one.status, Status::Running(since) if finding.found_at >= since);
-        let (by_viewer, by_place): (Vec<_>, Vec<_>) = self
-            .running
+        let id = finding.contest_id;
+        let running = self.running;
+        let (by_viewer, by_place): (Vec<_>, Vec<_>) = running
             .iter()
-            .filter(ran)
             .partition(|one| one.definition.unit == Unit::User);
         let mut arms = BTreeSet::new();
-        if !by_place.is_empty() {
-            let given = self.given_to(id).await?;
-            arms.extend(
-                by_place
-                    .iter()
-                    .filter_map(|one| arm(one, given.get(&one.name))),
-            );
+        if !by_place.is_empty()
+            && let Some(contest) = self.contest(id).await?
+        {
+            arms.extend(given(&by_place, &contest.variants));
         }
         if by_viewer.is_empty() {
             return Ok(arms);
         }
+        if let Some(user) = &finding.user_id
+            && let Some(signup) = self.contests.ports.signups.find(id, user).await?
+        {
+            arms.extend(given(&by_viewer, &signup.variants));
+            return Ok(arms);
+        }
+        // Nothing that is stored says that it came after the start; clocks are told apart no better than that.
+        let ran = |one: &&&Experiment| {
+            let since = match one.status {
+                Status::Running(since) => since,
+                Status::Draft | Status::Ended(..) => return false,
+            };
+            finding.found_at.plus(LATE_MS) >= since
+        };
+        let by_viewer: Vec<_> = by_viewer.iter().filter(ran).copied().collect();
         match &finding.user_id {
             // Whose row is lost has the variant that it had.
-            Some(user) => match ports.signups.find(id, user).await? {
-                Some(signup) => {
-                    let given = |one: &&Experiment| arm(one, signup.variants.get(&one.name));
-                    arms.extend(by_viewer.iter().filter_map(given));
+            Some(user) => {
+                let found_at = finding.found_at;
+                if let Some(contest) = self.contest(id).await? {
+                    let variants =
+                        assign_viewer(running, &Assignments::NONE, user, &contest.terms, found_at);
+                    arms.extend(given(&by_viewer, &variants));
                 }
-                None => {
-                    let assigned = |one: &&Experiment| {
-                        arm(
-                            one,
-                            one.assigned(user.as_str()).map(|variant| &variant.name),
-                        )
-                    };
-                    arms.extend(by_viewer.iter().filter_map(assigned));
-                }
-            },
+            }
             None => {
                 let met = self.met_in(id).await?.iter();
                 let ran = |arm: &&Arm| by_viewer.iter().any(|one| one.name == arm.0);
@@ -309,13 +313,12 @@ impl<'a> Look<'a> {
         Ok(arms)
     }
 
-    /// The variants of a contest.
-    async fn given_to(&mut self, id: ContestId) -> Result<&Assignments, Failure> {
-        match self.given.entry(id) {
-            Entry::Occupied(known) => Ok(known.into_mut()),
+    async fn contest(&mut self, id: ContestId) -> Result<Option<&Contest>, Failure> {
+        match self.contests_read.entry(id) {
+            Entry::Occupied(known) => Ok(known.into_mut().as_ref()),
             Entry::Vacant(unknown) => {
                 let contest = self.contests.ports.contests.get(id).await?;
-                Ok(unknown.insert(contest.map(|one| one.variants).unwrap_or_default()))
+                Ok(unknown.insert(contest).as_ref())
             }
         }
     }
@@ -333,6 +336,13 @@ impl<'a> Look<'a> {
     }
 }
 
-fn arm(experiment: &Experiment, variant: Option<&VariantName>) -> Option<Arm> {
-    Some((experiment.name.clone(), variant?.clone()))
+/// Those of the experiments' arms that are among variants.
+fn given<'a>(
+    experiments: &'a [&Experiment],
+    variants: &'a Assignments,
+) -> impl Iterator<Item = Arm> + 'a {
+    experiments.iter().filter_map(|one| {
+        let variant = variants.get(&one.name)?;
+        Some((one.name.clone(), variant.clone()))
+    })
 }

@@ -71,10 +71,11 @@ impl Contests {
             transfer.content.amount
         );
         let order = transfer.order_id.to_string();
-        self.raise(
+        self.raise_about(
+            Some(user),
             FindingClass::OrphanTransfer,
             contest.id,
-            order.clone(),
+            order,
             evidence,
         )
         .await;

@@ -4,6 +4,7 @@
 
 mod world;
 
+use adapters_memory::{faults::Fault, store::FaultyStore};
 use domain::{
     contest::PhaseKind,
     experiment::{
@@ -23,7 +24,7 @@ use ports::{
     reconciliations::Scope as RunScope,
     store::StoreError,
 };
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 use usecases::{
     Contests, Created,
     experiments::{Changed, Made},
@@ -508,9 +509,10 @@ async fn a_finding_that_names_nobody_stops_every_arm_that_was_met_there() {
     let process = world.process();
     let contest = world.create(&process, terms()).await;
     world.settle_down(&process).await;
-    // It was there before: that is none of the experiment's doing.
+    // It was there before, by far: that is none of the experiment's doing.
+    world.clock.advance(-120_001);
     raise(&process, contest, None, FindingClass::PoolDiffers).await;
-    world.clock.advance(1_000);
+    world.clock.advance(120_001);
     start(&process, "button", golden()).await;
     for number in 0..10 {
         let viewer = format!("viewer-{number}");
@@ -572,6 +574,88 @@ async fn books_that_break_for_many_cost_a_read_for_each_and_stop_each_arm_once()
     assert!(calls < 10, "{calls} calls for findings that were looked at");
 }
 
+#[tokio::test]
+async fn a_finding_that_could_not_be_looked_at_is_never_passed() {
+    let world = World::new();
+    let process = world.process();
+    start(&process, "button", golden()).await;
+    let contest = world.create(&process, terms()).await;
+    world.settle_down(&process).await;
+    for viewer in ["ann", "bob"] {
+        world.grant(viewer, 10);
+        world.sign_up(&process, contest, viewer).await;
+    }
+    let store = FaultyStore::new(Arc::clone(&world.store), Arc::clone(&world.faults));
+    let ports = usecases::Ports {
+        signups: Arc::new(store),
+        ..world.process().ports().clone()
+    };
+    let guard = Contests::new(ports).expect("a safe funds system");
+    raise(&guard, contest, Some("ann"), FindingClass::FeeMissing).await;
+    world.faults.arm(0, Fault::Before);
+    assert_eq!(guard.guard_experiments().await.expect("a round"), 0);
+    world.faults.arm(0, Fault::Before);
+    world.clock.advance(600_000);
+    assert_eq!(guard.guard_experiments().await.expect("a round"), 0);
+    // A later one is looked at, and the first one still.
+    raise(&guard, contest, None, FindingClass::TallyDiffers).await;
+    assert_eq!(guard.guard_experiments().await.expect("a round"), 1);
+    assert_eq!(guard.guard_experiments().await.expect("a round"), 0);
+}
+
+#[tokio::test]
+async fn a_lost_row_stops_the_arm_of_its_viewer_alone_and_who_comes_later_meets_no_stopped_arm() {
+    let world = World::new();
+    let process = world.process();
+    let third = variant("third", Changes::default(), Some("{\"button\":\"red\"}"));
+    let mut three = golden();
+    for one in &mut three.variants {
+        one.share = share(3_000);
+    }
+    three.variants.push(Variant {
+        share: share(4_000),
+        ..third
+    });
+    start(
+        &process,
+        "button",
+        three.check().expect("it keeps every rule"),
+    )
+    .await;
+    let contest = world.create(&process, terms()).await;
+    world.settle_down(&process).await;
+    let mut lost = None;
+    for number in 0..30 {
+        let viewer = format!("viewer-{number}");
+        world.grant(&viewer, 10);
+        world.sign_up(&process, contest, &viewer).await;
+        let signup = world.signup(contest, &viewer).expect("a row");
+        if signup.variants.to_string() == "button:gold" {
+            lost = Some(viewer);
+        }
+    }
+    let lost = lost.expect("one of thirty");
+    world.store.delete_signup(contest, &user(&lost));
+    raise(&process, contest, Some(&lost), FindingClass::OrphanTransfer).await;
+    assert_eq!(process.guard_experiments().await.expect("a round"), 1);
+    assert_eq!(stopped(&process, "button").await, ["gold"]);
+    let before = outcomes(&world, "button").await;
+    for number in 30..60 {
+        let viewer = format!("viewer-{number}");
+        world.grant(&viewer, 10);
+        world.sign_up(&process, contest, &viewer).await;
+    }
+    let after = outcomes(&world, "button").await;
+    let gold = |all: &[Outcome]| {
+        let gold = all
+            .iter()
+            .filter(|one| one.exposure.variant.as_str() == "gold");
+        gold.count()
+    };
+    assert_eq!(gold(&after), gold(&before));
+    assert!(after.len() > before.len());
+}
+
 /// How often it was asked, and the clock by which an answer takes ten seconds.
 struct Harming(
     std::sync::atomic::AtomicU32,
@@ -600,22 +684,22 @@ async fn an_arm_that_does_harm_is_stopped_and_judged_once_in_a_while() {
     };
     let process = Contests::new(ports).expect("a safe funds system");
     let calls = || judge.0.load(std::sync::atomic::Ordering::SeqCst);
-    assert_eq!(process.guard_experiments().await.expect("a round"), 0);
+    assert_eq!(process.judge_experiments().await.expect("a round"), 0);
     assert_eq!(calls(), 0, "nothing runs");
     start(&process, "fee", cheap()).await;
     start(&process, "button", golden()).await;
-    process.guard_experiments().await.expect("a round");
+    process.judge_experiments().await.expect("a round");
     assert_eq!(stopped(&process, "fee").await, ["cheap"]);
     assert_eq!(calls(), 2);
     for _ in 0..3 {
-        process.guard_experiments().await.expect("a round");
+        process.judge_experiments().await.expect("a round");
     }
     assert_eq!(calls(), 2, "not each second");
     world.clock.advance(190_000 - 1);
-    process.guard_experiments().await.expect("a round");
+    process.judge_experiments().await.expect("a round");
     assert_eq!(calls(), 2, "what takes long rests for long");
     world.clock.advance(10_001);
-    process.guard_experiments().await.expect("a round");
+    process.judge_experiments().await.expect("a round");
     assert_eq!(calls(), 3, "the one that still runs");
 }
 

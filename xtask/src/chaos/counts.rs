@@ -44,26 +44,26 @@ const TWICE: [(&str, &str, &str); 4] = [
     ),
 ];
 
-/// A figure of the tally, its field in Redis, and the store's query for the same.
+/// A figure of a contest's tally, its field in Redis, and how the store's query for the same begins.
 const TALLIED: [(&str, &str, &str); 3] = [
     (
         "finishers",
         "f",
-        "SELECT COUNT(*) FROM signup WHERE state IN ('completed', 'claiming', 'shared', 'forfeited')",
+        "SELECT COUNT(*) FROM signup WHERE state IN ('completed', 'claiming', 'shared', 'forfeited') AND",
     ),
     (
         "winners",
         "k",
-        "SELECT COUNT(*) FROM signup WHERE state = 'shared'",
+        "SELECT COUNT(*) FROM signup WHERE state = 'shared' AND",
     ),
     (
         "prizes",
         "p",
-        "SELECT COALESCE(SUM(prize), 0) FROM signup WHERE state = 'shared'",
+        "SELECT COALESCE(SUM(prize), 0) FROM signup WHERE state = 'shared' AND",
     ),
 ];
 
-/// Where they do not agree. The tally follows within a bound; if `may_be_absent`, Redis may have
+/// Where they do not agree. The tally of this contest follows within a bound; if `may_be_absent`, Redis may have
 /// lost it, and nobody has looked since.
 pub(crate) async fn compare(
     stack: &Stack,
@@ -85,7 +85,8 @@ pub(crate) async fn compare(
     }
     let mut wanted = HashMap::new();
     for (name, _, query) in TALLIED {
-        wanted.insert(name.to_owned(), stack.count(query).await?);
+        let query = format!("{query} contest_id = UNHEX(REPLACE('{contest}', '-', ''))");
+        wanted.insert(name.to_owned(), stack.count(&query).await?);
     }
     let started = Instant::now();
     loop {

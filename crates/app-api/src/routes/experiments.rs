@@ -247,7 +247,7 @@ pub(crate) struct ResultsQuery {
 
 /// Show the results of an experiment
 ///
-/// Everybody who met it, up to `counted_at`; verdicts hold however often they are looked at. Everybody is read, which
+/// Everybody who met it when the count began (`counted_at`), and some who came during it; verdicts hold however often they are looked at. Everybody is read, which
 /// takes seconds where a million have met it; results are then answered again for ten times as long as that took,
 /// but not beyond the experiment's next change.
 #[utoipa::path(
@@ -280,14 +280,14 @@ pub(crate) async fn results(
     let (results, counted_at) = app
         .run(|contests| async move {
             let stored = &contests.ports().experiments;
-            let now = contests.ports().clock.now();
             let Some(experiment) = stored.experiment(&name).await? else {
                 return Ok(None);
             };
             let asked = (name, experiment.version);
             let count = async || {
+                let began = contests.ports().clock.now();
                 let results = experiments::results(&**stored, experiment).await?;
-                Ok((Arc::new(results), now))
+                Ok((Arc::new(results), began))
             };
             Ok(Some(counted.answer(asked, count).await?))
         })

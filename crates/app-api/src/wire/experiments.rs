@@ -24,7 +24,7 @@ use utoipa::ToSchema;
 use super::text::parse_time;
 
 /// The chance of a verdict where there is no difference, unless it is said, in basis points.
-const ALPHA_DEFAULT: u16 = 500;
+const ALPHA_DEFAULT: u64 = 500;
 const REASON_RULE: &str =
     "must be 1 to 500 characters, one of them visible, without control characters but line breaks";
 const POINTS_RULE: &str = "must be from 0 to 10000";
@@ -68,7 +68,7 @@ pub(crate) struct NewDefinition {
     min_units: Option<u64>,
     /// The chance of a verdict where there is no difference, in hundredths of a percent.
     #[schema(minimum = 1, maximum = 5_000, default = 500)]
-    alpha_bps: Option<u16>,
+    alpha_bps: Option<u64>,
 }
 
 /// A variant.
@@ -80,7 +80,7 @@ struct NewVariant {
     name: String,
     /// Its part of the units that take part, in hundredths of a percent.
     #[schema(minimum = 1, maximum = 10_000)]
-    share_bps: u16,
+    share_bps: u64,
     /// The fee of its contests. Money is assigned by contest or by room, never by user.
     #[schema(minimum = 1, maximum = 1_000_000_000_u64)]
     fee: Option<u64>,
@@ -107,7 +107,7 @@ struct NewGuardrail {
     metric: String,
     /// How much more is taken, in hundredths of a percent of those who met it.
     #[schema(minimum = 0, maximum = 10_000)]
-    margin_bps: u16,
+    margin_bps: u64,
 }
 
 /// A new experiment.
@@ -271,12 +271,16 @@ fn named<T>(
     found
 }
 
-fn points(faults: &mut Faults, pointer: &str, number: u16) -> Option<BasisPoints> {
-    let points = BasisPoints::new(number);
+fn points(faults: &mut Faults, pointer: &str, number: u64) -> Option<BasisPoints> {
+    let points = basis_points(number);
     if points.is_none() {
         faults.push(pointer, FaultCode::OutOfRange, POINTS_RULE);
     }
     points
+}
+
+fn basis_points(number: u64) -> Option<BasisPoints> {
+    u16::try_from(number).ok().and_then(BasisPoints::new)
 }
 
 fn checked(definition: Definition, at: &str) -> Result<Definition, Problem> {
@@ -298,7 +302,7 @@ fn checked(definition: Definition, at: &str) -> Result<Definition, Problem> {
 pub(crate) struct NewRamp {
     /// The part of the units that take part, in hundredths of a percent. It only goes up.
     #[schema(minimum = 1, maximum = 10_000)]
-    ramp_bps: u16,
+    ramp_bps: u64,
     #[schema(value_type = vocabulary::Reason)]
     reason: String,
 }
@@ -306,7 +310,7 @@ pub(crate) struct NewRamp {
 impl NewRamp {
     pub(crate) fn parse(self) -> Result<(BasisPoints, String), Problem> {
         let mut faults = Faults::default();
-        let ramp = BasisPoints::new(self.ramp_bps).filter(|ramp| ramp.get() > 0);
+        let ramp = basis_points(self.ramp_bps).filter(|ramp| ramp.get() > 0);
         if ramp.is_none() {
             faults.push(
                 "/ramp_bps",
@@ -513,7 +517,7 @@ pub(crate) struct ChangeView {
     version: u64,
     #[schema(value_type = vocabulary::ExperimentAction)]
     action: &'static str,
-    /// Null where a guardrail did it.
+    /// Null where it was done by itself: by a guardrail, or because its end had come.
     #[schema(value_type = Option<vocabulary::UserId>, required = true)]
     changed_by: Option<String>,
     reason: String,

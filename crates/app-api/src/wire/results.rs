@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 pub(crate) struct ResultsView {
     /// What must be known before anything else is believed; empty where there is nothing.
     warnings: Vec<String>,
-    /// Who met it later, or did something later, is not in it.
+    /// When the count began. Who came while it went on may be in it.
     #[schema(value_type = vocabulary::Time)]
     counted_at: String,
     experiment: ExperimentView,
@@ -56,7 +56,7 @@ struct ArmView {
 struct TreatedView {
     #[schema(value_type = vocabulary::VariantName)]
     variant: String,
-    /// What the primary metric says.
+    /// What the primary metric says; `undecided` also where the assignment is broken.
     #[schema(value_type = vocabulary::ExperimentVerdict)]
     verdict: &'static str,
     /// How many units the smaller arm lacks before anything is said; only while it does.

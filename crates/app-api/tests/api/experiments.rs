@@ -278,6 +278,18 @@ async fn what_breaks_rules_is_refused_with_its_field_and_two_do_not_overlap() {
             "unknown_value",
         ),
         (
+            "/definition/variants/1/share_bps",
+            json!(70_000),
+            "/definition/variants/1/share_bps",
+            "out_of_range",
+        ),
+        (
+            "/definition/guardrails/0/margin_bps",
+            json!(99_999),
+            "/definition/guardrails/0/margin_bps",
+            "out_of_range",
+        ),
+        (
             "/definition/hypothesis",
             json!(""),
             "/definition/hypothesis",

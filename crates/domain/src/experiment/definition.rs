@@ -165,8 +165,8 @@ pub const DISPLAY_MAX: usize = 4_096;
 /// The largest alpha, in basis points.
 pub const ALPHA_MAX: u16 = 5_000;
 
-const MONEY_BY_USER: &str = "must be left out where the unit is user: viewers of one pool share it, so what \
-     changes money is assigned by contest or by room";
+const MONEY_BY_USER: &str = "must be contest or room where a variant changes fee, task_target, payout_rule or \
+     claim_mode: viewers of one pool share it, so what changes money is assigned by contest or by room, never by user";
 
 impl Definition {
     /// This definition, if it keeps every rule; else every rule that it breaks.
