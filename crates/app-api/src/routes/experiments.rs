@@ -247,9 +247,10 @@ pub(crate) struct ResultsQuery {
 
 /// Show the results of an experiment
 ///
-/// Everybody who met it when the count began (`counted_at`), and some who came during it; verdicts hold however often they are looked at. Everybody is read, which
-/// takes seconds where a million have met it; results are then answered again for ten times as long as that took,
-/// but not beyond the experiment's next change.
+/// Everybody who met it when the count began (`counted_at`), and some who came during it; verdicts hold however often
+/// they are looked at. Everybody is read, which takes a minute or so where a million have met it: who asks meanwhile
+/// gets 503 with `Retry-After`, and the count goes on. Results are then answered again for ten times as long as that
+/// took, but not beyond the experiment's next change.
 #[utoipa::path(
     get,
     path = "/v1/admin/experiments/{name}/results",
