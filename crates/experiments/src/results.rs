@@ -332,18 +332,15 @@ fn judged(experiment: Experiment, adding: Adding) -> Results {
     results
 }
 
-/// The plan. A contest and a room go on after they were counted: viewers are added to them at every look. So what is
-/// known grows while the units stay as many, which the boundary does not see; with a quarter of alpha it holds all the
-/// same (`tests/simulation.rs`, each room growing 43,200 times, as from a minute to 30 days).
 fn design(experiment: &Experiment) -> Result<Design, crate::Invalid> {
     let definition = &experiment.definition;
-    let part = match definition.unit {
-        Unit::User => 1.0,
-        Unit::Contest | Unit::Room => 0.25,
-    };
-    let alpha = part * f64::from(definition.alpha.get()) / 10_000.0;
+    let alpha = f64::from(definition.alpha.get()) / 10_000.0;
     let arms = u32::try_from(definition.variants.len().saturating_sub(1)).unwrap_or(1);
-    Design::new(alpha, definition.planned_units, definition.min_units, arms)
+    let design = Design::new(alpha, definition.planned_units, definition.min_units, arms)?;
+    Ok(match definition.unit {
+        Unit::User => design,
+        Unit::Contest | Unit::Room => design.of_units_that_go_on(),
+    })
 }
 
 fn compared(experiment: &Experiment, control: &Arm, arm: &Arm, design: &Design) -> Treated {

@@ -192,8 +192,8 @@ fn rooms_that_go_on_mislead_in_at_most_alpha_where_a_quarter_of_it_is_spent() {
     let (first, rate) = (20.0, 0.3f64);
     let seed = 12;
     let mut chance = Chance(seed);
-    let design = |alpha| Design::new(alpha, ROOMS as u64, 100, 1).expect("a plan");
-    let (whole, quarter) = (design(ALPHA), design(ALPHA / 4.0));
+    let whole = design(ROOMS as u64);
+    let quarter = whole.of_units_that_go_on();
     let mut misled = [0; 2];
     for _ in 0..RUNS {
         let mut rooms = vec![(0.0, 0.0); 2 * ROOMS];

@@ -1,7 +1,7 @@
 //! What runs beside the requests, or in a process of its own: contests that have something due,
 //! compensation, reconciliation, and the relay.
 
-use crate::{Contests, crash::caught};
+use crate::{Contests, Failure, crash::caught};
 use std::{error::Error, future::Future, sync::Arc, time::Duration};
 use tokio::{
     sync::watch,
@@ -24,76 +24,66 @@ const CONTESTS_MAX: usize = 12;
 /// Starts the loops; they end soon after `stop` changes. Several nodes may run them at once: they
 /// divide the work by leases.
 pub fn start(contests: &Arc<Contests>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
-    let mut loops = Vec::new();
-    loops.push(tokio::spawn(drive_contests(
-        Arc::clone(contests),
-        stop.clone(),
-    )));
-    let compensating = Arc::clone(contests);
-    loops.push(tokio::spawn(run(
-        "compensation",
-        IDLE,
-        stop.clone(),
-        move || {
-            let contests = Arc::clone(&compensating);
-            async move { contests.compensate().await }
-        },
-    )));
-    let running = Arc::clone(contests);
-    loops.push(tokio::spawn(run(
-        "reconciliation",
-        SLOW,
-        stop.clone(),
-        move || {
-            let contests = Arc::clone(&running);
-            async move { contests.carry_on_runs().await }
-        },
-    )));
-    let guarding = Arc::clone(contests);
-    loops.push(tokio::spawn(run(
-        "guardrails",
-        SLOW,
-        stop.clone(),
-        move || {
-            let contests = Arc::clone(&guarding);
-            async move { contests.guard_experiments().await }
-        },
-    )));
-    let judging = Arc::clone(contests);
-    loops.push(tokio::spawn(run(
-        "judging",
-        SLOW,
-        stop.clone(),
-        move || {
-            let contests = Arc::clone(&judging);
-            async move { contests.judge_experiments().await }
-        },
-    )));
-    let watching = Arc::clone(contests);
-    loops.push(tokio::spawn(run("watch", SLOW, stop.clone(), move || {
-        let contests = Arc::clone(&watching);
-        async move { contests.watch().await }
-    })));
-    if let Some(receiver) = contests.ports().receiver.clone() {
-        let telling = Arc::clone(contests);
-        loops.push(tokio::spawn(run(
-            "notices",
+    let drive = drive_contests(Arc::clone(contests), stop.clone());
+    let mut loops = vec![
+        tokio::spawn(drive),
+        again(
+            "compensation",
+            IDLE,
+            contests,
+            stop,
+            |contests| async move { contests.compensate().await },
+        ),
+        again(
+            "reconciliation",
             SLOW,
-            stop.clone(),
-            move || {
-                let (contests, receiver) = (Arc::clone(&telling), Arc::clone(&receiver));
-                async move { contests.notify(&*receiver).await }
-            },
-        )));
+            contests,
+            stop,
+            |contests| async move { contests.carry_on_runs().await },
+        ),
+        again("guardrails", SLOW, contests, stop, |contests| async move {
+            contests.guard_experiments().await
+        }),
+        again("judging", SLOW, contests, stop, |contests| async move {
+            Ok::<_, Failure>(contests.judge_experiments().await)
+        }),
+        again("watch", SLOW, contests, stop, |contests| async move {
+            contests.watch().await
+        }),
+    ];
+    if let Some(receiver) = contests.ports().receiver.clone() {
+        loops.push(again("notices", SLOW, contests, stop, move |contests| {
+            let receiver = Arc::clone(&receiver);
+            async move { contests.notify(&*receiver).await }
+        }));
     }
     if contests.ports().shown.is_some() {
-        let relaying = Arc::clone(contests);
-        loops.push(tokio::spawn(run("relay", IDLE, stop.clone(), move || {
-            let contests = Arc::clone(&relaying);
-            async move { contests.relay().await }
-        })));
+        loops.push(again(
+            "relay",
+            IDLE,
+            contests,
+            stop,
+            |contests| async move { contests.relay().await },
+        ));
     }
     loops
+}
+
+/// A loop of its own, which does its part of the contests' work again and again.
+fn again<F, E>(
+    name: &'static str,
+    idle: Duration,
+    contests: &Arc<Contests>,
+    stop: &watch::Receiver<bool>,
+    round: impl Fn(Arc<Contests>) -> F + Send + 'static,
+) -> JoinHandle<()>
+where
+    F: Future<Output = Result<usize, E>> + Send + 'static,
+    E: Error + Send + 'static,
+{
+    let contests = Arc::clone(contests);
+    let round = move || round(Arc::clone(&contests));
+    tokio::spawn(run(name, idle, stop.clone(), round))
 }
 
 /// Keeps the experiments up to date; it ends soon after `stop` changes. While the store is away those that ran

@@ -72,19 +72,11 @@ impl Contests {
         Ok(stopped)
     }
 
-    /// Stops the arms of running experiments that do harm by their numbers; how many. It reads everybody who met
-    /// them, so findings do not wait for it.
-    ///
-    /// # Errors
-    /// [`Failure::Store`] where experiments cannot be read.
-    pub async fn judge_experiments(&self) -> Result<usize, Failure> {
-        self.read_experiments().await?;
-        let now = self.ports.contests.now().await?;
+    /// Stops the arms of running experiments, as this node knows them, that do harm by their numbers; how many. It
+    /// reads everybody who met them, so findings do not wait for it.
+    pub async fn judge_experiments(&self) -> usize {
         let mut stopped = 0;
         for experiment in self.running_experiments() {
-            if now >= experiment.definition.ends_at {
-                continue;
-            }
             match self.judge(&experiment).await {
                 Ok(more) => stopped += more,
                 Err(error) => tracing::warn!(
@@ -93,7 +85,7 @@ impl Contests {
                 ),
             }
         }
-        Ok(stopped)
+        stopped
     }
 
     /// Looks at the findings that were not looked at, settled meanwhile or not: at first at all there are, then at
@@ -266,9 +258,15 @@ impl<'a> Look<'a> {
     /// arm that was met in its contest.
     async fn touched(&mut self, finding: &Finding) -> Result<BTreeSet<Arm>, Failure> {
         let id = finding.contest_id;
-        let running = self.running;
-        let (by_viewer, by_place): (Vec<_>, Vec<_>) = running
+        // What was found before its start, as far as clocks can tell, is none of an experiment's doing.
+        let ran = |one: &&Experiment| match one.status {
+            Status::Running(since) => finding.found_at.plus(LATE_MS) >= since,
+            Status::Draft | Status::Ended(..) => false,
+        };
+        let (by_viewer, by_place): (Vec<_>, Vec<_>) = self
+            .running
             .iter()
+            .filter(ran)
             .partition(|one| one.definition.unit == Unit::User);
         let mut arms = BTreeSet::new();
         if !by_place.is_empty()
@@ -279,36 +277,20 @@ impl<'a> Look<'a> {
         if by_viewer.is_empty() {
             return Ok(arms);
         }
-        if let Some(user) = &finding.user_id
-            && let Some(signup) = self.contests.ports.signups.find(id, user).await?
-        {
-            arms.extend(given(&by_viewer, &signup.variants));
+        let Some(user) = &finding.user_id else {
+            let met = self.met_in(id).await?.iter();
+            let ran = |arm: &&Arm| by_viewer.iter().any(|one| one.name == arm.0);
+            arms.extend(met.filter(ran).cloned());
             return Ok(arms);
-        }
-        // Nothing that is stored says that it came after the start; clocks are told apart no better than that.
-        let ran = |one: &&&Experiment| {
-            let since = match one.status {
-                Status::Running(since) => since,
-                Status::Draft | Status::Ended(..) => return false,
-            };
-            finding.found_at.plus(LATE_MS) >= since
         };
-        let by_viewer: Vec<_> = by_viewer.iter().filter(ran).copied().collect();
-        match &finding.user_id {
+        if let Some(signup) = self.contests.ports.signups.find(id, user).await? {
+            arms.extend(given(&by_viewer, &signup.variants));
+        } else if let Some(contest) = self.contest(id).await? {
             // Whose row is lost has the variant that it had.
-            Some(user) => {
-                let found_at = finding.found_at;
-                if let Some(contest) = self.contest(id).await? {
-                    let variants =
-                        assign_viewer(running, &Assignments::NONE, user, &contest.terms, found_at);
-                    arms.extend(given(&by_viewer, &variants));
-                }
-            }
-            None => {
-                let met = self.met_in(id).await?.iter();
-                let ran = |arm: &&Arm| by_viewer.iter().any(|one| one.name == arm.0);
-                arms.extend(met.filter(ran).cloned());
-            }
+            let terms = contest.terms.clone();
+            let none = Assignments::NONE;
+            let variants = assign_viewer(self.running, &none, user, &terms, finding.found_at);
+            arms.extend(given(&by_viewer, &variants));
         }
         Ok(arms)
     }
